@@ -1,0 +1,311 @@
+"""What a script or a notebook calls: load a spec, run it, draw one of its cases, draw its figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradlab.core.errors import Problem, UserMistake
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from gradlab.experiment.grid import Grid
+    from gradlab.experiment.plan import Plan
+    from gradlab.experiment.runner import Outcome, Progress
+    from gradlab.experiment.spec import Spec
+    from gradlab.measure.case import Case
+
+
+def load_spec(path: str | Path) -> Spec:
+    """Return the spec in a TOML file.
+
+    Raises
+    ------
+    UserMistake
+        With every problem of the file: the key, what was expected, what came, the nearest known name.
+    """
+    from gradlab.experiment.spec import load_spec as load
+
+    return load(path)
+
+
+def as_spec(spec: Spec | Mapping[str, Any] | str | Path) -> Spec:
+    """Return a spec given as such, as a table, or as the path of a file."""
+    from gradlab.experiment.spec import Spec
+
+    if isinstance(spec, Spec):
+        return spec
+    if isinstance(spec, Mapping):
+        return Spec.from_dict(dict(spec))
+    return load_spec(spec)
+
+
+def run(
+    spec: Spec | Mapping[str, Any] | str | Path,
+    out: str | Path | None = None,
+    *,
+    workers: int = 1,
+    memory: int | str | None = None,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Run a spec and return its data.
+
+    Parameters
+    ----------
+    spec : Spec, mapping, or path
+        What to run.
+    out : path, optional
+        Directory of the archive. Without it the data are held in memory; with it they are written
+        block by block, an interrupted run is continued, and the dataset returned is lazy.
+    workers : int
+        Processes. The numbers do not depend on it.
+    memory : int or str, optional
+        Bound on the memory of all processes together, in bytes or as "1GiB"; default: the spec's.
+    progress : callable, optional
+        Called after every block with the cases it held, and how many of those failed.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims are the axes of the sweep, ``replicate``, and ``lag`` where a record runs along it.
+
+    Raises
+    ------
+    UserMistake
+        For whatever cannot be done as asked; nothing has run then.
+    """
+    from gradlab.core.checks import integer
+    from gradlab.experiment.spec import parse_memory
+
+    resolved = as_spec(spec)
+    workers = integer("workers", workers, at_least=1)
+    bound = resolved.memory if memory is None else parse_memory(memory)
+    if out is not None:
+        text = Path(spec).read_text(encoding="utf-8") if isinstance(spec, str | Path) else None
+        return run_archive(resolved, Path(out), spec_text=text, workers=workers, memory=bound, progress=progress)[0]
+    from gradlab.experiment.runner import execute
+    from gradlab.experiment.sink import MemorySink
+
+    plan = plan_of(resolved)
+    sink = MemorySink(plan)
+    execute(plan, sink, workers=workers, memory=bound, progress=progress)
+    from gradlab.archive.schema import to_dataset
+
+    arrays = {**sink.arrays, "case_key": dense_keys(plan.grid)}
+    grid = plan.grid
+    return to_dataset(grid.axes, grid.replicates, plan.lags, plan.gates, arrays, attributes(resolved))
+
+
+def plan_of(spec: Spec) -> Plan:
+    """Return the plan of a spec: its cases and the work they share."""
+    from gradlab.experiment.grid import expand
+    from gradlab.experiment.plan import make_plan
+
+    return make_plan(expand(spec))
+
+
+def attributes(spec: Spec) -> dict[str, Any]:
+    """Return the attributes of a spec's dataset; nothing in them depends on a clock or a machine."""
+    return {"title": spec.title, "question": spec.question, "measure": spec.measure, "seed": spec.seed}
+
+
+def dense_keys(grid: Grid) -> NDArray[np.str_]:
+    """Return the content keys in the dense shape of the grid; empty where no case is to be run."""
+    import numpy as np
+
+    keys = np.full(grid.shape, "", dtype="<U32")
+    keys[tuple(grid.points.T)] = grid.case_keys()
+    return keys
+
+
+def run_archive(
+    spec: Spec,
+    out: Path,
+    *,
+    spec_text: str | None = None,
+    workers: int = 1,
+    memory: int | None = None,
+    progress: Progress | None = None,
+    started: Callable[[int, int], None] | None = None,
+    command: Sequence[str] = (),
+) -> tuple[xr.Dataset, Outcome]:
+    """Run a spec into an archive, or go on with it.
+
+    Parameters
+    ----------
+    spec : Spec
+        What to run.
+    out : Path
+        The archive's directory.
+    spec_text : str, optional
+        The spec as the user wrote it; by default the table it was made from.
+    workers, memory, progress
+        As for `run`.
+    started : callable, optional
+        Called before the first block with the cases already there and the cases in all.
+    command : sequence of str
+        The command line, for the provenance.
+
+    Returns
+    -------
+    xarray.Dataset, Outcome
+        The data, lazy; and what this run did.
+    """
+    from gradlab.archive.provenance import collect, command_line, write_provenance
+    from gradlab.archive.store import ArchiveSink
+    from gradlab.experiment.runner import execute
+    from gradlab.experiment.toml import to_toml
+
+    begun = time.perf_counter()
+    plan = plan_of(spec)
+    grid = plan.grid
+    sink = ArchiveSink.create_or_open(
+        out,
+        spec_text=spec_text if spec_text is not None else to_toml(spec.given),
+        spec_resolved=to_toml(spec.to_dict()),
+        axes=grid.axes,
+        replicates=grid.replicates,
+        n_lags=plan.lags,
+        gates=plan.gates,
+        record=plan.record,
+        tile=plan.tile,
+        case_keys=dense_keys(grid),
+        attrs=attributes(spec),
+    )
+    if started is not None:
+        started(int((sink.finished() & (dense_keys(grid) != "")).sum()), grid.n_cases)
+    outcome = execute(plan, sink, workers=workers, memory=memory or spec.memory, progress=progress)
+    collected = collect(list(command) or command_line(), spec.seed)
+    write_provenance(out, collected, time.perf_counter() - begun, workers=workers, cases=outcome.done)
+    return open_archive(out), outcome
+
+
+def open_archive(path: str | Path) -> xr.Dataset:
+    """Return the data of an archive, lazily.
+
+    Raises
+    ------
+    UserMistake
+        If there is no archive, or it is damaged or of a newer schema.
+    """
+    from gradlab.archive.store import open_archive as open_store
+
+    return open_store(path)
+
+
+def draw(spec: Spec | Mapping[str, Any] | str | Path, **labels: Any) -> Case:
+    """Return one case of a spec as plain arrays in PyTorch's names and layout.
+
+    Parameters
+    ----------
+    spec : Spec, mapping, or path
+        Where the case is one of.
+    **labels
+        Which: a value for every axis with more than one, and ``replicate``.
+
+    Raises
+    ------
+    UserMistake
+        If the labels do not name exactly one case.
+    """
+    from gradlab.experiment.grid import expand
+    from gradlab.measure.case import draw_case
+
+    grid = expand(as_spec(spec))
+    row, replicate = grid.find(**labels)
+    return draw_case(
+        grid.networks[grid.network_index[row]],
+        grid.tasks[grid.task_index[row]],
+        grid.clips[grid.clip_index[row]],
+        grid.seeds[grid.seed_index[row]],
+        replicate,
+    )
+
+
+def recurrent_matrices(spec: Spec, most: int = 6) -> dict[str, NDArray[np.float64]]:
+    """Draw the recurrent matrices of replicate 0 again, by label; `most` of them, evenly chosen.
+
+    A gated cell is shown by its first row block.
+    """
+    import numpy as np
+
+    from gradlab.experiment.grid import expand
+
+    grid = expand(spec)
+    named = [
+        (i, axis, name)
+        for i, axis in enumerate(grid.axes)
+        for key, name in zip(axis.keys, axis.coordinates, strict=True)
+        if key in ("network", "network.hidden") or key.startswith(("network.spectrum", "network.cell"))
+    ]
+    chosen: dict[tuple[str, int], tuple[str, int]] = {}
+    for row, point in enumerate(grid.points):
+        network = grid.networks[grid.network_index[row]]
+        parts = [f"{name} {_short(axis.coordinates[name][point[i]])}" for i, axis, name in named]
+        identity = (str(network.spectra[0].identity()), network.hidden)
+        chosen.setdefault(identity, (", ".join(parts) or network.spectra[0].name, row))
+    kept = list(chosen.values())
+    places = np.unique(np.linspace(0, len(kept) - 1, min(most, len(kept))).round().astype(int))
+    matrices = {}
+    for label, row in (kept[i] for i in places):
+        network, seed = grid.networks[grid.network_index[row]], grid.seeds[grid.seed_index[row]]
+        block = network.cell.row_blocks[0]
+        matrices[label] = network.spectra[0].draw(network.hidden, seed, 0, part=block).matrix
+    return matrices
+
+
+def _short(value: Any) -> str:
+    value = value.item() if hasattr(value, "item") else value
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def draw_figures(
+    path: str | Path, names: Sequence[str] | None = None, formats: Sequence[str] = ("png", "pdf"), out: Path | None = None
+) -> dict[str, list[Path] | UserMistake]:
+    """Draw figures of an archive into files.
+
+    Parameters
+    ----------
+    path : path
+        The archive.
+    names : sequence of str, optional
+        Which figures; by default all that the data allow.
+    formats : sequence of str
+        File formats.
+    out : Path, optional
+        Folder; by default the archive's ``figures``.
+
+    Returns
+    -------
+    dict
+        By figure the files written, or the mistake that says why it cannot be drawn.
+    """
+    from gradlab.experiment.spec import Spec
+    from gradlab.experiment.toml import read_toml
+    from gradlab.figures import registry
+    from gradlab.figures.style import save
+
+    ds = open_archive(path)
+    folder = out or Path(path) / "figures"
+    for i, name in enumerate(names or ()):
+        registry.get(name, f"figure {i + 1}")
+    spec = Spec.from_dict(read_toml(Path(path) / "spec.resolved.toml"))
+    done: dict[str, list[Path] | UserMistake] = {}
+    for name in names or registry.names():
+        entry = registry.build(name)
+        try:
+            matrices = recurrent_matrices(spec) if entry.needs_matrices else None
+            figure = entry.plot(ds, matrices)
+            folder.mkdir(parents=True, exist_ok=True)
+            done[name] = list(save(figure, folder / name, tuple(formats)))
+        except UserMistake as mistake:
+            done[name] = mistake
+        except OSError as error:
+            problem = Problem(str(folder), "a folder that can be written", error.strerror or str(error))
+            done[name] = UserMistake(problem)
+    return done

@@ -1,0 +1,1 @@
+"""Labelled data and its keeping: schema, archive on disk, provenance, check of structure, summary."""

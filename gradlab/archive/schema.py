@@ -1,0 +1,265 @@
+"""The archive's layout and the schema of its variables, on one page.
+
+An archive is a directory:
+
+=======================  =========================================================================
+``archive.json``         ``{"format": "gradlab archive", "schema": 1, "complete": true}``, written
+                         first with ``complete`` false and last with true: while it is false no
+                         case has been written and the directory may be made anew
+``spec.toml``            the spec as given (absent when the run was made from Python)
+``spec.resolved.toml``   the same with every default written out
+``data.zarr``            a Zarr v3 group: the numbers, read by plain ``xarray.open_zarr``
+``provenance.json``      versions, machine and wall time of each run; never part of a digest
+``failures.jsonl``       one JSON object a line for each case that raised: ``index``, ``case_key``,
+                         ``error``, ``settings``; the last line of a case counts, and only while
+                         its status is failed
+``figures/``             drawn from the data, at any time
+=======================  =========================================================================
+
+``data.zarr`` holds one array a variable. The dimensions of every variable begin with the *case
+dimensions*: the axes of the sweep in the spec's order, then ``replicate``. Per-lag variables end in
+``lag``; variables of a drawn matrix end in ``gate`` where some cell of the sweep has several row
+blocks. The grid is dense: a point that a filter left out has the empty ``case_key`` and status
+``not_run`` for ever. Each axis has a coordinate of its own name (numbers as float64 or int64, labels
+as variable-length text); settings zipped with it are further coordinates along it, named in the
+group's attribute ``coordinates``.
+
+`VARIABLES` (in `gradlab.archive.variables`) is the only place where a variable's name, dimensions,
+unit, type, fill value and meaning stand. Types are little-endian, values are compressed by Blosc
+(LZ4, byte shuffle). A chunk that holds nothing but fill values is not stored. Where a case has fewer
+lags than the longest one, the rest of its row is NaN; where its forward state overflowed, every float
+is +inf and `status` says so; a gradient of exactly zero is -inf; not run is NaN with status
+``not_run``. Per-lag chunks are the tiles of the sweep along the case dimensions, per-case chunks some
+whole tiles; a reader need not know them. Group metadata is consolidated, and the group's attributes
+are those of the Dataset: title, question, measure, seed and ``gradlab_schema``. Nothing in
+``data.zarr`` depends on the clock, the machine, the number of workers or the order in which cases
+were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gradlab.archive.variables import ALWAYS, REGIME, SCHEMA_VERSION, STATUS, TEXT, VARIABLES, Variable
+
+__all__ = [
+    "ALWAYS",
+    "REGIME",
+    "SCHEMA_VERSION",
+    "STATUS",
+    "TEXT",
+    "VARIABLES",
+    "AxisLike",
+    "Coordinate",
+    "Layout",
+    "Variable",
+    "dataset_attributes",
+    "layout",
+    "recorded",
+    "to_dataset",
+]
+
+
+class AxisLike(Protocol):
+    """What the schema needs to know of one axis of a sweep."""
+
+    @property
+    def name(self) -> str:
+        """The dimension's name."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The dotted keys of the spec that it sets, in the order of `coordinates`."""
+
+    @property
+    def coordinates(self) -> Mapping[str, NDArray[Any]]:
+        """Labels or numbers along the dimension, by coordinate name."""
+
+
+# Coordinates by the last part of the key they stand for: (long name, unit). Others are dimensionless.
+_COORDINATES: dict[str, tuple[str, str]] = {
+    "radius": ("spectral radius", "1"),
+    "gain": ("gain (entry standard deviation times sqrt(size))", "1"),
+    "norm": ("spectral norm", "1"),
+    "hidden": ("hidden units", "1"),
+    "features": ("input features", "1"),
+    "outputs": ("output features", "1"),
+    "batch": ("samples in a batch", "1"),
+    "length": ("sequence length", "time steps"),
+    "clip": ("clipping", "1"),
+    "threshold": ("clipping threshold", "1"),
+    "forget_bias": ("forget bias", "1"),
+    "seed": ("root seed", "1"),
+}
+_OWN_COORDINATES: dict[str, dict[str, str]] = {
+    "replicate": {
+        "long_name": "replicate",
+        "units": "1",
+        "description": "number of the independent draw of weights, inputs and targets",
+    },
+    "lag": {
+        "long_name": "lag",
+        "units": "time steps",
+        "description": "time steps back from the last step at which the loss looks; 0 is that step",
+    },
+    "gate": {
+        "long_name": "row block",
+        "units": "1",
+        "description": "row block of the recurrent weights",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """Labels or numbers along one dimension."""
+
+    dim: str
+    values: NDArray[Any]
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The dimensions, coordinates and variables of one sweep's dataset.
+
+    Parameters
+    ----------
+    sizes : dict of str to int
+        Length of every dimension, case dimensions first.
+    case_dims : tuple of str
+    coordinates : dict of str to Coordinate
+    names : tuple of str
+        The variables, in the order of `VARIABLES`.
+    """
+
+    sizes: dict[str, int]
+    case_dims: tuple[str, ...]
+    coordinates: dict[str, Coordinate]
+    names: tuple[str, ...]
+
+    def dims(self, name: str) -> tuple[str, ...]:
+        """Return the dimensions of a variable."""
+        over = VARIABLES[name].over
+        return self.case_dims + ((over,) if over in self.sizes and over != "case" else ())
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a variable."""
+        return tuple(self.sizes[dim] for dim in self.dims(name))
+
+
+def recorded(names: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Return the variables that are kept when `names` are asked for (None: all), in schema order."""
+    asked = set(VARIABLES) if names is None else set(names)
+    if unknown := asked - set(VARIABLES):
+        raise ValueError(f"not in the schema: {', '.join(sorted(unknown))}")
+    return tuple(name for name in VARIABLES if name in asked or name in ALWAYS)
+
+
+def _labelled(values: NDArray[Any]) -> NDArray[Any]:
+    """Return text as variable-length text: fixed-width text has no settled form in Zarr v3."""
+    values = np.asarray(values)
+    return values.astype(TEXT) if values.dtype.kind in "OUST" else values
+
+
+def _axis_coordinates(axis: AxisLike) -> Iterable[tuple[str, Coordinate]]:
+    keys = tuple(axis.keys)
+    for position, (name, values) in enumerate(axis.coordinates.items()):
+        key = keys[position] if len(keys) == len(axis.coordinates) else name
+        long_name, units = _COORDINATES.get(key.rpartition(".")[2], (name.replace("_", " "), "1"))
+        attributes = {"long_name": long_name, "units": units, "description": f"the setting {key}"}
+        yield name, Coordinate(axis.name, _labelled(values), attributes)
+
+
+def layout(
+    axes: Sequence[AxisLike],
+    replicates: int,
+    n_lags: int,
+    gates: Sequence[str] | None,
+    record: Iterable[str] | None = None,
+) -> Layout:
+    """Return how a sweep's data is laid out.
+
+    Parameters
+    ----------
+    axes : sequence of AxisLike
+        The axes of the sweep, slowest first.
+    replicates, n_lags : int
+        Number of replicates; number of lags of the longest case.
+    gates : sequence of str or None
+        Labels of the row blocks; None or empty: one matrix a cell and no ``gate`` dimension.
+    record : iterable of str, optional
+        The variables asked for. A dimension that none of them has is left out.
+    """
+    names = recorded(record)
+    over = {VARIABLES[name].over for name in names}
+    coordinates = {name: c for axis in axes for name, c in _axis_coordinates(axis)}
+    own: dict[str, NDArray[Any]] = {"replicate": np.arange(replicates, dtype=np.int64)}
+    if "lag" in over:
+        own["lag"] = np.arange(n_lags, dtype=np.int64)
+    if "gate" in over and gates:
+        own["gate"] = _labelled(np.asarray(list(gates)))
+    for name, values in own.items():
+        coordinates[name] = Coordinate(name, values, _OWN_COORDINATES[name])
+    case_dims = (*(axis.name for axis in axes), "replicate")
+    dims = (*case_dims, *(dim for dim in own if dim != "replicate"))
+    return Layout({dim: len(coordinates[dim].values) for dim in dims}, case_dims, coordinates, names)
+
+
+def dataset_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of the dataset: those given and the schema's version."""
+    return {**attrs, "gradlab_schema": SCHEMA_VERSION}
+
+
+def to_dataset(
+    axes: Sequence[AxisLike],
+    replicates: int,
+    n_lags: int,
+    gates: Sequence[str] | None,
+    arrays: Mapping[str, NDArray[Any]],
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Label the dense arrays of a run in memory.
+
+    Parameters
+    ----------
+    axes, replicates, n_lags, gates
+        As for `layout`.
+    arrays : mapping of str to ndarray
+        Each of the variable's dense shape: (axes..., replicate[, lag][, gate]); what is not run
+        holds the variable's fill value. `status`, `first_overflow` and `case_key` must be there.
+    attrs : mapping
+        title, question, measure, seed.
+
+    Returns
+    -------
+    xarray.Dataset
+        Identical to what `open_archive` gives for the same run.
+
+    Raises
+    ------
+    ValueError
+        If an array is unknown, missing or of another shape.
+    """
+    if missing := set(ALWAYS) - set(arrays):
+        raise ValueError(f"these arrays are missing: {', '.join(sorted(missing))}")
+    plan = layout(axes, replicates, n_lags, gates, arrays)
+    variables = {}
+    for name in plan.names:
+        values = np.asarray(arrays[name])
+        if values.shape != plan.shape(name):
+            wanted = dict(zip(plan.dims(name), plan.shape(name), strict=True))
+            raise ValueError(f"{name}: expected the shape {wanted}, got {values.shape}")
+        variable = VARIABLES[name]
+        typed = values.astype(variable.numpy_dtype, copy=False)
+        variables[name] = xr.Variable(plan.dims(name), typed, variable.attributes)
+    coordinates = {
+        name: xr.Variable((c.dim,), c.values, dict(c.attributes)) for name, c in plan.coordinates.items()
+    }
+    return xr.Dataset(variables, coordinates, dataset_attributes(attrs))

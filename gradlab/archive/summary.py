@@ -1,0 +1,178 @@
+"""What a sweep found, in a few lines: where gradients turn from vanishing to exploding, and how many did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gradlab.archive.variables import REGIME, STATUS
+
+MAX_CURVES = 24
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A change of sign of the growth rate along an axis.
+
+    Parameters
+    ----------
+    at : float or None
+        Where the line between the neighbouring points is zero; None where one of them is infinite.
+    between : tuple of float
+        The neighbouring points.
+    rising : bool
+        From vanishing to exploding.
+    """
+
+    at: float | None
+    between: tuple[float, float]
+    rising: bool
+
+
+def summary(ds: xr.Dataset, max_curves: int = MAX_CURVES) -> dict[str, Any]:
+    """Return the sweep's findings as a plain table.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Labelled data of a probe.
+    max_curves : int
+        With more curves than this, axes are held at one value: the length at its longest, clipping
+        at "off", then others at their first value, until no more are left.
+
+    Returns
+    -------
+    dict
+        `counts` : cases by what became of them (see `counts`).
+        `axis` : the numeric axis along which signs change, or None.
+        `held` : axes held at one value, with the value.
+        `curves` : list of ``{"at": {axis: label}, "crossings": [{"at", "between", "rising"}],
+        "growth_rates": (lowest, highest), "points"}``, one a curve; empty without an axis or
+        growth rates.
+    """
+    result: dict[str, Any] = {"counts": counts(ds), "axis": None, "held": {}, "curves": []}
+    if "growth_rate" not in ds:
+        return result
+    axes = [str(dim) for dim in ds["status"].dims if dim != "replicate"]
+    numeric = [axis for axis in axes if ds.sizes[axis] > 1 and ds[axis].dtype.kind in "if"]
+    if not numeric:
+        return result
+    rates = _mean_rates(ds)
+    axis = next((a for a in numeric if _any_crossing(ds, rates, axes.index(a))), numeric[0])
+    held = _held(ds, [a for a in axes if a != axis], max_curves)
+    result |= {"axis": axis, "held": {a: _plain(ds[a].values[i]) for a, i in held.items()}}
+    result["curves"] = _curves(ds, rates, axes, axis, held)
+    return result
+
+
+def counts(ds: xr.Dataset) -> dict[str, int]:
+    """Return how many cases vanish, are stable, explode, overflowed, failed, were not run, and all.
+
+    The regimes are left out where they were not recorded; then `ok` counts the cases that ran.
+    Points that a filter left out are not cases.
+    """
+    status = ds["status"].values
+    cases = ds["case_key"].values != ""
+    ok = status == STATUS["ok"]
+    found = {"ok": int(ok.sum())}
+    if "regime" in ds:
+        regime = ds["regime"].values
+        names = [name for name in REGIME if name != "none" or (ok & (regime == REGIME["none"])).any()]
+        found = {"no rate" if n == "none" else n: int((ok & (regime == REGIME[n])).sum()) for n in names}
+    for name in ("overflowed", "failed"):
+        found[name] = int((status == STATUS[name]).sum())
+    found["not run"] = int((cases & (status == STATUS["not_run"])).sum())
+    found["all"] = int(cases.sum())
+    return found
+
+
+def _mean_rates(ds: xr.Dataset) -> NDArray[np.float64]:
+    """Return the growth rate's mean over the replicates that have one, NaN where none has: (axes...)."""
+    rates = ds["growth_rate"].transpose(..., "replicate").values
+    there = ~np.isnan(rates)
+    with np.errstate(invalid="ignore"):  # +inf (overflowed) and -inf (zero) together have no mean
+        total = np.where(there, rates, 0.0).sum(-1)
+    number = there.sum(-1)
+    mean: NDArray[np.float64] = np.full(total.shape, np.nan)
+    np.divide(total, number, out=mean, where=number > 0)
+    return mean
+
+
+def crossings(x: Sequence[float] | NDArray[Any], rates: NDArray[np.float64]) -> list[Crossing]:
+    """Return where `rates` change sign along `x`, by linear interpolation, passing over NaN."""
+    order = np.argsort(np.asarray(x, dtype=float), kind="stable")
+    place, rate = np.asarray(x, dtype=float)[order], np.asarray(rates)[order]
+    kept = ~np.isnan(rate)
+    place, rate = place[kept], rate[kept]
+    signed = np.flatnonzero(rate != 0)
+    found = []
+    for a, b in pairwise(signed):
+        if (rate[a] > 0) == (rate[b] > 0):
+            continue
+        if b > a + 1:  # exactly zero in between
+            at: float | None = float((place[a + 1] + place[b - 1]) / 2)
+        elif np.isinf(rate[a]) or np.isinf(rate[b]):
+            at = None
+        else:
+            at = float(place[a] + (place[b] - place[a]) * (rate[a] / (rate[a] - rate[b])))
+        found.append(Crossing(at, (float(place[a]), float(place[b])), bool(rate[b] > 0)))
+    return found
+
+
+def _any_crossing(ds: xr.Dataset, rates: NDArray[np.float64], axis: int) -> bool:
+    """Whether the sign changes along an axis in any curve; cheap, as it looks at all of them."""
+    x = np.argsort(ds[ds["status"].dims[axis]].values, kind="stable")
+    lines = np.moveaxis(rates, axis, -1)[..., x].reshape(-1, len(x))
+    low = np.where(np.isnan(lines), np.inf, lines).min(-1) < 0
+    high = np.where(np.isnan(lines), -np.inf, lines).max(-1) > 0
+    return bool((low & high).any())
+
+
+def _held(ds: xr.Dataset, others: list[str], max_curves: int) -> dict[str, int]:
+    """Return the axes to hold, with the place to hold them at, so that at most `max_curves` are left."""
+    held: dict[str, int] = {}
+    first = [axis for axis in ("length", "clip") if axis in others]
+    for axis in first + [axis for axis in reversed(others) if axis not in first]:
+        if np.prod([ds.sizes[a] for a in others if a not in held], dtype=float) <= max_curves:
+            break
+        values = ds[axis].values
+        if axis == "length" and values.dtype.kind in "if":
+            held[axis] = int(values.argmax())
+        else:
+            held[axis] = next((i for i, v in enumerate(values) if str(v) == "off"), 0)
+    return {axis: held[axis] for axis in others if axis in held}
+
+
+def _curves(
+    ds: xr.Dataset, rates: NDArray[np.float64], axes: list[str], axis: str, held: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Return one row a curve that has any point."""
+    free = [a for a in axes if a != axis and a not in held]
+    labels = {a: ds[a].values for a in free}
+    x = ds[axis].values
+    rows = []
+    for place in product(*(range(ds.sizes[a]) for a in free)):
+        where = {**held, **dict(zip(free, place, strict=True))}
+        line = rates[tuple(slice(None) if a == axis else where[a] for a in axes)]
+        known = line[~np.isnan(line)]
+        if not len(known):
+            continue
+        found = [{"at": c.at, "between": c.between, "rising": c.rising} for c in crossings(x, line)]
+        row = {
+            "at": {a: _plain(labels[a][i]) for a, i in zip(free, place, strict=True)},
+            "crossings": found,
+            "growth_rates": (float(known.min()), float(known.max())),
+            "points": len(known),
+        }
+        rows.append(row)
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

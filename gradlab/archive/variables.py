@@ -1,0 +1,226 @@
+"""Every variable of the dataset: name, dimensions, unit, type, fill value, meaning. The only place.
+
+`gradlab.archive.schema` describes how they are laid out together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA_VERSION = 1
+TEXT = np.dtypes.StringDType()
+ALWAYS = ("status", "first_overflow", "case_key")
+STATUS = {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4}
+REGIME = {"none": -128, "vanishing": -1, "stable": 0, "exploding": 1}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of the dataset.
+
+    Parameters
+    ----------
+    name, long_name, units, description : str
+        What it is called, in a word and on an axis label, its unit, and what exactly it is.
+    dtype : {"float64", "int64", "int8", "text"}
+    over : {"case", "lag", "gate"}
+        The dimension after the case dimensions; "case": none.
+    flags : mapping of str to int, optional
+        What the integers mean (CF's ``flag_meanings`` and ``flag_values``).
+    """
+
+    name: str
+    long_name: str
+    units: str
+    description: str
+    over: Literal["case", "lag", "gate"] = "case"
+    dtype: Literal["float64", "int64", "int8", "text"] = "float64"
+    fill: float | int | str = float("nan")
+    flags: Mapping[str, int] | None = None
+
+    @property
+    def numpy_dtype(self) -> Any:
+        """The NumPy type of the array."""
+        return TEXT if self.dtype == "text" else np.dtype(self.dtype)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The variable's attributes in the Dataset and in the archive."""
+        attributes: dict[str, Any] = {
+            "long_name": self.long_name,
+            "units": self.units,
+            "description": self.description,
+        }
+        if self.flags is not None:
+            attributes["flag_values"] = list(self.flags.values())
+            attributes["flag_meanings"] = " ".join(self.flags)
+        return attributes
+
+    def empty(self, shape: Sequence[int]) -> NDArray[Any]:
+        """Return an array of `shape` that says: not run."""
+        return np.full(tuple(shape), self.fill, dtype=self.numpy_dtype)
+
+
+_FROBENIUS = (
+    "log10 of the Frobenius norm over {} and batch of {}, at the time step `lag` steps before the last look"
+)
+_SAMPLE = "of log10 of the Euclidean norm over hidden units of one sample's adjoint of the hidden state h"
+_LOG = "log10 of a norm"
+
+_ALL = (
+    Variable(
+        "log10_state_gradient_norm",
+        "adjoint norm of the state",
+        _LOG,
+        _FROBENIUS.format("hidden units", "dL/dh, the adjoint of the hidden state"),
+        "lag",
+    ),
+    Variable(
+        "log10_memory_gradient_norm",
+        "adjoint norm of the memory",
+        _LOG,
+        _FROBENIUS.format("hidden units", "dL/dc, the adjoint of the memory cell; NaN for cells without one"),
+        "lag",
+    ),
+    Variable(
+        "log10_preactivation_gradient_norm",
+        "adjoint norm of the pre-activations",
+        _LOG,
+        _FROBENIUS.format("row blocks, hidden units", "dL/dz, the adjoint of the pre-activations"),
+        "lag",
+    ),
+    Variable(
+        "log10_weight_gradient_norm",
+        "norm of one time step's weight gradient",
+        _LOG,
+        "log10 of the Frobenius norm of the share of dL/dW (W: recurrent weights of all row blocks; summed "
+        "over the batch) that comes from the time step `lag` steps before the last look",
+        "lag",
+    ),
+    Variable(
+        "mean_log10_sample_gradient_norm",
+        "mean log adjoint norm of a sample",
+        _LOG,
+        f"mean over the batch {_SAMPLE} (the loss of that sample alone, not divided by the batch)",
+        "lag",
+    ),
+    Variable(
+        "std_log10_sample_gradient_norm",
+        "spread of the log adjoint norm over samples",
+        _LOG,
+        f"standard deviation over the batch (divisor: the number of samples) {_SAMPLE}",
+        "lag",
+    ),
+    Variable(
+        "saturation",
+        "mean derivative of the activation",
+        "1",
+        "mean over hidden units and batch of phi'(z), the activation's derivative at the pre-activations: "
+        "near 0 the units are saturated",
+        "lag",
+    ),
+    Variable(
+        "log10_gradient_norm",
+        "norm of the parameter gradient",
+        _LOG,
+        "log10 of the Euclidean norm over all parameters of dL/dtheta as back-propagation left it, before "
+        "any clipping of the parameter gradient",
+    ),
+    Variable(
+        "log10_clipped_gradient_norm",
+        "norm of the parameter gradient after clipping",
+        _LOG,
+        "log10 of the Euclidean norm over all parameters of the gradient after clipping; "
+        "equal to log10_gradient_norm where the rule does not act on parameters",
+    ),
+    Variable(
+        "clip_factor",
+        "norm after clipping over norm before",
+        "1",
+        "Euclidean norm over all parameters of the gradient after clipping divided by that before; "
+        "1 where nothing was clipped",
+    ),
+    Variable(
+        "clip_angle",
+        "turn of the gradient by clipping",
+        "rad",
+        "angle between the parameter gradients before and after clipping; 0 where only the length changed",
+    ),
+    Variable("loss", "loss", "1", "the task's loss: mean over the batch, sum over the time steps looked at"),
+    Variable(
+        "growth_rate",
+        "growth rate of the adjoint",
+        "decades per time step",
+        "least-squares slope against lag of mean_log10_sample_gradient_norm: negative vanishes towards "
+        "the past, positive explodes",
+    ),
+    Variable(
+        "growth_rate_standard_error",
+        "standard error of the growth rate",
+        "decades per time step",
+        "standard error of the least-squares slope growth_rate",
+    ),
+    Variable(
+        "regime",
+        "regime of the gradient",
+        "1",
+        "the sign of growth_rate judged against its standard error: stable where it cannot be told from 0; "
+        "none where there is no rate",
+        dtype="int8",
+        fill=REGIME["none"],
+        flags=REGIME,
+    ),
+    Variable(
+        "radius_drawn",
+        "spectral radius of the matrix drawn",
+        "1",
+        "largest absolute eigenvalue of the recurrent matrix (of each row block) as drawn for this case",
+        "gate",
+    ),
+    Variable(
+        "norm_drawn",
+        "spectral norm of the matrix drawn",
+        "1",
+        "largest singular value of the recurrent matrix (of each row block) as drawn for this case",
+        "gate",
+    ),
+    Variable(
+        "henrici_departure",
+        "departure from normality",
+        "1",
+        "Henrici's departure from normality of the recurrent matrix (of each row block) as drawn, over its "
+        "Frobenius norm: sqrt(|W|_F^2 - sum |eigenvalue|^2) / |W|_F; 0: normal, 1: nilpotent",
+        "gate",
+    ),
+    Variable(
+        "status",
+        "status of the case",
+        "1",
+        "what became of the case; a value that is NaN or infinite means what this says",
+        dtype="int8",
+        fill=STATUS["not_run"],
+        flags=STATUS,
+    ),
+    Variable(
+        "first_overflow",
+        "first time step that overflowed",
+        "time step",
+        "index, from 0, of the first time step at which the forward state was not finite; -1: none",
+        dtype="int64",
+        fill=-1,
+    ),
+    Variable(
+        "case_key",
+        "content key of the case",
+        "1",
+        "digest of everything that determines the case; empty where a filter left the point out of the sweep",
+        dtype="text",
+        fill="",
+    ),
+)
+VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}

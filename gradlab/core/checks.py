@@ -1,0 +1,109 @@
+"""Checks that all speak one sentence: *where*: expected *what*, got *that*. *Hint*."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core.errors import Problem, UserMistake
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Return `value` as a message shows it: short, on one line, printable."""
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """Return the hint that names the closest known word, or lists all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known: {', '.join(names)}." if names else ""
+
+
+def one_of(where: str, value: object, known: Iterable[str], what: str = "a known name") -> str:
+    """Return `value` if it is one of the `known` names."""
+    names = list(known)
+    if isinstance(value, str) and value in names:
+        return value
+    raise UserMistake(Problem(where, what, shown(value), nearest(value, names)))
+
+
+def _range_text(at_least: float | None, above: float | None, at_most: float | None, below: float | None) -> str:
+    parts = [
+        f"{word} {bound:g}"
+        for word, bound in (("of at least", at_least), ("above", above), ("of at most", at_most), ("below", below))
+        if bound is not None
+    ]
+    return (" " + " and ".join(parts)) if parts else ""
+
+
+def number(
+    where: str,
+    value: object,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    hint: str = "",
+) -> float:
+    """Return `value` as a finite float within the bounds; booleans are not numbers."""
+    expected = "a finite number" + _range_text(at_least, above, at_most, below)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise UserMistake(Problem(where, expected, shown(value), hint))
+    try:
+        x = float(value)
+    except OverflowError:
+        x = math.inf
+    inside = (
+        math.isfinite(x)
+        and (at_least is None or x >= at_least)
+        and (above is None or x > above)
+        and (at_most is None or x <= at_most)
+        and (below is None or x < below)
+    )
+    if not inside:
+        raise UserMistake(Problem(where, expected, shown(value), hint))
+    return x
+
+
+def integer(
+    where: str, value: object, *, at_least: int | None = None, at_most: int | None = None, hint: str = ""
+) -> int:
+    """Return `value` as an int within the bounds; booleans and fractions are refused."""
+    expected = "an integer" + _range_text(at_least, None, at_most, None)
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
+    if isinstance(value, float) and value.is_integer():
+        value, whole = int(value), True
+    if not whole:
+        raise UserMistake(Problem(where, expected, shown(value), hint))
+    x = int(value)  # type: ignore[call-overload]  # `whole` says it is an integer
+    if (at_least is not None and x < at_least) or (at_most is not None and x > at_most):
+        raise UserMistake(Problem(where, expected, shown(value), hint))
+    return int(x)
+
+
+def array(
+    where: str, value: Any, shape: Sequence[int | None], dims: str, *, dtype: str = "float64", hint: str = ""
+) -> NDArray[Any]:
+    """Return `value` as a finite array of `shape` (None: any length); `dims` names the dimensions."""
+    wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+    expected = f"finite numbers of shape {wanted} ({dims})"
+    try:
+        result = np.asarray(value, dtype=dtype)
+    except (TypeError, ValueError, OverflowError):
+        raise UserMistake(Problem(where, expected, shown(value), hint)) from None
+    if result.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, result.shape, strict=True)):
+        raise UserMistake(Problem(where, expected, f"shape {result.shape}", hint))
+    if not np.isfinite(result).all():
+        raise UserMistake(Problem(where, expected, "NaN or infinity among them", hint))
+    return result

@@ -1,0 +1,52 @@
+"""The user's mistakes, as values with one grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with what the user gave.
+
+    Parameters
+    ----------
+    where : str
+        The key, flag, file or argument, as the user wrote it.
+    expected, got : str
+        What is allowed there, and what came.
+    hint : str, optional
+        What to do about it.
+    """
+
+    where: str
+    expected: str
+    got: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: expected {self.expected}, got {self.got}"
+        return f"{text}. {self.hint}" if self.hint else text
+
+    def under(self, prefix: str) -> Problem:
+        """Return the same problem with `prefix` put before its place."""
+        return replace(self, where=f"{prefix}.{self.where}" if self.where else prefix)
+
+
+class UserMistake(ValueError):
+    """What the user asked for cannot be done; every known problem is in `problems`.
+
+    The command line prints it without a traceback and ends with exit code 2.
+    """
+
+    def __init__(self, problems: Problem | Iterable[Problem]):
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[UserMistake], tuple[tuple[Problem, ...]]]:
+        return (type(self), (self.problems,))
+
+    def under(self, prefix: str) -> UserMistake:
+        """Return the same mistake with `prefix` put before every place."""
+        return type(self)(problem.under(prefix) for problem in self.problems)

@@ -1,0 +1,171 @@
+"""Catalogues: one folder, one file an entry, one registration.
+
+An entry is a frozen dataclass. Its fields are its settings; what it claims about itself stands on
+it as class variables. In a spec, an archive and a listing it is the same table:
+``{name = "...", setting = value, ...}``, or the bare name where every setting has a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from gradlab.core.checks import nearest, shown
+from gradlab.core.errors import Problem, UserMistake
+
+
+class Entry(Protocol):
+    """What every catalogue entry has: a name, and dataclass fields for its settings."""
+
+    name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+E = TypeVar("E", bound=Entry)
+Table = dict[str, Any]
+
+
+class Registry(Generic[E]):
+    """The entries of one catalogue by name.
+
+    Parameters
+    ----------
+    kind : str
+        What an entry is, in the singular ("activation"): the word messages use.
+    package : str
+        The folder's import path. Its modules are imported when the catalogue is first asked.
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind = kind
+        self._package = package
+        self._entries: dict[str, type[E]] = {}
+        self._loaded = False
+
+    def register(self, entry: type[E]) -> type[E]:
+        """Add an entry (a class decorator)."""
+        if entry.name in self._entries:
+            raise ValueError(f"two entries are named {entry.name!r} in the catalogue of {self.kind}")
+        self._entries[entry.name] = entry
+        return entry
+
+    def _load(self) -> dict[str, type[E]]:
+        if not self._loaded:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                if not module.name.startswith("_"):
+                    importlib.import_module(f"{self._package}.{module.name}")
+            self._loaded = True
+        return self._entries
+
+    def names(self) -> list[str]:
+        """Return the known names, sorted."""
+        return sorted(self._load())
+
+    def __iter__(self) -> Iterator[type[E]]:
+        return iter([self._load()[name] for name in self.names()])
+
+    def get(self, name: object, where: str = "name") -> type[E]:
+        """Return the entry called `name`; an unknown name is the user's mistake."""
+        entries = self._load()
+        if not isinstance(name, str) or name not in entries:
+            raise UserMistake(Problem(where, f"the name of a known {self.kind}", shown(name), nearest(name, entries)))
+        return entries[name]
+
+    def build(self, setting: object, where: str = "") -> E:
+        """Return the entry that `setting` (a name, a table, or an entry) describes.
+
+        Raises
+        ------
+        UserMistake
+            With every unknown, missing or unfit setting.
+        """
+        where = where or self.kind
+        if isinstance(setting, tuple(self._load().values())):
+            return setting
+        table = {"name": setting} if isinstance(setting, str) else setting
+        if not isinstance(table, Mapping) or "name" not in table:
+            raise UserMistake(
+                Problem(where, f"the name of a {self.kind}, or a table with one", shown(setting), nearest("", self.names()))
+            )
+        entry = self.get(table["name"], where if isinstance(setting, str) else f"{where}.name")
+        return build(entry, {k: v for k, v in table.items() if k != "name"}, where)
+
+
+def settings_of(entry: Any) -> Table:
+    """Return an entry's settings as the plain table that builds it again."""
+    table: Table = {"name": entry.name}
+    for field in dataclasses.fields(entry):
+        if field.init:
+            table[field.name] = _plain(getattr(entry, field.name))
+    return table
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and hasattr(value, "name"):
+        return settings_of(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def build(entry: Callable[..., E] | type[E], table: Mapping[str, Any], where: str) -> E:
+    """Construct a frozen dataclass from a table, reporting every problem at once."""
+    fields = {f.name: f for f in dataclasses.fields(entry) if f.init}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(entry)
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in fields:
+            known = list(fields)
+            hint = nearest(key, known) if known else "It has no settings."
+            problems.append(Problem(f"{where}.{key}", f"a setting of {entry.name!r}", shown(key), hint))  # type: ignore[union-attr]
+            continue
+        try:
+            values[key] = _coerced(key, value, hints[key])
+        except UserMistake as mistake:
+            problems += [p.under(where) for p in mistake.problems]
+    for key, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and key not in table:
+            problems.append(Problem(f"{where}.{key}", "a value", "nothing", f"{entry.name!r} needs it."))  # type: ignore[union-attr]
+    if problems:
+        raise UserMistake(problems)
+    try:
+        return entry(**values)
+    except UserMistake as mistake:
+        raise mistake.under(where) from None
+
+
+def _coerced(key: str, value: Any, hint: Any) -> Any:
+    """Return `value` fit for a field annotated `hint`; only the kinds settings use are known."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, type(int | str)) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    for option in options:
+        origin = typing.get_origin(option) or option
+        if origin is float and number:
+            try:
+                return float(value)
+            except OverflowError:
+                break
+        if origin is int and number and float(value).is_integer():
+            return int(value)
+        if origin is bool and isinstance(value, bool):
+            return value
+        if origin is str and isinstance(value, str):
+            return value
+        if origin is tuple and isinstance(value, list | tuple):
+            return _frozen(value)
+    words = {float: "a number", int: "an integer", bool: "true or false", str: "a text", tuple: "a list"}
+    kinds = [words.get(typing.get_origin(o) or o, "a value") for o in options if o is not type(None)]
+    raise UserMistake(Problem(key, " or ".join(kinds), shown(value)))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,89 @@
+"""Numbers far outside floating point: mantissas beside integer powers of two.
+
+The backward recursion is linear in the adjoint, so multiplying it by a power of two is exact. An
+adjoint is carried as ``mantissa * 2 ** exponent`` with one exponent for every lane, case and
+sample, and is brought back into the middle of the range before it can leave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+LOG10_2 = float(np.log10(2.0))
+
+
+@dataclass(frozen=True)
+class Window:
+    """How far a mantissa may wander, as powers of two, before it is renormalised.
+
+    The distance to the end of the floating-point range is what one time step may multiply a
+    mantissa with, and what the products and squares formed from it need.
+
+    Parameters
+    ----------
+    adjoint : int
+        Largest absolute log2 of a sample's adjoint norm.
+    accumulate : int
+        How far above its own power of two a sum of contributions may grow.
+    state : int
+        Largest log2 of a state that is multiplied as it is.
+    """
+
+    adjoint: int
+    accumulate: int
+    state: int
+
+
+_WINDOWS = {"float64": Window(100, 64, 150), "float32": Window(14, 12, 16)}
+
+
+def window(dtype: Any) -> Window:
+    """Return the window of a floating-point type."""
+    return _WINDOWS[np.dtype(dtype).name]
+
+
+def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> None:
+    """Bring mantissas back to the middle of the range, in place and without rounding.
+
+    Parameters
+    ----------
+    parts : sequence of arrays of shape (lane, case, hidden, batch)
+        Mantissas that share one exponent for each sample.
+    exponent : integer array of shape (lane, case, batch)
+        Their powers of two.
+    where : boolean array of shape (lane, case)
+        The cases to bring back; zero samples stay zero.
+    """
+    lane, case = np.nonzero(where)
+    chosen = [part[lane, case] for part in parts]
+    peak = np.maximum.reduce([np.abs(part).max(axis=-2) for part in chosen])
+    shift = np.where(peak > 0, np.frexp(peak)[1], 0).astype(exponent.dtype)
+    for part, values in zip(parts, chosen, strict=True):
+        part[lane, case] = np.ldexp(values, -shift[:, None, :])
+    exponent[lane, case] += shift
+
+
+def log2_of(squares: Array, exponent: Array) -> Array:
+    """Return ``log2(sqrt(squares) * 2 ** exponent)``; -inf for zero.
+
+    The logarithm is taken of the one mantissa in [1/2, 1), so that the result does not depend on how a
+    number is divided between mantissa and exponent.
+    """
+    mantissa, power = np.frexp(squares)
+    with np.errstate(divide="ignore"):
+        return np.asarray(0.5 * (np.log2(mantissa) + (power + 2 * exponent)))
+
+
+def log2_total(squares: Array, exponent: Array) -> Array:
+    """Return ``log2 sqrt(sum squares * 4 ** exponent)`` over the last axis; -inf for zero."""
+    alive = squares > 0
+    top = np.where(alive, exponent, np.iinfo(np.int32).min // 4).max(axis=-1)
+    with np.errstate(under="ignore"):
+        total = np.ldexp(squares, 2 * np.where(alive, exponent - top[..., None], 0)).sum(axis=-1)
+    return log2_of(total, top)

@@ -1,0 +1,236 @@
+"""The grid: every case of a spec, as indices into axes and into distinct settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core.checks import integer, nearest, shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.streams import digest
+from gradlab.experiment import sections
+from gradlab.experiment.axes import Axis
+from gradlab.experiment.labels import identity
+from gradlab.experiment.spec import Spec
+from gradlab.experiment.tables import Table
+from gradlab.network.settings import NetworkSettings
+
+__all__ = ["Axis", "Grid", "expand"]
+
+Index = NDArray[np.int64]
+CLOSE = 1e-9  # relative: how near a number must be to a value of its axis to mean it
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """All cases of a spec.
+
+    Parameters
+    ----------
+    spec : Spec
+        What was asked.
+    axes : tuple of Axis
+        The dimensions in order; after them comes ``replicate``.
+    replicates : int
+        Copies of every point.
+    points : int64 array of shape (points, axes)
+        Index along each axis of every point that is to be run; sorted row-major, each once.
+    networks, tasks, clips, seeds : tuple
+        The distinct validated settings.
+    network_index, task_index, clip_index, seed_index : int64 array of shape (points,)
+        Which of them each point has.
+    """
+
+    spec: Spec
+    axes: tuple[Axis, ...]
+    replicates: int
+    points: Index
+    networks: tuple[NetworkSettings, ...]
+    tasks: tuple[Any, ...]
+    clips: tuple[Any, ...]
+    seeds: tuple[int, ...]
+    network_index: Index
+    task_index: Index
+    clip_index: Index
+    seed_index: Index
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis, then the number of replicates."""
+        return (*(len(axis) for axis in self.axes), self.replicates)
+
+    @property
+    def n_cases(self) -> int:
+        """Number of cases to run: points times replicates."""
+        return len(self.points) * self.replicates
+
+    def case_keys(self) -> NDArray[np.str_]:
+        """Return the content key of every case, shape (points, replicates).
+
+        It is a digest of all that determines the case's numbers, and of nothing else: not of its place
+        in the sweep, nor of where a file of the user's lies.
+        """
+        networks, tasks, clips = (
+            [digest(sections.identity(section, one)) for one in settings]
+            for section, settings in (("network", self.networks), ("task", self.tasks), ("clip", self.clips))
+        )
+        keys = []
+        rows = zip(
+            *(i.tolist() for i in (self.network_index, self.task_index, self.clip_index, self.seed_index)),
+            strict=True,
+        )
+        for n, t, c, s in rows:
+            point = f"{self.spec.measure} {networks[n]} {tasks[t]} {clips[c]} {self.seeds[s]}"
+            keys += [hashlib.sha256(f"{point} {r}".encode()).hexdigest()[:32] for r in range(self.replicates)]
+        return np.array(keys, dtype="<U32").reshape(len(self.points), self.replicates)
+
+    def settings(self, point_row: int, replicate: int) -> Table:
+        """Return all settings of a case as one plain table.
+
+        Parameters
+        ----------
+        point_row : int
+            Row of `points`.
+        replicate : int
+            Which copy.
+        """
+        return {
+            "measure": self.spec.measure,
+            "seed": self.seeds[self.seed_index[point_row]],
+            "replicate": int(replicate),
+            "network": sections.to_table("network", self.networks[self.network_index[point_row]]),
+            "task": sections.to_table("task", self.tasks[self.task_index[point_row]]),
+            "clip": sections.to_table("clip", self.clips[self.clip_index[point_row]]),
+        }
+
+    def find(self, **labels: Any) -> tuple[int, int]:
+        """Return the row of `points` and the replicate of one case.
+
+        Parameters
+        ----------
+        **labels
+            Coordinate name -> number, label, or the setting itself; ``replicate`` is one of them. What has
+            only one value may be left out.
+
+        Raises
+        ------
+        UserMistake
+            Where a name or value is not on the grid, one is missing, or the filter leaves the case out.
+        """
+        problems: list[Problem] = []
+        place: list[int] = []
+        known = [name for axis in self.axes for name in axis.coordinates]
+        for name in labels:
+            if name not in known and name != "replicate":
+                hint = nearest(name, [*known, "replicate"])
+                problems.append(Problem(name, "the name of an axis", shown(name), hint))
+        for axis in self.axes:
+            try:
+                place.append(_place(axis, labels))
+            except UserMistake as mistake:
+                problems += mistake.problems
+        replicate = 0
+        try:
+            if "replicate" in labels:
+                replicate = integer("replicate", labels["replicate"], at_least=0, at_most=self.replicates - 1)
+            elif self.replicates > 1:
+                raise UserMistake(Problem("replicate", f"one of 0 to {self.replicates - 1}", "nothing"))
+        except UserMistake as mistake:
+            problems += mistake.problems
+        if problems:
+            raise UserMistake(problems)
+        return self._row(place), replicate
+
+    def _row(self, place: list[int]) -> int:
+        if not self.axes:
+            return 0
+        shape = self.shape[:-1]
+        codes = np.ravel_multi_index(tuple(self.points.T), shape)
+        code = np.ravel_multi_index(tuple(place), shape)
+        row = int(np.searchsorted(codes, code))
+        if row == len(codes) or codes[row] != code:
+            at = ", ".join(
+                f"{axis.name}={axis.coordinates[axis.name][i]}"
+                for axis, i in zip(self.axes, place, strict=True)
+            )
+            hint = "A filter leaves it out, or no sweep table has it."
+            raise UserMistake(Problem("the case", "a point of the sweep", at, hint))
+        return row
+
+
+def expand(spec: Spec) -> Grid:
+    """Return all cases of a spec; every distinct section is built and validated once.
+
+    Raises
+    ------
+    UserMistake
+        Where a combination of axis values cannot be run; see `gradlab.experiment.expansion.resolve`.
+    """
+    grid = spec.expanded()
+    network, task, clip, seed = (grid.parts[section] for section in ("network", "task", "clip", "seed"))
+    return Grid(
+        spec=spec,
+        axes=grid.axes,
+        replicates=spec.replicates,
+        points=grid.points,
+        networks=network.settings,
+        tasks=task.settings,
+        clips=clip.settings,
+        seeds=seed.settings,
+        network_index=network.index,
+        task_index=task.index,
+        clip_index=clip.index,
+        seed_index=seed.index,
+    )
+
+
+def _place(axis: Axis, labels: Mapping[str, Any]) -> int:
+    """Return the index along an axis that the labels mean; zipped keys must agree."""
+    fits = np.ones(len(axis), dtype=bool)
+    problems: list[Problem] = []
+    given = []
+    for i, (name, values) in enumerate(axis.coordinates.items()):
+        if name in labels:
+            given.append(name)
+            match = _matches(axis, i, values, labels[name])
+            if not match.any():
+                problems.append(Problem(name, f"one of {_listed(values)}", shown(labels[name])))
+            fits &= match
+    if problems:
+        raise UserMistake(problems)
+    found = np.flatnonzero(fits)
+    if len(found) == 1:
+        return int(found[0])
+    if not given:
+        raise UserMistake(Problem(axis.name, f"one of {_listed(axis.coordinates[axis.name])}", "nothing"))
+    names = " and ".join(axis.coordinates)
+    got = ", ".join(f"{name}={shown(labels[name])}" for name in given)
+    raise UserMistake(Problem(names, "values that stand together at one point of the axis", got))
+
+
+def _matches(axis: Axis, i: int, values: NDArray[Any], label: Any) -> NDArray[np.bool_]:
+    """Return which points of the axis have this label, or this setting, for its key number `i`."""
+    label = label.item() if isinstance(label, np.generic) else label
+    if axis.kinds[i] == "number":
+        if isinstance(label, bool) or not isinstance(label, int | float):
+            return np.zeros(len(axis), dtype=bool)
+        return (values == label) | np.isclose(values, label, rtol=CLOSE, atol=0.0)
+    if isinstance(label, bool):
+        label = "true" if label else "false"
+    if isinstance(label, str) and (match := np.asarray(values == label)).any():
+        return match
+    if not isinstance(label, str | list | tuple | Mapping):
+        return np.zeros(len(axis), dtype=bool)
+    label = list(label) if isinstance(label, tuple) else label
+    wanted = identity(axis.keys[i], label)
+    return np.array([identity(axis.keys[i], point[i]) == wanted for point in axis.values])
+
+
+def _listed(values: NDArray[Any], most: int = 12) -> str:
+    texts = [str(value) for value in values.tolist()]
+    return ", ".join(texts if len(texts) <= most else [*texts[: most - 1], "…", texts[-1]])

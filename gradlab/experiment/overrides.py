@@ -1,0 +1,113 @@
+"""Settings given beside a spec: ``KEY=VALUE``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradlab.core.checks import nearest, shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.experiment import sections
+from gradlab.experiment.axes import is_range
+from gradlab.experiment.sweeps import OPTIONS
+from gradlab.experiment.tables import Table, put, with_paths
+from gradlab.experiment.toml import parse_key, parse_value
+
+
+def overridden(table: Table, settings: Sequence[str], known: Iterable[str]) -> Table:
+    """Return the table of a spec with settings replaced.
+
+    Parameters
+    ----------
+    table : dict
+        The plain table of a valid spec, its sweep as a list of tables with dotted keys.
+    settings : sequence of str
+        ``KEY=VALUE`` each; see `gradlab.experiment.spec.with_settings`.
+    known : iterable of str
+        The keys a spec has at the top.
+
+    Raises
+    ------
+    UserMistake
+        With every setting that is not of this form or has no place.
+    """
+    problems: list[Problem] = []
+    table = {"sweep": [], **copy.deepcopy(table)}
+    for text in settings:
+        try:
+            _set(table, text, list(known))
+        except UserMistake as mistake:
+            problems += mistake.problems
+    if problems:
+        raise UserMistake(problems)
+    return table
+
+
+def _set(table: Table, text: str, known: Sequence[str]) -> None:
+    key, equals, written = text.partition("=")
+    if not equals:
+        raise UserMistake(Problem(shown(text), "KEY=VALUE", shown(text), "As in network.hidden=32."))
+    parts = parse_key(key)
+    dotted = ".".join(parts)
+    value = with_paths(parse_value(written, dotted), Path.cwd(), parts[-1].rpartition(".")[2])
+    if parts[0] not in known:
+        raise UserMistake(Problem(dotted, "a key of a spec", shown(parts[0]), nearest(parts[0], known)))
+    if parts[0] == "sweep":
+        _set_sweep(table, parts[1:], value)
+    elif not _replace_axis(table["sweep"], dotted, value):
+        _set_leaf(table, parts, value)
+
+
+def _set_leaf(table: Table, parts: Sequence[str], value: Any) -> None:
+    section, *rest = parts
+    if not rest:
+        table[section] = value
+        return
+    key = ".".join(parts)
+    if section not in sections.SECTIONS:
+        raise UserMistake(Problem(key, f"{section!r} alone", shown(key), f"{section!r} is no table."))
+    inner = table.get(section, sections.FALLBACK[section])
+    inner = {"name": inner} if isinstance(inner, str) else inner
+    if not isinstance(inner, dict):
+        raise UserMistake(Problem(key, f"a table [{section}]", shown(inner)))
+    table[section] = put(inner, rest, value, sections.names_in(section), key)
+
+
+def _as_axis(value: Any) -> Any:
+    return value if isinstance(value, list) or is_range(value) else [value]
+
+
+def _replace_axis(tables: Any, key: str, value: Any) -> bool:
+    """Replace the axis `key` in every sweep table that has it; return whether one had it."""
+    found = False
+    for sweep in tables if isinstance(tables, list) else []:
+        for axis in [axis for axis in sweep if axis not in OPTIONS]:
+            if key.startswith(f"{axis}."):
+                hint = f"It replaces the whole table at every grid point; set sweep.{axis}=[...] instead."
+                raise UserMistake(
+                    Problem(key, "a setting that no axis replaces", f"one inside the axis {axis}", hint)
+                )
+        if key in sweep:
+            sweep[key] = _as_axis(value)
+            found = True
+    return found
+
+
+def _set_sweep(table: Table, parts: Sequence[str], value: Any) -> None:
+    if not parts:
+        table["sweep"] = value if isinstance(value, list) else [value]
+        return
+    if not table["sweep"]:
+        table["sweep"] = [{}]
+    key = ".".join(parts)
+    for sweep in table["sweep"]:
+        if parts[0] == "rename" and len(parts) > 1:
+            sweep["rename"] = {**sweep.get("rename", {}), ".".join(parts[1:]): value}
+        elif parts[0] in OPTIONS:
+            sweep[key] = value
+    if parts[0] not in OPTIONS:
+        holders = [sweep for sweep in table["sweep"] if key in sweep] or table["sweep"]
+        for sweep in holders:
+            sweep[key] = _as_axis(value)

@@ -1,0 +1,220 @@
+"""From cases to shared work: forward groups, backward lanes, clip views, blocks.
+
+Nothing here depends on the machine. What can be shared is read off what each setting says it
+affects: cases share a forward pass when network, stream of inputs, seed and replicate agree; they
+share a backward pass when, besides, the loss looks at the same place and the clip rule does not
+change the recursion; and everything else is a view of that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core.streams import digest
+from gradlab.experiment.grid import Grid
+from gradlab.measure.probe import Block, Run, View, backward_passes
+from gradlab.measure.records import OF_GRADIENT, RECORDS
+
+Index = NDArray[np.int64]
+
+BLOCK_SECONDS = 1.0  # a block should take about this long on one core of today
+BLOCKS_WANTED = 48  # and a small sweep still be cut into this many, for the workers to share
+RATE = 2.0e10  # multiply-adds a second, all overheads counted: only a yardstick for cutting blocks
+RESULT_BYTES = 4 << 20  # of one variable in one block
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """A block, and where its cases belong.
+
+    Parameters
+    ----------
+    block : Block
+        What to measure.
+    index : integer array of shape (run, view, axis)
+        Place of every case in the dense grid, `replicate` last.
+    """
+
+    block: Block
+    index: Index
+
+    @property
+    def cases(self) -> int:
+        """Number of cases."""
+        return self.index.shape[0] * self.index.shape[1]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All work of a sweep.
+
+    Parameters
+    ----------
+    grid : Grid
+        The cases.
+    record : tuple of str
+        What is recorded.
+    tile : tuple of int
+        Cases of one tile along every axis and `replicate`; a block never reaches beyond its tile.
+    """
+
+    grid: Grid
+    record: tuple[str, ...]
+    tile: tuple[int, ...]
+
+    @property
+    def lags(self) -> int:
+        """Number of lags of the longest case."""
+        return max(task.lags for task in self.grid.tasks)
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """Row blocks of all cells; empty if no cell has more than one."""
+        blocks = dict.fromkeys(b for network in self.grid.networks for b in network.cell.row_blocks)
+        return tuple(blocks) if any(len(n.cell.row_blocks) > 1 for n in self.grid.networks) else ()
+
+    @cached_property
+    def forward_passes(self) -> int:
+        """Distinct forward passes."""
+        return len(np.unique(forward_ids(self.grid)[0])) * self.grid.replicates
+
+    @cached_property
+    def lanes(self) -> int:
+        """Distinct backward passes."""
+        gradients = needs_gradient(self.record)
+        return sum(len(p.block.runs) * backward_passes(p.block.views, gradients) for p in self.blocks())
+
+    def blocks(self, finished: NDArray[np.bool_] | None = None) -> Iterator[PlannedBlock]:
+        """Yield the blocks of all cases that are not finished yet.
+
+        Parameters
+        ----------
+        finished : boolean array of the grid's shape, optional
+            Cases to leave out.
+        """
+        grid = self.grid
+        forward, kind = forward_ids(grid)
+        place = grid.points // np.array(self.tile[:-1], dtype=np.int64)
+        steps = range(0, grid.replicates, self.tile[-1])
+        order = np.lexsort(place.T[::-1]) if place.shape[1] else np.arange(len(place))
+        bounds = np.flatnonzero((np.diff(place[order], axis=0) != 0).any(axis=1)) + 1
+        for rows in np.split(order, bounds):
+            for start in steps:
+                replicates = range(start, min(start + self.tile[-1], grid.replicates))
+                yield from _tile_blocks(grid, rows, replicates, forward, kind, finished)
+
+
+def needs_gradient(record: tuple[str, ...]) -> bool:
+    """Whether a record needs parameter gradients."""
+    return bool(OF_GRADIENT & set(record))
+
+
+def forward_ids(grid: Grid) -> tuple[Index, Index]:
+    """Return for every point the number of its forward pass, and of the shape it may be stacked with."""
+    inputs: dict[str, int] = {}
+    input_of_task = [inputs.setdefault(digest(task.input_identity()), len(inputs)) for task in grid.tasks]
+    shapes: dict[Any, int] = {}
+    shape_of_network = [
+        shapes.setdefault((n.cell.name, n.cell, n.activation, n.hidden, n.dtype), len(shapes)) for n in grid.networks
+    ]
+    by_length = np.array([network.cell.depends_on_length for network in grid.networks], dtype=bool)
+    length_of_task = np.array([task.length for task in grid.tasks], dtype=np.int64)
+    length = np.where(by_length[grid.network_index], length_of_task[grid.task_index], 0)
+    stream = np.array(input_of_task, dtype=np.int64)[grid.task_index]
+    shape = np.array(shape_of_network, dtype=np.int64)[grid.network_index]
+    forward = np.stack([grid.network_index, stream, grid.seed_index, length], axis=1)
+    kind = np.stack([shape, stream, length], axis=1)
+    return tuple(np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1) for columns in (forward, kind))  # type: ignore[return-value]
+
+
+def _tile_blocks(
+    grid: Grid, rows: Index, replicates: range, forward: Index, kind: Index, finished: NDArray[np.bool_] | None
+) -> Iterator[PlannedBlock]:
+    """Yield the blocks of one tile: runs of one kind that are measured through the same views."""
+    views: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row in rows.tolist():
+        for replicate in replicates:
+            if finished is None or not finished[(*grid.points[row], replicate)]:
+                views[int(forward[row]), replicate].append(row)
+    groups: dict[tuple[int, tuple[tuple[int, int], ...]], list[tuple[int, list[int]]]] = defaultdict(list)
+    for (_, replicate), members in views.items():
+        seen = tuple((int(grid.task_index[row]), int(grid.clip_index[row])) for row in members)
+        groups[int(kind[members[0]]), seen].append((replicate, members))
+    for (_, seen), runs in groups.items():
+        block = Block(
+            tuple(
+                Run(grid.networks[grid.network_index[m[0]]], grid.seeds[grid.seed_index[m[0]]], replicate)
+                for replicate, m in runs
+            ),
+            tuple(View(grid.tasks[task], grid.clips[clip]) for task, clip in seen),
+        )
+        index = np.empty((len(runs), len(seen), grid.points.shape[1] + 1), dtype=np.int64)
+        for i, (replicate, members) in enumerate(runs):
+            index[i, :, :-1] = grid.points[members]
+            index[i, :, -1] = replicate
+        yield PlannedBlock(block, index)
+
+
+def make_plan(grid: Grid) -> Plan:
+    """Return the plan of a grid; it depends on the spec alone."""
+    has_memory = any(len(network.cell.state_parts) > 1 for network in grid.networks)
+    asked = grid.spec.record
+    if asked is None:
+        record = tuple(name for name in RECORDS if has_memory or name != "log10_memory_gradient_norm")
+    else:
+        record = tuple(name for name in RECORDS if name in asked)
+    return Plan(grid, record, _tile(grid))
+
+
+def _dense(grid: Grid, values: Index) -> Index:
+    dense = np.full(grid.shape[:-1], -1, dtype=np.int64)
+    dense[tuple(grid.points.T)] = values
+    return dense
+
+
+def _varies(dense: Index, axis: int) -> bool:
+    """Whether a dense array changes along an axis, holes (-1) apart."""
+    present = dense >= 0
+    low = np.where(present, dense, np.iinfo(np.int64).max).min(axis=axis)
+    return bool((present.any(axis=axis) & (dense.max(axis=axis) != low)).any())
+
+
+def _tile(grid: Grid) -> tuple[int, ...]:
+    """Choose the tile: whole along shared axes, then replicates, then the last stacked axes."""
+    forward, kind = (_dense(grid, ids) for ids in forward_ids(grid))
+    sizes = list(grid.shape)
+    tile = [1] * len(sizes)
+    lags = max(task.lags for task in grid.tasks)
+    stacked = []
+    for axis in range(len(sizes) - 1):
+        if not _varies(forward, axis):
+            tile[axis] = sizes[axis]
+        elif not _varies(kind, axis):
+            stacked.append(axis)
+    seconds = sum(_point_seconds(grid, row) for row in range(len(grid.points))) / max(len(grid.points), 1)
+    total = seconds * len(grid.points) * grid.replicates
+    aim = min(BLOCK_SECONDS, max(total / BLOCKS_WANTED, BLOCK_SECONDS / 50))
+    for axis in (len(sizes) - 1, *reversed(stacked)):
+        have = math.prod(tile)
+        by_time = aim / max(seconds * have, 1e-12)
+        by_size = RESULT_BYTES / (8 * lags * have)
+        tile[axis] = int(max(1, min(sizes[axis], by_time, by_size)))
+        if tile[axis] < sizes[axis]:
+            break
+    return tuple(tile)
+
+
+def _point_seconds(grid: Grid, row: int) -> float:
+    """Return about how long a case takes; forward and shared lanes counted in full."""
+    network, task = grid.networks[grid.network_index[row]], grid.tasks[grid.task_index[row]]
+    rows = network.hidden * len(network.cell.row_blocks)
+    work = rows * (network.hidden + task.features + 40) * task.batch
+    return (2.0e-6 + 2.0 * work / RATE) * task.lags

@@ -1,0 +1,240 @@
+"""Runs the blocks of a plan, in this process or in workers, and hands results to a sink."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.experiment.plan import Plan, PlannedBlock
+from gradlab.experiment.sink import Sink
+from gradlab.learning.workspace import Workspace
+from gradlab.measure.probe import Block, check_memory, probe
+from gradlab.measure.records import RECORDS
+
+Array = NDArray[Any]
+
+#: Bytes that a process holds before any work: interpreter, libraries, code.
+PARENT_BYTES = 240 << 20
+WORKER_BYTES = 110 << 20
+
+
+@dataclass
+class Outcome:
+    """What became of a run.
+
+    Attributes
+    ----------
+    done, failed : int
+        Cases measured and cases that raised, in this run.
+    kept : int
+        Cases that were there already.
+    """
+
+    done: int = 0
+    failed: int = 0
+    kept: int = 0
+    errors: list[str] = field(default_factory=list)
+
+
+Progress = Callable[[int, int], None]  #: called with the number of cases just done, and of those that failed
+
+
+def execute(
+    plan: Plan, sink: Sink, *, workers: int = 1, memory: int = 1 << 30, progress: Progress | None = None
+) -> Outcome:
+    """Measure every case of a plan that its sink does not hold yet.
+
+    Parameters
+    ----------
+    plan : Plan
+        The work.
+    sink : Sink
+        Takes the results; closed at the end, also after an error.
+    workers : int
+        Processes; 1 works in this one.
+    memory : int
+        Bytes that all processes together may take.
+    progress : callable, optional
+        Called after every block.
+
+    Raises
+    ------
+    UserMistake
+        If the memory does not suffice for one case; nothing has run then.
+    """
+    finished = sink.finished()
+    blocks = list(plan.blocks(finished))
+    outcome = Outcome(kept=plan.grid.n_cases - sum(block.cases for block in blocks))
+    share = memory_share(memory, workers)
+    for block in {(b.block.runs[0].network.hidden, b.block.views): b.block for b in blocks}.values():
+        check_memory(block, plan.record, share, total=lambda needed: memory + workers * (needed - share))
+    # The heavy blocks first: the last ones to finish are then light.
+    blocks.sort(key=lambda b: -b.cases * max(view.task.lags for view in b.block.views))
+    run = _serial if workers == 1 else _parallel
+    try:
+        for planned, result in run(blocks, plan.record, share, workers):
+            _deliver(plan, sink, planned, result, outcome)
+            if progress is not None:
+                failed = planned.cases if isinstance(result, str) else 0
+                progress(planned.cases, failed)
+    finally:
+        sink.close()
+    return outcome
+
+
+def memory_share(memory: int, workers: int) -> int:
+    """Return the bytes that the buffers of one process may take."""
+    if workers == 1:
+        return memory - PARENT_BYTES
+    return (memory - PARENT_BYTES - workers * WORKER_BYTES) // workers
+
+
+def _deliver(plan: Plan, sink: Sink, planned: PlannedBlock, result: dict[str, Array] | str, outcome: Outcome) -> None:
+    index = planned.index.reshape(-1, planned.index.shape[-1])
+    if isinstance(result, str):
+        settings = [plan.grid.settings(row, place[-1]) for row, place in zip(_rows(plan, index), index.tolist(), strict=True)]
+        sink.fail(index, result, settings)
+        outcome.failed += len(index)
+        outcome.errors.append(result)
+        return
+    sink.write(index, _flattened(plan, planned, result))
+    outcome.done += len(index)
+
+
+def _rows(plan: Plan, index: NDArray[np.int64]) -> list[int]:
+    """Return the rows of the grid's points at places of the dense grid."""
+    shape = plan.grid.shape[:-1]
+    if not shape:
+        return [0] * len(index)
+    codes = np.ravel_multi_index(tuple(plan.grid.points.T), shape)
+    rows: list[int] = np.searchsorted(codes, np.ravel_multi_index(tuple(index[:, :-1].T), shape)).tolist()
+    return rows
+
+
+def _flattened(plan: Plan, planned: PlannedBlock, result: dict[str, Array]) -> dict[str, Array]:
+    """Return records with one row a case, gates in the columns of the whole sweep."""
+    out = {}
+    for name, values in result.items():
+        flat = values.reshape(-1, *values.shape[2:])
+        if RECORDS.get(name) == "gate":
+            if not plan.gates:
+                flat = flat[:, 0]
+            else:
+                spread = np.full((len(flat), len(plan.gates)), np.nan)
+                own = planned.block.runs[0].network.cell.row_blocks
+                spread[:, [plan.gates.index(block) for block in own]] = flat
+                flat = spread
+        out[name] = flat
+    return out
+
+
+Measured = Iterator[tuple[PlannedBlock, dict[str, Array] | str]]
+
+
+def _serial(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, workers: int) -> Measured:
+    from threadpoolctl import threadpool_limits
+
+    workspace = Workspace()
+    with threadpool_limits(1, user_api="blas"):
+        for planned in blocks:
+            yield from _measured(planned, record, share, workspace)
+
+
+def _measured(planned: PlannedBlock, record: tuple[str, ...], share: int, workspace: Workspace) -> Measured:
+    """Measure a block; if it raises, run by run, so that only the runs at fault fail."""
+    result = _attempt(planned.block, record, share, workspace)
+    if not isinstance(result, str) or len(planned.block.runs) == 1:
+        yield planned, result
+        return
+    for i, run in enumerate(planned.block.runs):
+        part = PlannedBlock(replace(planned.block, runs=(run,)), planned.index[i : i + 1])
+        yield part, _attempt(part.block, record, share, workspace)
+
+
+def _attempt(block: Block, record: tuple[str, ...], share: int, workspace: Workspace) -> dict[str, Array] | str:
+    try:
+        return probe(block, record, share, workspace)
+    except Exception:  # a case that raises is a result: it is kept with its error
+        return traceback.format_exc()
+
+
+_worker_workspace: Workspace | None = None
+
+
+def _start_worker() -> None:
+    import signal
+
+    from threadpoolctl import threadpool_limits
+
+    global _worker_workspace
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
+    threadpool_limits(1, user_api="blas")
+    _worker_workspace = Workspace()
+
+
+def _work(
+    planned: PlannedBlock, record: tuple[str, ...], share: int
+) -> list[tuple[PlannedBlock | None, dict[str, Array] | str]]:
+    """Measure a block; None stands for the block that was sent, which need not travel back."""
+    assert _worker_workspace is not None
+    parts = _measured(planned, record, share, _worker_workspace)
+    return [(None if part is planned else part, result) for part, result in parts]
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the user's script while workers start: they need gradlab only, not to run it again."""
+    main = sys.modules["__main__"]
+    hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
+    spec, main.__spec__ = getattr(main, "__spec__", None), None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
+        main.__spec__ = spec
+
+
+def _parallel(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, workers: int) -> Measured:
+    """Feed blocks to worker processes; one that dies is replaced and its block repeated once."""
+    pending = list(reversed(blocks))
+    tries: dict[int, int] = {}
+    while pending:
+        lost: list[PlannedBlock] = []
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+        flying: dict[Future[Any], PlannedBlock] = {}
+        try:
+            while pending or flying:
+                while pending and len(flying) < 2 * workers:
+                    planned = pending.pop()
+                    with _without_main():
+                        flying[pool.submit(_work, planned, record, share)] = planned
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    planned = flying.pop(future)
+                    try:
+                        parts = future.result()
+                    except BrokenProcessPool:
+                        lost.append(planned)
+                        continue
+                    for part, result in parts:
+                        yield part or planned, result
+                if lost:
+                    lost += flying.values()
+                    break
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for planned in lost:
+            tries[id(planned)] = tries.get(id(planned), 0) + 1
+            if tries[id(planned)] > 2:
+                yield planned, "A worker process died while it measured this block, three times over.\n"
+            else:
+                pending.append(planned)

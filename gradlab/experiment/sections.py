@@ -1,0 +1,128 @@
+"""The sections of a spec, and the catalogues that understand them: the only place that knows both."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from gradlab import tasks
+from gradlab.core.checks import shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.registry import Registry, settings_of
+from gradlab.experiment.tables import Table, without_none
+from gradlab.learning import clipping
+from gradlab.measure.records import RECORDS
+from gradlab.network import activations, cells, initialisers, spectra
+from gradlab.network.settings import DEFAULTS, NetworkSettings
+
+SECTIONS = ("network", "task", "clip")
+MEASURES = ("probe",)
+FALLBACK: Mapping[str, Table] = {"network": {}, "task": {"name": "noise"}, "clip": {"name": "off"}}
+
+#: Catalogue that understands the value of a key, for the keys that have one.
+CATALOGUES: Mapping[str, Registry[Any]] = {
+    "task": tasks.registry,
+    "clip": clipping.registry,
+    "network.cell": cells.registry,
+    "network.activation": activations.registry,
+    "network.spectrum": spectra.registry,
+    "network.input": initialisers.registry,
+    "network.bias": initialisers.registry,
+    "network.readout": initialisers.registry,
+}
+
+
+def record_names() -> list[str]:
+    """Return the names of everything that can be recorded."""
+    return list(RECORDS)
+
+
+def names_in(section: str) -> dict[str, str]:
+    """Return which entry stands at a setting of the section that the spec leaves out."""
+    if section != "network":
+        return {}
+    return {
+        key: d if isinstance(d, str) else d["name"]
+        for key, d in DEFAULTS.items()
+        if f"network.{key}" in CATALOGUES
+    }
+
+
+def build(section: str, table: Table) -> Any:
+    """Return the validated settings of a section.
+
+    Parameters
+    ----------
+    section : {"network", "task", "clip"}
+        Which one.
+    table : dict
+        Its plain table; a bare name stands for the table with that name alone.
+
+    Raises
+    ------
+    UserMistake
+        With every problem of the table.
+    """
+    if section == "network":
+        if not isinstance(table, Mapping):
+            raise UserMistake(Problem("network", "a table of settings", shown(table)))
+        settings = NetworkSettings.build(table, "network")
+        _check_sizes(settings)
+        return settings
+    return CATALOGUES[section].build(table, section)
+
+
+def _check_sizes(settings: NetworkSettings) -> None:
+    """Refuse a spectrum that has no matrix of the network's size."""
+    problems: list[Problem] = []
+    for spectrum in settings.spectra:
+        try:
+            spectrum.check_size(settings.hidden)
+        except UserMistake as mistake:
+            problems += mistake.under("network.spectrum").problems
+    if problems:
+        raise UserMistake(dict.fromkeys(problems))
+
+
+def to_table(section: str, settings: Any) -> Table:
+    """Return the plain table that builds the settings again; what is absent is left out."""
+    table: Table = settings.to_table() if section == "network" else settings_of(settings)
+    return dict(without_none(table))
+
+
+def identity(section: str, settings: Any) -> Any:
+    """Return what determines the numbers: the settings, with files by content instead of by name."""
+    return settings.identity() if hasattr(settings, "identity") else to_table(section, settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """The value of a key as its catalogue understands it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the entry.
+    settings, defaults : dict
+        All its settings, and what those have that may be left out.
+    """
+
+    name: str
+    settings: Table
+    defaults: Table
+
+
+def describe(key: str, value: Any) -> Described | None:
+    """Return `value` (a name or table) as the catalogue of `key` understands it, None where it does not."""
+    catalogue = CATALOGUES.get(key)
+    if catalogue is None:
+        return None
+    try:
+        table = settings_of(catalogue.build(value, key))
+    except UserMistake:
+        return None
+    name = table.pop("name")
+    fields = dataclasses.fields(catalogue.get(name))
+    defaults = {f.name: f.default for f in fields if f.init and f.default is not dataclasses.MISSING}
+    return Described(name, table, defaults)

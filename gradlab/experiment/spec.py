@@ -1,0 +1,312 @@
+"""The spec: what a user asks for, validated whole, every problem reported at once.
+
+Two forms are kept. `Spec.given` is the plain table as it came, which an archive keeps word for word.
+The fields hold what is run: forms normalised, and every path (a setting called ``file`` or ``path``)
+made absolute, read from the folder of the spec file, or from the current folder where there is none.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+
+from gradlab.core.checks import integer, nearest, one_of, shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.streams import canonical
+from gradlab.experiment import schema, sections
+from gradlab.experiment.expansion import Expansion, resolve, untouched
+from gradlab.experiment.overrides import overridden
+from gradlab.experiment.sweeps import OPTIONS, Sweep, flattened, read_sweeps
+from gradlab.experiment.tables import Table, plain, with_paths, without_none
+from gradlab.experiment.toml import read_toml, to_toml
+
+__all__ = ["Spec", "load_spec", "parse_memory", "to_toml", "with_settings"]
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+def parse_memory(value: object, where: str = "memory") -> int:
+    """Return a number of bytes.
+
+    Parameters
+    ----------
+    value : int or str
+        Bytes, or a text such as ``"1GiB"``, ``"512 MiB"``, ``"2GB"`` (a GB has 10**9 bytes).
+    where : str
+        The key or flag, for messages.
+
+    Raises
+    ------
+    UserMistake
+        Where it is no positive amount of memory.
+    """
+    expected = 'an amount of memory such as "1GiB" or "512MiB", or a number of bytes'
+    size = 0
+    if isinstance(value, str):
+        match = _MEMORY.fullmatch(value)
+        if match and len(value) < 40 and match[2].lower() in _UNITS:
+            size = int(float(match[1]) * _UNITS[match[2].lower()])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    if not 0 < size < 2**63:
+        raise UserMistake(Problem(where, expected, shown(value)))
+    return size
+
+
+def _memory_text(size: int) -> str:
+    """Return the shortest exact text of a number of bytes."""
+    for unit, factor in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"
+
+
+def _text(where: str) -> Any:
+    def check(value: object) -> str:
+        if isinstance(value, str):
+            return value
+        raise UserMistake(Problem(where, "a text", shown(value)))
+
+    return BeforeValidator(check)
+
+
+def _records(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = value if isinstance(value, list | tuple) else [value]
+    known = sections.record_names()
+    problems = [
+        Problem("record", "names of records", shown(name), nearest(name, known))
+        for name in names
+        if not isinstance(name, str) or name not in known
+    ]
+    if not names:
+        problems.append(
+            Problem("record", "at least one name of a record", "an empty list", "Leave it out for all.")
+        )
+    if problems:
+        raise UserMistake(problems)
+    return tuple(dict.fromkeys(names))
+
+
+def _section(where: str) -> Any:
+    def check(value: object) -> Table:
+        if isinstance(value, Mapping):
+            return dict(value)
+        if isinstance(value, str) and where != "network":
+            return {"name": value}
+        raise UserMistake(Problem(where, f"a table, [{where}]", shown(value)))
+
+    return BeforeValidator(check)
+
+
+def _sweeps(value: object) -> tuple[Table, ...]:
+    tables = [value] if isinstance(value, Mapping) else value
+    if not isinstance(tables, list | tuple):
+        raise UserMistake(Problem("sweep", "a table of axes, [sweep], or several, [[sweep]]", shown(value)))
+    tables = [table for table in tables if table != {}]
+    read_sweeps(tables)
+    return tuple({**dict(flattened(t)), **{key: t[key] for key in OPTIONS if t.get(key)}} for t in tables)
+
+
+def _integer(where: str, at_least: int) -> Any:
+    return BeforeValidator(lambda value: integer(where, value, at_least=at_least))
+
+
+class Spec(BaseModel):
+    """What to measure, on which cases.
+
+    Build it with `load_spec` or `Spec.from_dict`. A Spec that exists is valid: every case it asks for
+    has been resolved and checked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=schema.complete)
+
+    title: Annotated[str, _text("title")] = Field("", description="heading of figures and tables")
+    question: Annotated[str, _text("question")] = Field("", description="what the experiment asks")
+    measure: Annotated[
+        str, BeforeValidator(lambda v: one_of("measure", v, sections.MEASURES, "a known measure"))
+    ] = Field("probe", description="what is done with each case")
+    seed: Annotated[int, _integer("seed", 0)] = Field(0, description="root of every random stream")
+    replicates: Annotated[int, _integer("replicates", 1)] = Field(1, description="copies of every grid point")
+    record: Annotated[tuple[str, ...] | None, BeforeValidator(_records)] = Field(
+        None, description="names of what is recorded; absent: everything"
+    )
+    memory: Annotated[int, BeforeValidator(parse_memory)] = Field(
+        2**30, description="bound on the memory of the whole process, in bytes"
+    )
+    network: Annotated[Table, _section("network")] = Field(default_factory=dict)
+    task: Annotated[Table, _section("task")] = Field(default_factory=lambda: dict(sections.FALLBACK["task"]))
+    clip: Annotated[Table, _section("clip")] = Field(default_factory=lambda: dict(sections.FALLBACK["clip"]))
+    sweep: Annotated[tuple[Table, ...], BeforeValidator(_sweeps)] = ()
+
+    _given: Table = PrivateAttr(default_factory=dict)
+
+    def __init__(self, /, **table: Any) -> None:
+        problems: list[Problem] = []
+        given = without_none(plain(table, "", problems))
+        table = with_paths(given, Path.cwd())
+        try:
+            super().__init__(**table)
+        except ValidationError as error:
+            problems += [problem for one in error.errors() for problem in _problems(one)]
+        if problems:
+            raise UserMistake([*problems, *_beside(table, problems)])
+        self._given = given
+        self.expanded()
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any], base: str | Path | None = None) -> Spec:
+        """Return the spec that a table describes.
+
+        Parameters
+        ----------
+        table : mapping
+            What a spec file would hold. NumPy values, tuples and paths are understood.
+        base : path, optional
+            Folder from which relative paths in the table are read; the current one by default.
+
+        Raises
+        ------
+        UserMistake
+            With every problem of the table.
+        """
+        if not isinstance(table, Mapping):
+            raise UserMistake(Problem("the spec", "a table", shown(table)))
+        problems: list[Problem] = []
+        given = without_none(plain(table, "", problems))
+        rooted = with_paths(given, Path.cwd() if base is None else Path(base).absolute())
+        if problems:
+            raise UserMistake([*problems, *_beside(rooted, problems)])
+        spec = cls(**rooted)
+        spec._given = given
+        return spec
+
+    @classmethod
+    def model_validate(cls, obj: Any, **_: Any) -> Spec:
+        """Return the spec that a table describes; the same as `from_dict`."""
+        return obj if isinstance(obj, cls) else cls.from_dict(obj)
+
+    @property
+    def given(self) -> Table:
+        """The table as it came: forms and relative paths untouched."""
+        return copy.deepcopy(self._given)
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """The sweep tables, their forms resolved."""
+        return read_sweeps(list(self.sweep))
+
+    @property
+    def base(self) -> Table:
+        """The sections and the seed before any axis is applied."""
+        return {"network": self.network, "task": self.task, "clip": self.clip, "seed": self.seed}
+
+    def expanded(self) -> Expansion:
+        """Return the grid points with their distinct settings; what is wrong with them is raised."""
+        return resolve(self.base, self.sweeps, self.replicates)
+
+    def to_dict(self) -> Table:
+        """Return the plain table with defaults filled in; it gives the same cases again.
+
+        What an axis replaces is left as it was given, for a default there might not fit the axis.
+        """
+        table: Table = {"title": self.title, "question": self.question, "measure": self.measure}
+        table |= {"seed": self.seed, "replicates": self.replicates, "memory": _memory_text(self.memory)}
+        if self.record is not None:
+            table["record"] = list(self.record)
+        keys = [key for sweep in self.sweeps for key in sweep.axes]
+        table |= {section: _filled(section, self.base[section], keys) for section in sections.SECTIONS}
+        if self.sweep:
+            tables = [copy.deepcopy(one) for one in self.sweep]
+            table["sweep"] = tables[0] if len(tables) == 1 else tables
+        return table
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash(canonical(self.model_dump()))
+
+
+def load_spec(path: str | Path) -> Spec:
+    """Return the spec in a TOML file; relative paths in it are read from the folder of the file.
+
+    Raises
+    ------
+    UserMistake
+        Where the file cannot be read or is not TOML, or with every problem of the spec.
+    """
+    return Spec.from_dict(read_toml(path), Path(path).absolute().parent)
+
+
+def with_settings(spec: Spec, settings: Sequence[str]) -> Spec:
+    """Return the spec with settings replaced.
+
+    Parameters
+    ----------
+    spec : Spec
+        Where to start from.
+    settings : sequence of str
+        ``KEY=VALUE`` each. The value is a TOML value, or a bare word; a relative path in it is read from
+        the current folder. The key is that of any leaf or table. Where it is an axis of the sweep, the
+        axis is replaced, by one with a single value if that is what was given. ``sweep.KEY=[...]`` makes
+        an axis of any key, and ``sweep.where``, ``sweep.zip`` and ``sweep.rename`` are settings too.
+
+    Raises
+    ------
+    UserMistake
+        With every problem of the settings, else with every problem of the spec that they make.
+    """
+    table = {key: getattr(spec, key) for key in Spec.model_fields if key in spec.model_fields_set}
+    table["sweep"] = list(spec.sweep)
+    return Spec.from_dict(overridden(table, settings, Spec.model_fields))
+
+
+def _problems(error: ErrorDetails) -> Sequence[Problem]:
+    """Return what a finding of pydantic is in our words."""
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, UserMistake):
+        return cause.problems
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return [Problem(where, "a key of a spec", shown(where), nearest(where, Spec.model_fields))]
+    return [Problem(where, error["msg"], shown(error["input"]))]
+
+
+def _beside(table: Table, found: Sequence[Problem]) -> list[Problem]:
+    """Return the problems of the sections that no axis and no problem found so far touches."""
+    tables = table.get("sweep", [])
+    keys = [key for sweep in (tables if isinstance(tables, list) else [tables]) for key in _keys(sweep)]
+    touched = {place.partition(".")[0].partition("[")[0] for place in [*keys, *(p.where for p in found)]}
+    base = {
+        **sections.FALLBACK,
+        **{section: table[section] for section in sections.SECTIONS if section in table},
+    }
+    return untouched(base, touched)
+
+
+def _keys(table: object) -> list[str]:
+    return [key for key, _ in flattened(table)] if isinstance(table, Mapping) else []
+
+
+def _filled(section: str, table: Table, keys: Sequence[str]) -> Table:
+    """Return a section with its defaults, apart from what the axes `keys` replace."""
+    if section in keys or f"{section}.name" in keys:
+        return copy.deepcopy(table)
+    try:
+        full = sections.to_table(section, sections.build(section, table))
+    except UserMistake:
+        return copy.deepcopy(table)
+    if section == "network":
+        swept = {key.split(".")[1] for key in keys if key.startswith("network.")}
+        full = {k: table.get(k) if k in swept else v for k, v in full.items() if k in table or k not in swept}
+    return full

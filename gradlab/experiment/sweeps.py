@@ -1,0 +1,177 @@
+"""The sweep tables of a spec: which keys are axes, which of them are zipped, filtered and renamed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gradlab.core.checks import nearest, shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.experiment.axes import axis_values, is_range
+from gradlab.experiment.sections import SECTIONS
+from gradlab.experiment.tables import Table
+
+OPTIONS = ("zip", "where", "rename")
+FIXED = ("title", "question", "measure", "replicates", "record", "memory", "sweep")
+RESERVED = ("replicate", "lag", "gate", "status", "case_key", "and", "or", "not", "in", "true", "false")
+NAME = re.compile(r"[^\W\d]\w*")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep table, its forms resolved.
+
+    Parameters
+    ----------
+    place : str
+        Where it stands in the spec: "sweep", or "sweep[1]" where there are several.
+    axes : dict of str to list
+        Dotted key -> its values, in the order of the spec.
+    dims : tuple of tuple of str
+        The keys of each dimension in order: one, or several that are zipped.
+    where : str
+        The filter, "" for none.
+    rename : dict of str to str
+        Dotted key -> name of its coordinate.
+    """
+
+    place: str
+    axes: dict[str, list[Any]]
+    dims: tuple[tuple[str, ...], ...]
+    where: str
+    rename: dict[str, str]
+
+
+def flattened(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the axes of a sweep table by dotted key, whether it was quoted or written as tables."""
+    items: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        if not prefix and key in OPTIONS:
+            continue
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value and not is_range(value):
+            items += flattened(value, f"{dotted}.")
+        else:
+            items.append((dotted, value))
+    return items
+
+
+def read_sweep(table: object, place: str) -> Sweep:
+    """Return a sweep table understood.
+
+    Raises
+    ------
+    UserMistake
+        With every problem of its axes and options that can be seen without the rest of the spec.
+    """
+    if not isinstance(table, Mapping):
+        raise UserMistake(Problem(place, "a table of axes", shown(table)))
+    problems: list[Problem] = []
+    axes: dict[str, list[Any]] = {}
+    keys: list[str] = []
+    for key, setting in flattened(table):
+        if key in keys:
+            problems.append(Problem(f"{place}.{key}", "each axis once", "it twice, quoted and as a table"))
+        keys.append(key)
+        try:
+            _check_key(key, place)
+            axes[key] = axis_values(setting, f"{place}.{key}")
+        except UserMistake as mistake:
+            problems += mistake.problems
+    zipped = _zipped(table.get("zip", []), axes, keys, place, problems)
+    where = table.get("where", "")
+    if not isinstance(where, str):
+        problems.append(Problem(f"{place}.where", 'a filter such as "radius < 1.2", as a text', shown(where)))
+    rename = _renamed(table.get("rename", {}), keys, place, problems)
+    if problems:
+        raise UserMistake(problems)
+    dims = [next((group for group in zipped if key in group), (key,)) for key in axes]
+    return Sweep(place, axes, tuple(dict.fromkeys(dims)), where.strip(), rename)
+
+
+def read_sweeps(tables: list[Table]) -> tuple[Sweep, ...]:
+    """Return all sweep tables understood; every problem of every table is reported."""
+    sweeps, problems = [], []
+    for i, table in enumerate(tables):
+        try:
+            sweeps.append(read_sweep(table, "sweep" if len(tables) == 1 else f"sweep[{i}]"))
+        except UserMistake as mistake:
+            problems += mistake.problems
+    if problems:
+        raise UserMistake(problems)
+    return tuple(sweeps)
+
+
+def _check_key(key: str, place: str) -> None:
+    section = key.partition(".")[0]
+    if key in FIXED:
+        expected = "the key of a setting of each case"
+        raise UserMistake(Problem(f"{place}.{key}", expected, f"{key!r}, which holds for the whole spec"))
+    if (section not in SECTIONS and key != "seed") or not all(key.split(".")):
+        expected = "a dotted key under network, task or clip, or seed"
+        raise UserMistake(
+            Problem(f"{place}.{key}", expected, shown(key), nearest(section, [*SECTIONS, "seed", *OPTIONS]))
+        )
+
+
+def _zipped(
+    setting: object, axes: Mapping[str, list[Any]], keys: list[str], place: str, problems: list[Problem]
+) -> list[tuple[str, ...]]:
+    """Return the groups of zipped keys; problems are added to the list."""
+    where = f"{place}.zip"
+    groups = setting if isinstance(setting, list) else None
+    if groups is None or not all(isinstance(g, list) and all(isinstance(k, str) for k in g) for g in groups):
+        problems.append(
+            Problem(where, 'lists of keys such as [["network.hidden", "task.batch"]]', shown(setting))
+        )
+        return []
+    seen: set[str] = set()
+    for group in groups:
+        found = len(problems)
+        if len(group) < 2:
+            problems.append(Problem(where, "at least two keys to zip", shown(group)))
+        for key in group:
+            if key not in keys:
+                problems.append(
+                    Problem(where, "the key of an axis of this table", shown(key), nearest(key, keys))
+                )
+            if key in seen:
+                problems.append(Problem(where, "each key once", f"{key!r} twice"))
+            seen.add(key)
+        lengths = {key: len(axes[key]) for key in group if key in axes}
+        if len(problems) == found and len(set(lengths.values())) > 1:
+            got = " and ".join(f"{length} of {key}" for key, length in lengths.items())
+            problems.append(Problem(where, "zipped axes of equal length", got))
+    return [tuple(group) for group in groups]
+
+
+def _renamed(setting: object, keys: list[str], place: str, problems: list[Problem]) -> dict[str, str]:
+    """Return the new names by key; problems are added to the list."""
+    where = f"{place}.rename"
+    if not isinstance(setting, Mapping):
+        problems.append(Problem(where, 'a table such as {"network.spectrum.radius" = "rho"}', shown(setting)))
+        return {}
+    rename = {}
+    for key, name in _flat_texts(setting):
+        if key not in keys:
+            problems.append(
+                Problem(f"{where}.{key}", "the key of an axis of this table", shown(key), nearest(key, keys))
+            )
+        elif not isinstance(name, str) or NAME.fullmatch(name) is None:
+            expected = "a name made of letters, digits and underscores"
+            problems.append(Problem(f"{where}.{key}", expected, shown(name)))
+        else:
+            rename[key] = name
+    return rename
+
+
+def _flat_texts(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    items: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            items += _flat_texts(value, f"{prefix}{key}.")
+        else:
+            items.append((f"{prefix}{key}", value))
+    return items

@@ -1,0 +1,149 @@
+"""What clipping changes: the profile of adjoints, or the finished gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.figures import panels, style
+from gradlab.figures._base import AbstractFigure, Matrices, registry
+from gradlab.figures.profile import draw_profiles
+from gradlab.figures.selection import (
+    axis_label,
+    chosen_axis,
+    counted_out,
+    curve_axis,
+    entry_name,
+    is_numeric,
+    label_axes,
+    masked,
+    replicates_of,
+    sliced,
+    spread,
+    text_of,
+    thinned,
+)
+from gradlab.learning.clipping import registry as rules
+
+_BEFORE: dict[str, Any] = {"color": "black", "linestyle": "-", "marker": "o"}
+_AFTER: dict[str, Any] = {"color": style.QUALITATIVE[1], "linestyle": (0, (4, 1.5)), "marker": "x"}
+
+
+@registry.register
+@dataclass(frozen=True)
+class Clipping(AbstractFigure):
+    """The same curves without and with each clip rule, and the gradient's norm before and after.
+
+    A row a rule. A rule that acts on the finished gradient leaves the profile as it is and shortens
+    the gradient; a rule inside the recursion changes the profile, and the gradient with it.
+
+    Parameters
+    ----------
+    curve : str, optional
+        The axis whose values become curves, and along which gradient norms are drawn.
+    """
+
+    name: ClassVar[str] = "clipping"
+    summary: ClassVar[str] = "profiles without and with each clip rule, gradient norms before and after"
+    axes: ClassVar[tuple[str, ...]] = ("clip",)
+    variables: ClassVar[tuple[str, ...]] = (
+        "log10_state_gradient_norm",
+        "log10_gradient_norm",
+        "log10_clipped_gradient_norm",
+    )
+
+    curve: str = ""
+
+    def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
+        labels = [str(label) for label in ds["clip"].values] if "clip" in ds.coords else []
+        if "off" not in labels or len(labels) < 2:
+            raise UserMistake(
+                Problem(
+                    f"figure {self.name!r}",
+                    "cases without clipping ('off') and with it on the axis 'clip'",
+                    ", ".join(labels) or "an axis without labels",
+                )
+            )
+        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds)
+        cut = thinned(sliced(ds, ("clip", curve)))
+        key = panels.colour_key(cut.ds, curve)
+        without = cut.ds.isel(clip=labels.index("off"))
+        kept = [index for index, label in enumerate(labels) if label != "off"]
+        figure, body = style.new_page(style.DOUBLE, 1.45 * len(kept) + 0.75)
+        cells = body.subplots(len(kept), 3, squeeze=False)
+        for row, index in zip(cells, kept, strict=True):
+            _draw_row(row, without, cut.ds.isel(clip=index), labels[index], curve, key)
+        for ax in cells[-1, :2]:
+            ax.set_xlabel(axis_label(ds, "lag"))
+        cells[-1, 2].set_xlabel(axis_label(ds, curve) if curve else "")
+        body.supylabel(axis_label(ds, self.variables[0]))
+        page = panels.Panels(figure, body, tuple(cells[:, :2].ravel()))
+        panels.show_key(page, key, _legend(points=curve is None or not is_numeric(ds, curve)))
+        replicates = replicates_of(cut.ds)
+        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        panels.small_print(figure, [*cut.words, many, counted_out(cut.ds)])
+        return figure
+
+
+def _curves(ds: xr.Dataset) -> str | None:
+    several = [axis for axis in label_axes(ds) if axis != "clip" and ds.sizes[axis] > 1]
+    return curve_axis(ds, {"clip"}) or next(iter(several), None)
+
+
+def _legend(points: bool) -> list[Line2D]:
+    level = Line2D([], [], color=style.GREY, linestyle=":", linewidth=0.6, label="no change")
+    handles = [
+        Line2D([], [], label="without clipping", **_BEFORE),
+        Line2D([], [], label="with clipping", **_AFTER),
+    ]
+    for handle in handles:
+        handle.set(markerfacecolor="none", markersize=4)
+        handle.set(linestyle="none") if points else handle.set(marker="none")
+    return [level, *handles]
+
+
+def _draw_row(
+    row: Any, without: xr.Dataset, clipped: xr.Dataset, label: str, curve: str | None, key: panels.Key
+) -> None:
+    left, right, norms = row
+    record = "log10_state_gradient_norm"
+    draw_profiles(left, without, record, curve, key)
+    draw_profiles(right, clipped, record, curve, key)
+    if left.lines and right.lines:
+        low, high = zip(left.get_ylim(), right.get_ylim(), strict=True)
+        for ax in (left, right):
+            ax.set_ylim(min(low), max(high))
+    left.set_title("without clipping")
+    right.set_title(f"with {label}")
+    norms.set_title(f"scope: {rules.get(entry_name(label), 'clip').scope}")
+    # A rule in the recursion has no "before" of its own: its raw gradient is that of the cases without.
+    _draw_norms(norms, without, "log10_gradient_norm", curve, _BEFORE)
+    _draw_norms(norms, clipped, "log10_clipped_gradient_norm", curve, _AFTER)
+    norms.set_ylabel("log$_{10}$ norm of the\nparameter gradient")
+    panels.plain_ticks(norms.yaxis, 5)
+
+
+def _draw_norms(ax: Axes, part: xr.Dataset, name: str, curve: str | None, line: dict[str, Any]) -> None:
+    data = masked(part, name)
+    values = (data.expand_dims("one") if curve is None else data.transpose(curve, "replicate")).values
+    if curve is not None and is_numeric(part, curve):
+        x = part[curve].values
+        order = np.argsort(x)
+        found = spread(values[order], axis=1)
+        panels.draw_spread(
+            ax, x[order], found, line["color"], values.shape[1] > 1, linestyle=line["linestyle"]
+        )
+        panels.scale_ticks(ax, "x", x[order], most=5)
+        return
+    # Between labels there is nothing for a line to pass through.
+    points = {"linestyle": "none", "marker": line["marker"], "markerfacecolor": "none", "markersize": 4}
+    panels.draw_spread(ax, np.arange(len(values)), spread(values, axis=1), line["color"], False, **points)
+    names = [] if curve is None else [text_of(label) for label in part[curve].values]
+    ax.set_xticks(np.arange(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")

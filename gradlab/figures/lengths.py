@@ -1,0 +1,95 @@
+"""What arrives at the first input, against the length of the sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gradlab.figures import panels
+from gradlab.figures._base import AbstractFigure, Matrices, registry
+from gradlab.figures.selection import (
+    axis_label,
+    chosen_axis,
+    counted_out,
+    curve_axis,
+    masked,
+    panel_axis,
+    replicates_of,
+    sliced,
+    spread,
+    text_of,
+    why_empty,
+)
+
+
+@registry.register
+@dataclass(frozen=True)
+class Lengths(AbstractFigure):
+    """The norm of the adjoint at the first input: a curve a radius, a panel an activation.
+
+    Parameters
+    ----------
+    curve, panel : str, optional
+        The axes whose values become curves and panels.
+    """
+
+    name: ClassVar[str] = "lengths"
+    summary: ClassVar[str] = "log10 adjoint norm at the first input against length, a curve a radius"
+    axes: ClassVar[tuple[str, ...]] = ("length",)
+    variables: ClassVar[tuple[str, ...]] = ("log10_state_gradient_norm",)
+
+    curve: str = ""
+    panel: str = ""
+
+    def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
+        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else None
+        taken = {"length", panel} if panel else {"length"}
+        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else curve_axis(ds, taken)
+        panel = panel or panel_axis(ds, {curve} if curve else ())
+        cut = sliced(ds, (curve, panel, "length"))
+        key = panels.colour_key(cut.ds, curve)
+        parts = [cut.ds] if panel is None else [cut.ds.isel({panel: i}) for i in range(cut.ds.sizes[panel])]
+        titles = [""] if panel is None else [text_of(label) for label in cut.ds[panel].values]
+        page = panels.grid(titles, 1.45 if len(titles) > 1 else 2.2)
+        for ax, part in zip(page.axes, parts, strict=True):
+            _draw_panel(ax, part, curve, key)
+        first = axis_label(ds, self.variables[0]) + "\nat the first input"
+        panels.name_axes(page, axis_label(ds, "length"), first)
+        panels.show_key(page, key)
+        replicates = replicates_of(cut.ds)
+        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds)])
+        return page.figure
+
+
+def at_first_input(data: xr.DataArray) -> xr.DataArray:
+    """Return a record at the largest lag that each case has, NaN where it has none.
+
+    Parameters
+    ----------
+    data : xarray.DataArray, dims (..., lag)
+        NaN beyond a case's own lags.
+    """
+    count = data.notnull().sum("lag")
+    return data.isel(lag=(count - 1).clip(min=0)).drop_vars("lag", errors="ignore")
+
+
+def _draw_panel(ax: Axes, part: xr.Dataset, curve: str | None, key: panels.Key) -> None:
+    part = part.sortby("length")
+    data = at_first_input(masked(part, "log10_state_gradient_norm"))
+    data = data.expand_dims("one") if curve is None else data
+    values = data.transpose("one" if curve is None else curve, "length", "replicate").values
+    lengths, every = part["length"].values, spread(values, axis=2)
+    for i, colour in enumerate(key.colours):
+        one = type(every)(every.low[i], every.median[i], every.high[i])
+        panels.draw_spread(ax, lengths, one, colour, values.shape[2] > 1, marker="o", markersize=1.6)
+    if not ax.lines:
+        panels.say(ax, why_empty(part))
+        return
+    # On a linear axis whatever grows at a constant rate is a straight line.
+    panels.plain_ticks(ax.xaxis, 4)
+    panels.plain_ticks(ax.yaxis, 5)

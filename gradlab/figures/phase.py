@@ -1,0 +1,280 @@
+"""The map of growth rates over two axes, with the line where gradients keep their size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.figures import panels, style
+from gradlab.figures._base import AbstractFigure, Matrices, registry
+from gradlab.figures.selection import (
+    OVERFLOWED,
+    axes_of,
+    axis_label,
+    chosen_axis,
+    curve_axis,
+    is_numeric,
+    label_axes,
+    masked,
+    numeric_axes,
+    panel_axis,
+    replicates_of,
+    sliced,
+    spread,
+    text_of,
+)
+
+_HATCH = "//////"
+
+
+@registry.register
+@dataclass(frozen=True)
+class Phase(AbstractFigure):
+    """The growth rate over two axes, with the contour on which it is zero.
+
+    Parameters
+    ----------
+    x, y : str, optional
+        The two axes; by default two of numbers (the scale of the spectrum along x), or one of
+        numbers along x and one of labels as rows.
+    """
+
+    name: ClassVar[str] = "phase"
+    summary: ClassVar[str] = "map of the growth rate over two axes, with the contour where it is zero"
+    variables: ClassVar[tuple[str, ...]] = ("growth_rate",)
+
+    x: str = ""
+    y: str = ""
+
+    def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
+        x, y = self._axes(ds)
+        panel = panel_axis(ds, (x, y))
+        cut = sliced(ds, (x, y, panel))
+        part = cut.ds.sortby([axis for axis in (x, y) if is_numeric(cut.ds, axis)])
+        parts = [part] if panel is None else [part.isel({panel: i}) for i in range(part.sizes[panel])]
+        titles = [""] if panel is None else [text_of(label) for label in part[panel].values]
+        maps = [_rates(one, x, y) for one in parts]
+        norm, extend = centred([rates for rates, _ in maps])
+        rows = part.sizes[y] if not is_numeric(part, y) else 0
+        page = panels.grid(
+            titles, max(1.35, 0.22 * rows + 0.3) if len(titles) > 1 else max(2.0, 0.22 * rows + 0.3)
+        )
+        signs: set[str] = set()
+        for ax, one, (rates, gone) in zip(page.axes, parts, maps, strict=True):
+            signs |= _draw_map(ax, one, x, y, rates, gone, norm)
+        panels.name_axes(page, *(axis_label(part, axis) for axis in (x, y)))
+        bar = page.body.colorbar(
+            ScalarMappable(norm, style.DIVERGING),
+            ax=list(page.axes),
+            extend=extend,
+            label=axis_label(part, "growth_rate").replace(" (", "\n("),
+            aspect=30,
+            pad=0.02,
+        )
+        panels.plain_ticks(bar.ax.yaxis, 6)
+        bar.outline.set_linewidth(0.4)
+        _explain(page.figure, signs)
+        replicates = replicates_of(part)
+        panels.small_print(
+            page.figure, [*cut.words, f"median of {replicates} replicates" if replicates > 1 else ""]
+        )
+        return page.figure
+
+    def _axes(self, ds: xr.Dataset) -> tuple[str, str]:
+        for option, axis in (("x", self.x), ("y", self.y)):
+            if axis:
+                chosen_axis(ds, self.name, option, axis)
+        if self.x and self.x == self.y:
+            raise UserMistake(Problem(f"figure {self.name!r}", "two different axes", f"{self.x!r} twice"))
+        y = self.y
+        several = [axis for axis in label_axes(ds) if ds.sizes[axis] > 1 and axis != y]
+        x = self.x or curve_axis(ds, {y}) or next(iter(several), "")
+        others = [axis for axis in numeric_axes(ds) if axis not in (x, y)]
+        others += [axis for axis in several if axis != x]
+        y = y or next(iter(others), "")
+        if not x or not y:
+            got = ", ".join(axes_of(ds)) or "no axes"
+            raise UserMistake(
+                Problem(
+                    f"figure {self.name!r}",
+                    "a dataset with two axes of several values each",
+                    f"one with {got}",
+                    "Sweep over a second setting.",
+                )
+            )
+        return x, y
+
+
+def _rates(part: xr.Dataset, x: str, y: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return median growth rates (y, x), NaN where no case counts, and where all that ran overflowed."""
+    rates = spread(masked(part, "growth_rate").transpose(y, x, "replicate").values, axis=2).median
+    rates = np.where(np.isfinite(rates), rates, np.nan)
+    gone = np.zeros(rates.shape, dtype=bool)
+    if "status" in part:
+        over = part["status"] == OVERFLOWED
+        over = over.any("replicate") if "replicate" in over.dims else over
+        gone = over.transpose(y, x).values & np.isnan(rates)
+    return rates, gone
+
+
+def centred(maps: list[NDArray[np.float64]]) -> tuple[Normalize, str]:
+    """Return a colour scale symmetric about zero, and which of its ends values go beyond.
+
+    Where one sign reaches much further than the other, the scale ends at twice the lesser reach, but
+    not below a third of the greater, so that both signs have colours.
+    """
+    values = np.concatenate([rates[np.isfinite(rates)] for rates in maps])
+    low, high = float(-values.min(initial=0.0)), float(values.max(initial=0.0))
+    greater, lesser = max(low, high), min(low, high)
+    reach = greater if lesser == 0.0 else min(greater, max(2.0 * lesser, greater / 3.0))
+    reach = reach or 1.0
+    ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    return Normalize(-reach, reach), ends[low > reach, high > reach]
+
+
+def _draw_map(
+    ax: Axes,
+    part: xr.Dataset,
+    x: str,
+    y: str,
+    rates: NDArray[np.float64],
+    gone: NDArray[np.bool_],
+    norm: Normalize,
+) -> set[str]:
+    """Draw one panel; return which of "zero", "overflowed" and "missing" a reader will find in it."""
+    xs, ys = _places(part, x), _places(part, y)
+    x_edges, y_edges = _edges(xs), _edges(ys)
+    ax.set_facecolor(style.PALE)
+    _set_axis(ax, part, "x", x, xs)
+    _set_axis(ax, part, "y", y, ys)
+    ax.pcolormesh(x_edges, y_edges, rates, cmap=style.DIVERGING, norm=norm, rasterized=True)
+    signs: set[str] = set()
+    if gone.any():
+        cells = [_corners(x_edges, y_edges, row, column) for row, column in np.argwhere(gone)]
+        ax.add_collection(
+            PolyCollection(
+                cells, facecolor=style.PALE, edgecolor="0.35", hatch=_HATCH, linewidth=0, gid="overflowed"
+            )
+        )
+        signs.add("overflowed")
+    if (np.isnan(rates) & ~gone).any():
+        signs.add("missing")
+    numbers = is_numeric(part, x) and is_numeric(part, y) and min(rates.shape) >= 2
+    if numbers:
+        found = _draw_contour(ax, xs, ys, x_edges, y_edges, rates)
+    else:
+        found = is_numeric(part, x) and _draw_marks(ax, xs, y_edges, rates)
+    if found:
+        signs.add("zero")
+    return signs
+
+
+def _corners(
+    x: NDArray[np.float64], y: NDArray[np.float64], row: int, column: int
+) -> list[tuple[float, float]]:
+    (left, right), (low, high) = x[column : column + 2], y[row : row + 2]
+    return [(left, low), (right, low), (right, high), (left, high)]
+
+
+def _draw_contour(
+    ax: Axes,
+    xs: NDArray[np.float64],
+    ys: NDArray[np.float64],
+    x_edges: NDArray[np.float64],
+    y_edges: NDArray[np.float64],
+    rates: NDArray[np.float64],
+) -> bool:
+    """Draw where the rate is zero over two axes of numbers, out to the borders of the map."""
+    finite = rates[np.isfinite(rates)]
+    if not finite.size or finite.min() > 0 or finite.max() < 0 or (finite == 0).all():
+        return False
+    x = np.concatenate([x_edges[:1], xs, x_edges[-1:]])
+    y = np.concatenate([y_edges[:1], ys, y_edges[-1:]])
+    ax.contour(
+        x,
+        y,
+        np.ma.masked_invalid(np.pad(rates, 1, mode="edge")),
+        levels=[0.0],
+        colors="black",
+        linewidths=1.0,
+    )
+    return True
+
+
+def _draw_marks(
+    ax: Axes, xs: NDArray[np.float64], y_edges: NDArray[np.float64], rates: NDArray[np.float64]
+) -> bool:
+    """Mark where the rate is zero along x in every row: between rows of labels there is nothing to follow."""
+    marks = [
+        [(place, y_edges[row]), (place, y_edges[row + 1])]
+        for row, line in enumerate(rates)
+        for place in crossings(xs, line)
+    ]
+    if marks:
+        ax.add_collection(LineCollection(marks, colors="black", linewidths=1.2, gid="zero"))
+    return bool(marks)
+
+
+def crossings(x: NDArray[np.float64], rate: NDArray[np.float64]) -> list[float]:
+    """Return where straight lines between neighbouring rates change sign; gaps have no crossing."""
+    found = [float(place) for place, value in zip(x, rate, strict=True) if value == 0.0]
+    for i in range(len(x) - 1):
+        a, b = rate[i], rate[i + 1]
+        if (a < 0 < b) or (b < 0 < a):
+            found.append(float(x[i] + (x[i + 1] - x[i]) * a / (a - b)))
+    return sorted(found)
+
+
+def _places(part: xr.Dataset, axis: str) -> NDArray[np.float64]:
+    if is_numeric(part, axis):
+        return np.asarray(part[axis].values, dtype=np.float64)
+    return np.arange(part.sizes[axis], dtype=np.float64)
+
+
+def _edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the borders of cells around ascending centres, halfway on the scale they are shown on."""
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    geometric = style.is_geometric(centres)
+    c = np.log(centres) if geometric else centres
+    inner = (c[1:] + c[:-1]) / 2
+    edges = np.concatenate([[c[0] - (inner[0] - c[0])], inner, [c[-1] + (c[-1] - inner[-1])]])
+    return np.exp(edges) if geometric else edges
+
+
+def _set_axis(ax: Axes, part: xr.Dataset, which: str, axis: str, places: NDArray[np.float64]) -> None:
+    if is_numeric(part, axis):
+        panels.scale_ticks(ax, which, places)
+        return
+    labels = [text_of(label) for label in part[axis].values] if axis in part.coords else None
+    if which == "x":
+        ax.set_xticks(places, labels, rotation=35, ha="right", rotation_mode="anchor")
+    else:
+        ax.set_yticks(places, labels)
+        ax.invert_yaxis()
+
+
+def _explain(figure: Figure, signs: set[str]) -> None:
+    handles: list[Any] = []
+    if "zero" in signs:
+        handles.append(Line2D([], [], color="black", linewidth=1.0, label="growth rate zero"))
+    if "overflowed" in signs:
+        handles.append(
+            Patch(facecolor=style.PALE, edgecolor="0.35", hatch=_HATCH, linewidth=0, label="state overflowed")
+        )
+    if "missing" in signs:
+        handles.append(Patch(facecolor=style.PALE, label="no rate"))
+    if handles:
+        panels.legend(figure, handles)

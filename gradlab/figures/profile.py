@@ -1,0 +1,164 @@
+"""Adjoint norms against lag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from gradlab.core.checks import nearest
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.figures import panels, style
+from gradlab.figures._base import AbstractFigure, Matrices, registry
+from gradlab.figures.selection import (
+    axis_label,
+    chosen_axis,
+    counted_out,
+    curve_axis,
+    masked,
+    panel_axis,
+    replicates_of,
+    require,
+    setting_of,
+    sliced,
+    spread,
+    text_of,
+    thinned,
+    why_empty,
+)
+from gradlab.learning.clipping import registry as rules
+from gradlab.theory.slopes import is_exact, orthogonal_slope
+
+_MOST_EXACT = 5
+"""Curves a panel that theory is drawn over; more would hide what is measured."""
+_EXACT: dict[str, Any] = {"color": "black", "linestyle": (0, (4, 3)), "linewidth": 0.8}
+_LEVEL: dict[str, Any] = {"color": style.GREY, "linestyle": ":", "linewidth": 0.6}
+
+
+@registry.register
+@dataclass(frozen=True)
+class Profile(AbstractFigure):
+    """The norm of an adjoint on its way back: a curve a radius, a panel an activation.
+
+    Parameters
+    ----------
+    curve, panel : str, optional
+        The axes whose values become curves and panels; by default the scale of the spectrum and the
+        activation, or what comes nearest to them.
+    record : str, optional
+        Any record against lag.
+    """
+
+    name: ClassVar[str] = "profile"
+    summary: ClassVar[str] = "log10 adjoint norm against lag, a curve a radius, a panel an activation"
+
+    curve: str = ""
+    panel: str = ""
+    record: str = "log10_state_gradient_norm"
+
+    def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
+        require(ds, self.name, variables=(self.record,))
+        if "lag" not in ds[self.record].dims:
+            against = [str(name) for name in ds.data_vars if "lag" in ds[name].dims]
+            hint = nearest(self.record, against)
+            raise UserMistake(
+                Problem(f"figure {self.name!r}, option 'record'", "a record against lag", self.record, hint)
+            )
+        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else None
+        taken = {panel} if panel else set()
+        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else curve_axis(ds, taken)
+        panel = panel or panel_axis(ds, {curve} if curve else ())
+        cut = thinned(sliced(ds, (curve, panel)))
+        key = panels.colour_key(cut.ds, curve)
+        parts = [cut.ds] if panel is None else [cut.ds.isel({panel: i}) for i in range(cut.ds.sizes[panel])]
+        titles = [""] if panel is None else [text_of(label) for label in cut.ds[panel].values]
+        page = panels.grid(titles, 1.45 if len(titles) > 1 else 2.2)
+        exact = False
+        for ax, part in zip(page.axes, parts, strict=True):
+            exact |= draw_profiles(ax, part, self.record, curve, key)
+        panels.name_axes(page, axis_label(ds, "lag"), axis_label(ds, self.record))
+        legend = [Line2D([], [], label="no change", **_LEVEL)]
+        if exact:
+            legend.append(Line2D([], [], label=r"exact slope, log$_{10}$ radius", **_EXACT))
+        panels.show_key(page, key, legend)
+        replicates = replicates_of(cut.ds)
+        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds)])
+        return page.figure
+
+
+def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, key: panels.Key) -> bool:
+    """Draw one panel of curves against lag; say whether theory's exact slope is among them.
+
+    Parameters
+    ----------
+    ax : Axes
+        The panel.
+    part : xarray.Dataset
+        Cut to the dims `curve` (if any), replicate and lag.
+    record : str
+        A record against lag.
+    curve : str or None
+        The axis whose values become curves.
+    key : Key
+        Their colours.
+    """
+    checked = set(
+        np.linspace(0, len(key.colours) - 1, min(_MOST_EXACT, len(key.colours))).round().astype(int)
+    )
+    data = masked(part, record)
+    values = (data.expand_dims("one") if curve is None else data.transpose(curve, ...)).values
+    lags = data["lag"].values if "lag" in data.coords else np.arange(data.sizes["lag"])
+    every = spread(values, axis=1)
+    band, starts, exact = values.shape[1] > 1, [], False
+    for i, colour in enumerate(key.colours):
+        one = type(every)(every.low[i], every.median[i], every.high[i])
+        if panels.draw_spread(ax, lags, one, colour, band, zorder=2):
+            starts.append(one.median[0])
+            if i in checked:
+                exact |= _draw_exact(ax, part if curve is None else part.isel({curve: i}), lags, one.median)
+    starts = [start for start in starts if np.isfinite(start)]
+    if not ax.lines:
+        panels.say(ax, why_empty(part))
+        return False
+    if starts:
+        ax.axhline(float(np.median(starts)), zorder=1, **_LEVEL)
+    panels.plain_ticks(ax.xaxis, 4)
+    panels.plain_ticks(ax.yaxis, 5)
+    ax.margins(x=0.02)
+    return exact
+
+
+def _draw_exact(ax: Axes, case: xr.Dataset, lags: NDArray[Any], median: NDArray[np.float64]) -> bool:
+    """Draw the line that theory prescribes from the curve's first point on, where it does."""
+    cell, spectrum, activation, clip = (
+        setting_of(case, name) for name in ("cell", "spectrum", "activation", "clip")
+    )
+    if cell is None or spectrum is None or activation is None or clip is None:
+        return False
+    if rules.get(clip, "clip").scope == "adjoint":
+        return False
+    radius = _radius(case)
+    if radius is None or not is_exact(cell, spectrum, activation) or not np.isfinite(median[0]):
+        return False
+    line = np.where(np.isnan(median), np.nan, median[0] + lags * float(orthogonal_slope(radius)))
+    if not np.isfinite(line[1:]).any():
+        return False
+    ax.plot(lags, line, zorder=3, gid="exact", **_EXACT)
+    return True
+
+
+def _radius(case: xr.Dataset) -> float | None:
+    """Return the radius of a curve's matrices: as asked for, or as drawn."""
+    if "radius" in case.coords and case["radius"].size == 1:
+        return float(case["radius"].values.reshape(-1)[0])
+    if "radius_drawn" in case:
+        drawn = masked(case, "radius_drawn").values
+        return float(np.nanmedian(drawn)) if np.isfinite(drawn).any() else None
+    return None

@@ -1,0 +1,285 @@
+"""What the figures share about datasets: axes, slices, statistics over replicates, words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gradlab.core.checks import nearest
+from gradlab.core.errors import Problem, UserMistake
+
+NOT_AXES = frozenset({"replicate", "lag", "gate"})
+NOT_RUN, OK, OVERFLOWED, FAILED = 0, 1, 2, 4
+_MISSING_WORDS = {OVERFLOWED: "overflowed", NOT_RUN: "not run", FAILED: "failed"}
+_CURVES_FIRST = ("radius", "norm", "gain")
+
+
+def axes_of(ds: xr.Dataset) -> list[str]:
+    """Return the names of the sweep's axes, in order."""
+    dims = ds["status"].dims if "status" in ds else ds.dims
+    return [str(dim) for dim in dims if dim not in NOT_AXES]
+
+
+def is_numeric(ds: xr.Dataset, axis: str) -> bool:
+    """Say whether an axis carries numbers (and not labels)."""
+    return axis in ds.coords and ds[axis].dtype.kind in "iuf"
+
+
+def numeric_axes(ds: xr.Dataset) -> list[str]:
+    """Return the axes of several numbers each."""
+    return [axis for axis in axes_of(ds) if is_numeric(ds, axis) and ds.sizes[axis] > 1]
+
+
+def label_axes(ds: xr.Dataset) -> list[str]:
+    """Return the axes of labels, and the axes that hold one number alone."""
+    numbers = numeric_axes(ds)
+    return [axis for axis in axes_of(ds) if axis not in numbers]
+
+
+def require(ds: xr.Dataset, figure: str, axes: Iterable[str] = (), variables: Iterable[str] = ()) -> None:
+    """Check that a dataset has what a figure needs.
+
+    Raises
+    ------
+    UserMistake
+        Naming every axis and variable that is missing, and those there are.
+    """
+    here, records = axes_of(ds), [str(name) for name in ds.data_vars]
+    problems = [
+        Problem(f"figure {figure!r}", f"a dataset with the axis {axis!r}", _listing("axes", here))
+        for axis in axes
+        if axis not in here
+    ]
+    problems += [
+        Problem(
+            f"figure {figure!r}",
+            f"a dataset with the variable {name!r}",
+            _listing("variables", records),
+            "Add it to `record` in the spec, or leave `record` out to have all.",
+        )
+        for name in variables
+        if name not in ds.data_vars
+    ]
+    if problems:
+        raise UserMistake(problems)
+
+
+def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str) -> str:
+    """Return `axis` if the dataset has it; `option` is what the user called it."""
+    if axis not in axes_of(ds):
+        here = axes_of(ds)
+        raise UserMistake(
+            Problem(
+                f"figure {figure!r}, option {option!r}",
+                "an axis of the dataset",
+                repr(axis),
+                nearest(axis, here) if here else "The dataset has no axes.",
+            )
+        )
+    return axis
+
+
+def _listing(what: str, names: Sequence[str]) -> str:
+    return f"one with the {what} {', '.join(names)}" if names else f"one with no {what}"
+
+
+def curve_axis(ds: xr.Dataset, taken: Iterable[str] = ()) -> str | None:
+    """Return the axis whose values become curves.
+
+    The scale of the spectrum if it is an axis; else the first axis of numbers, lengths last; else
+    the first axis of labels that is neither the clip rule nor the activation; else none.
+    """
+    taken = set(taken)
+    numbers = [axis for axis in numeric_axes(ds) if axis not in taken]
+    ranked = [axis for axis in _CURVES_FIRST if axis in numbers]
+    ranked += [axis for axis in numbers if axis != "length"] + [axis for axis in numbers if axis == "length"]
+    ranked += [
+        axis
+        for axis in label_axes(ds)
+        if axis not in taken | {"clip", "activation"} and not is_numeric(ds, axis) and ds.sizes[axis] > 1
+    ]
+    return ranked[0] if ranked else None
+
+
+def panel_axis(ds: xr.Dataset, taken: Iterable[str] = ()) -> str | None:
+    """Return the axis whose labels become panels: activations if there are, else the first of labels."""
+    left = [axis for axis in label_axes(ds) if axis not in set(taken) | {"clip"} and not is_numeric(ds, axis)]
+    return "activation" if "activation" in left else (left[0] if left else None)
+
+
+@dataclass(frozen=True)
+class Sliced:
+    """A dataset cut to the axes that a figure shows, and the words that say how."""
+
+    ds: xr.Dataset
+    words: tuple[str, ...]
+
+
+def sliced(ds: xr.Dataset, shown: Iterable[str | None]) -> Sliced:
+    """Cut every axis that is not `shown` at one value.
+
+    The value is: no clipping, the longest length, the largest network or batch, otherwise the
+    middle one of numbers and the first of labels. Axes with only one value are named as well.
+    """
+    keep, words = {axis for axis in shown if axis is not None}, []
+    for axis in axes_of(ds):
+        if axis in keep:
+            continue
+        index = _default_index(ds, axis)
+        words.append(
+            f"{axis}: {text_of(ds[axis].values[index])}" if axis in ds.coords else f"{axis}: {index}"
+        )
+        ds = ds.isel({axis: index})
+    words += [
+        f"{name}: {text_of(ds[name].values[()])}"
+        for name in _scalars(ds)
+        if f"{name}: " not in "".join(words)
+    ]
+    return Sliced(ds, tuple(words))
+
+
+def thinned(cut: Sliced) -> Sliced:
+    """Keep at most about a thousand lags, evenly spaced: a column of a paper resolves no more."""
+    lags = cut.ds.sizes.get("lag", 0)
+    every = -(-lags // 1000)
+    if every <= 1:
+        return cut
+    return Sliced(cut.ds.isel(lag=slice(None, None, every)), (*cut.words, f"one lag in {every} drawn"))
+
+
+def _scalars(ds: xr.Dataset) -> list[str]:
+    """Return the scalar coordinates, which are what the caller has already selected."""
+    return [str(name) for name in ds.coords if ds[name].ndim == 0 and name not in ds.dims]
+
+
+def _default_index(ds: xr.Dataset, axis: str) -> int:
+    size = ds.sizes[axis]
+    if axis not in ds.coords:
+        return 0
+    labels = ds[axis].values
+    if is_numeric(ds, axis):
+        return int(np.argmax(labels)) if axis in ("length", "hidden", "batch") else size // 2
+    names = [str(label) for label in labels]
+    return names.index("off") if "off" in names else 0
+
+
+def masked(ds: xr.Dataset, name: str) -> xr.DataArray:
+    """Return a variable with NaN where a case is not `ok`, dims (..., replicate[, lag])."""
+    data = ds[name]
+    if "status" in ds:
+        data = data.where(ds["status"] == OK)
+    if "replicate" not in data.dims:
+        data = data.expand_dims("replicate")
+    tail = ["replicate"] + (["lag"] if "lag" in data.dims else [])
+    return data.transpose(..., *tail).compute()
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles over replicates, each of the shape left; NaN where no case counts."""
+
+    low: NDArray[np.float64]
+    median: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def spread(values: NDArray[Any], axis: int) -> Spread:
+    """Return median and quartiles along an axis, over what is not NaN; -inf is a value like others."""
+    ordered = np.sort(np.moveaxis(np.asarray(values, dtype=np.float64), axis, 0), axis=0)  # NaN goes last
+    count = (~np.isnan(ordered)).sum(axis=0)
+    return Spread(*(_quantile(ordered, count, q) for q in (0.25, 0.5, 0.75)))
+
+
+def _quantile(ordered: NDArray[np.float64], count: NDArray[Any], q: float) -> NDArray[np.float64]:
+    place = np.maximum(count - 1, 0) * q
+    below = np.floor(place).astype(np.intp)
+    low = np.take_along_axis(ordered, below[None], axis=0)[0]
+    high = np.take_along_axis(ordered, np.ceil(place).astype(np.intp)[None], axis=0)[0]
+    step = np.zeros_like(low)
+    # Between equal values, infinite ones included, there is no step to take.
+    np.subtract(high, low, out=step, where=(high != low) & np.isfinite(low))
+    return np.asarray(low + (place - below) * step)
+
+
+def counted_out(ds: xr.Dataset) -> str:
+    """Return the words for cases that curves leave out ("cases left out: 3 overflowed"), or nothing.
+
+    Points that a filter left out of the sweep are no cases: their content key is empty.
+    """
+    if "status" not in ds:
+        return ""
+    status = ds["status"]
+    if "case_key" in ds:
+        status = status.where(ds["case_key"] != "", OK)
+    counts = {word: int((status == code).sum()) for code, word in _MISSING_WORDS.items()}
+    parts = [f"{count} {word}" for word, count in counts.items() if count]
+    return f"cases left out: {', '.join(parts)}" if parts else ""
+
+
+def why_empty(ds: xr.Dataset) -> str:
+    """Return what a panel says in which no case can be drawn."""
+    if "status" in ds and not (ds["status"] == OK).any():
+        there = [word for code, word in _MISSING_WORDS.items() if (ds["status"] == code).any()]
+        return "all cases " + " or ".join(there)
+    return "all gradients are zero"
+
+
+def replicates_of(ds: xr.Dataset) -> int:
+    """Return the number of replicates."""
+    return int(ds.sizes.get("replicate", 1))
+
+
+def text_of(value: object) -> str:
+    """Return a coordinate's value as a figure writes it."""
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
+        return f"{value:g}" if isinstance(value, float | np.floating) else str(int(value))
+    return str(value)
+
+
+_LOG = "log10 of a norm"
+_UNITS = {"lag": "time steps", "length": "time steps", "growth_rate": "decades per time step"}
+
+
+def axis_label(ds: xr.Dataset, name: str) -> str:
+    """Return name and unit of a variable or coordinate: "lag (time steps)", "log10 adjoint norm".
+
+    Labels have no unit; the logarithm of a norm bears it in its name; any other pure number says
+    that it is one.
+    """
+    attrs = ds[name].attrs if name in ds.variables else {}
+    words = str(attrs.get("long_name") or name.replace("_", " "))
+    if name in ds.coords and not is_numeric(ds, name):
+        return typeset(words)
+    units = str(attrs.get("units") or _UNITS.get(name, "1"))
+    if units == _LOG:
+        words, units = (words, "log10") if "log" in words else (f"log10 {words}", "")
+    elif units == "1":
+        units = "" if words.startswith("log10") else "dimensionless"
+    return typeset(words + (f" ({units})" if units else ""))
+
+
+def typeset(words: str) -> str:
+    """Return words with the base of their logarithms set low."""
+    return words.replace("log10", r"log$_{10}$")
+
+
+def setting_of(ds: xr.Dataset, name: str) -> str | None:
+    """Return the catalogue name of a setting that is the same throughout the dataset, if it says so.
+
+    It is looked for among coordinates with one label and in the dataset's attributes.
+    """
+    if name in ds.coords and ds[name].size == 1:
+        return entry_name(ds[name].values.reshape(-1)[0])
+    if name in ds.attrs:
+        return entry_name(ds.attrs[name])
+    return None
+
+
+def entry_name(label: object) -> str:
+    """Return the name of the catalogue entry in a label such as ``norm(1.0)``."""
+    return str(label).split("(")[0].strip()

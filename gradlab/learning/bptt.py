@@ -1,0 +1,341 @@
+"""Backpropagation through time: the engine that drives every cell.
+
+Notation
+    ``dh`` adjoint of the hidden state, ``dz`` of the pre-activations, ``W`` recurrent weights;
+    adjoints are per sample (of that sample's own loss) and stand as ``mantissa * 2 ** exponent``.
+
+At every time step, from the last one where the loss looks down to the first::
+
+    dh += V^T dloss/do            where the loss looks
+    clip entries of dh            lanes whose rule says so
+    tap |dh|, rescale samples     views whose rule says so
+    dz  = cell.backward(dh)
+    dA += dz [h; x; 1]^T          the gradient of A = [W U b]
+    dh  = W^T dz
+
+Lanes are backward passes over one forward pass; the views of a lane differ from it only by a
+factor for each sample (see `AbstractClip.rescales_samples`), so they share its matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core.scaled import renormalise, window
+from gradlab.learning.accumulate import Accumulator
+from gradlab.learning.clipping import AbstractClip
+from gradlab.learning.gradient import ScaledGradient
+from gradlab.learning.taps import Taps
+from gradlab.learning.trajectory import Trajectory
+from gradlab.learning.workspace import Workspace
+
+Array = NDArray[Any]
+
+#: ``look(t, h)`` gives each sample's loss (case, batch) and its slope by the output (case, outputs, batch).
+Look = Callable[[int, Array], tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One backward pass.
+
+    Parameters
+    ----------
+    looks : sequence of int
+        Time steps where the loss looks, ascending.
+    look : callable
+        The loss and its slope there.
+    readout : array of shape (case, outputs, hidden + 1), or None
+        ``[V b]``; None where the slope is that by the hidden state itself.
+    clip : AbstractClip
+        Rule applied to the entries of the adjoint.
+    views : tuple of AbstractClip
+        Rules that rescale samples; a lane that looks more than once has exactly one.
+    """
+
+    looks: Sequence[int]
+    look: Look
+    readout: Array | None
+    clip: AbstractClip
+    views: tuple[AbstractClip, ...]
+
+
+@dataclass
+class Backward:
+    """What one backward pass over all lanes gives.
+
+    Attributes
+    ----------
+    loss : array of shape (lane, case, batch)
+        Loss of every sample, summed over the steps where it looks.
+    gradients : list of list of ScaledGradient
+        For every lane and view the gradient of [W U b] and [V b]; summed over samples. Empty where
+        gradients were not asked for.
+    overflow : integer array of shape (lane, case)
+        First time step at which the loss itself was not finite, or -1.
+    """
+
+    loss: Array
+    overflow: Array
+    gradients: list[list[ScaledGradient]] = field(default_factory=list)
+
+
+class _Pass:
+    """The state of a backward pass: adjoints of the active lanes and what is summed on the way."""
+
+    def __init__(self, trajectory: Trajectory, lanes: Sequence[Lane], taps: Taps, gradients: bool, workspace: Workspace):
+        stack = trajectory.stack
+        cases, rows, width = stack.affine.shape
+        n, batch, dtype = stack.hidden, stack.batch, stack.affine.dtype
+        count = len(lanes)
+        self.trajectory, self.stack, self.lanes, self.taps = trajectory, stack, lanes, taps
+        shape = (count, cases, n, batch)
+        self.adjoint = [workspace.take(f"adjoint {p}", shape, dtype) for p in stack.cell.state_parts]
+        self.dz = workspace.take("dz", (count, cases, rows, batch), dtype)
+        self.squared = workspace.take("squared", (count, cases, max(n, rows), batch), dtype)
+        self.exponent = np.zeros((count, cases, batch), dtype=np.int64)
+        self.dead = np.zeros(self.exponent.shape, dtype=bool)  # samples whose adjoint is exactly zero
+        self.shifted = False  # whether any exponent of an active lane differs from zero
+        self.factors = [[_SampleScale(rule, cases, batch) for rule in lane.views] for lane in lanes]
+        self.transposed = workspace.take("transposed weights", (cases, n, rows), dtype)
+        np.copyto(self.transposed, stack.affine[:, :, :n].transpose(0, 2, 1))
+        self.ones = np.ones((1, max(n, rows)), dtype=dtype)
+        self.entry_lanes = [i for i, lane in enumerate(lanes) if lane.clip.changes_entries]
+        self.rescaling = any(np.isfinite(s.bound) for scales in self.factors for s in scales)
+        self.result = Backward(np.zeros((count, cases, batch)), np.full((count, cases), -1, dtype=np.int64))
+        self.range = window(dtype).adjoint
+        self.low, self.high = np.ldexp(1.0, -2 * self.range), np.ldexp(1.0, 2 * self.range)
+        self.affine_sums: list[list[Accumulator]] = []
+        self.readout_sums: list[list[Accumulator | None]] = []
+        if gradients:
+            self._prepare_sums(workspace, width)
+
+    def _prepare_sums(self, workspace: Workspace, width: int) -> None:
+        cases, rows, _ = self.stack.affine.shape
+        dtype = self.stack.affine.dtype
+        self.right = workspace.take("affine input", (cases, self.stack.batch, width), dtype)
+        product = workspace.take("product", (cases, rows, width), dtype)
+        for i, lane in enumerate(self.lanes):
+            totals = workspace.take(f"gradient {i}", (len(lane.views), cases, rows, width), dtype)
+            self.affine_sums.append([Accumulator(total, product) for total in totals])
+            self.readout_sums.append([
+                None if lane.readout is None else Accumulator(np.empty_like(lane.readout), np.empty_like(lane.readout))
+            ] * len(lane.views))
+
+    def look(self, i: int, t: int) -> None:
+        """Add to lane `i` what its loss sends back at time `t`."""
+        lane = self.lanes[i]
+        state = self.trajectory.state(t)
+        loss, slope = lane.look(t, state)
+        finite = np.isfinite(loss).all(axis=-1) & np.isfinite(slope).all(axis=(1, 2))
+        self.result.overflow[i][~finite & (self.result.overflow[i] < 0)] = t
+        slope = np.where(finite[:, None, None], slope, 0.0).astype(self.stack.affine.dtype)
+        self.result.loss[i] += loss
+        size = np.frexp(np.abs(slope).max(axis=1))[1].astype(np.int64)
+        size[np.abs(size) < self.range // 2] = 0
+        if size.any():
+            slope = np.ldexp(slope, -size[:, None, :])
+        if lane.readout is None:
+            injection = slope
+        else:
+            n = self.stack.hidden
+            injection = np.matmul(lane.readout[:, :, :n].transpose(0, 2, 1), slope)
+            if self.readout_sums and self.readout_sums[i][0] is not None:
+                right = np.concatenate([state, np.ones_like(state[:, :1])], axis=1).transpose(0, 2, 1)
+                self._add(self.readout_sums[i][0], slope, right, t + 1, size if size.any() else None, None)
+        if t == lane.looks[-1]:
+            for part in self.adjoint:
+                part[i] = 0.0
+            self.adjoint[0][i] = injection
+            self.exponent[i] = size
+        else:
+            self._inject(i, injection, size)
+        self.dead[i] = False
+        self.shifted = self.shifted or bool(self.exponent[i].any())
+
+    def _inject(self, i: int, injection: Array, size: Array) -> None:
+        """Add an injection to an adjoint already under way, its view's factor folded in first."""
+        self.factors[i][0].fold([part[i] for part in self.adjoint], self.exponent[i])
+        if self.exponent[i].any() or size.any():
+            arriving = np.where((injection != 0).any(axis=1), size, np.iinfo(np.int32).min)
+            present = np.logical_or.reduce([(part[i] != 0).any(axis=1) for part in self.adjoint])
+            under_way = np.where(present, self.exponent[i], np.iinfo(np.int32).min)
+            top = np.maximum(arriving, under_way)
+            top[top == np.iinfo(np.int32).min] = 0
+            for part in self.adjoint:
+                part[i] = np.ldexp(part[i], np.where(present, self.exponent[i] - top, 0)[:, None, :])
+            injection = np.ldexp(injection, (size - top)[:, None, :])
+            self.exponent[i] = top
+        self.adjoint[0][i] += injection
+
+    def _add(
+        self, total: Accumulator | None, left: Array, right: Array, t: int, shift: Array | None, factor: Array | None
+    ) -> None:
+        """Add to a gradient, with the state at `t` scaled down where it is very large."""
+        assert total is not None
+        state_exponent = self.trajectory.state_exponent.get(t)
+        if state_exponent is not None:
+            right = np.ldexp(right, -state_exponent[:, None, None])
+            extra = np.broadcast_to(state_exponent[:, None], (len(right), right.shape[1]))
+            shift = extra if shift is None else shift + extra
+        total.add(left, right, shift, factor)
+
+    def sample_squares(self, array: Array) -> Array:
+        """Return the sum of squares of every sample: (lane, case, rows, batch) to (lane, case, batch)."""
+        rows = array.shape[-2]
+        squared = self.squared.reshape(-1)[: array.size].reshape(array.shape)
+        np.multiply(array, array, out=squared)
+        return np.matmul(self.ones[:, :rows], squared)[..., 0, :]
+
+    def adjoint_squares(self, active: int) -> Array:
+        """Return the sum of squares of dh, renormalising whatever nears the end of the range."""
+        parts = [part[:active] for part in self.adjoint]
+        squares = [self.sample_squares(part) for part in parts]
+        total = squares[0] if len(squares) == 1 else squares[0] + squares[1]
+        if total.min() >= self.low and total.max() <= self.high:
+            return squares[0]
+        astray = (~((total >= self.low) & (total <= self.high)) & ~self.dead[:active]).any(axis=-1)
+        if not astray.any():
+            return squares[0]
+        renormalise(parts, self.exponent[:active], astray)
+        self.shifted = True
+        squares = [self.sample_squares(part) for part in parts]
+        self.dead[:active] = np.logical_and.reduce([values == 0 for values in squares])
+        return squares[0]
+
+    def rescale(self, active: int, squares: Array) -> None:
+        """Let the views' rules look at the norms of the adjoint."""
+        total = squares
+        for part in self.adjoint[1:]:
+            total = total + self.sample_squares(part[:active])
+        for i in range(active):
+            for scale in self.factors[i]:
+                scale.update(total[i], self.exponent[i])
+
+    def add_gradients(self, active: int, t: int) -> None:
+        """Add this time step's share to the gradients of every lane and view."""
+        np.copyto(self.right, self.trajectory.affine_input(t).transpose(0, 2, 1))
+        for i in range(active):
+            for scale, total in zip(self.factors[i], self.affine_sums[i], strict=True):
+                shift = scale.shift(self.exponent[i] if self.shifted else None)
+                self._add(total, self.dz[i], self.right, t, shift, scale.mantissa)
+
+    def step(self, t: int, active: int, gradients: bool) -> None:
+        """Go back over time step `t`."""
+        taps, cell = self.taps, self.stack.cell
+        for i in self.entry_lanes:
+            if i < active:
+                for part in self.adjoint:
+                    self.lanes[i].clip.clip_entries(part[i], self.exponent[i])
+        squares = self.adjoint_squares(active)
+        if self.rescaling:
+            self.rescale(active, squares)
+        taps.put("state", t, squares, self.exponent, self.factors)
+        local = self.trajectory.local(t)
+        adjoint = [part[:active] for part in self.adjoint]
+        dz = self.dz[:active]
+        cell.complete(local, adjoint)
+        if taps.wants("memory") and len(adjoint) > 1:
+            taps.put("memory", t, self.sample_squares(adjoint[1]), self.exponent, self.factors)
+        cell.backward(local, adjoint, dz)
+        if taps.wants("preactivation"):
+            taps.put("preactivation", t, self.sample_squares(dz), self.exponent, self.factors)
+        if taps.wants("weight"):
+            taps.put_weight(t, dz, self.trajectory, self.exponent, self.factors)
+        if gradients:
+            self.add_gradients(active, t)
+        if t > 0:
+            np.matmul(self.transposed, dz, out=adjoint[0])
+
+    def finish(self) -> Backward:
+        """Collect the gradients."""
+        for affine, readout in zip(self.affine_sums, self.readout_sums, strict=True):
+            self.result.gradients.append([
+                ScaledGradient(
+                    tuple(s.total for s in (a, r) if s is not None), tuple(s.exponent for s in (a, r) if s is not None)
+                )
+                for a, r in zip(affine, readout, strict=True)
+            ])
+        return self.result
+
+
+class _SampleScale:
+    """The factor, ``mantissa * 2 ** exponent`` for each sample, by which a view differs from its lane."""
+
+    def __init__(self, rule: AbstractClip, cases: int, batch: int):
+        self.bound = rule.sample_bound()
+        self.mantissa: Array | None = None
+        self.exponent: Array | None = None
+        if np.isfinite(self.bound):
+            self.mantissa = np.ones((cases, batch))
+            self.exponent = np.zeros((cases, batch), dtype=np.int64)
+
+    def update(self, squares: Array, exponent: Array) -> None:
+        """Lower the factor where the adjoint, so scaled, would be longer than the bound."""
+        if self.mantissa is None or self.exponent is None:
+            return
+        with np.errstate(divide="ignore"):
+            wanted, power = np.frexp(self.bound / np.sqrt(squares.astype(np.float64)))
+        power = np.where(squares > 0, power - exponent, np.iinfo(np.int32).max)
+        own, own_power = np.frexp(self.mantissa)
+        own_power = own_power + self.exponent
+        lower = (power < own_power) | ((power == own_power) & (wanted < own))
+        self.mantissa = np.where(lower, wanted, own)
+        self.exponent = np.where(lower, power, own_power)
+
+    def fold(self, parts: Sequence[Array], exponent: Array) -> None:
+        """Multiply the factor into a lane's adjoint, in place, and start again from one."""
+        if self.mantissa is None or self.exponent is None:
+            return
+        for part in parts:
+            part *= self.mantissa.astype(part.dtype)[:, None, :]
+        exponent += self.exponent
+        self.mantissa = np.ones_like(self.mantissa)
+        self.exponent = np.zeros_like(self.exponent)
+
+    def shift(self, exponent: Array | None) -> Array | None:
+        """Return the view's power of two for each sample, None for zeros."""
+        if self.exponent is None:
+            return exponent
+        return self.exponent if exponent is None else self.exponent + exponent
+
+
+def backpropagate(
+    trajectory: Trajectory, lanes: Sequence[Lane], taps: Taps, *, gradients: bool, workspace: Workspace
+) -> Backward:
+    """Run all lanes back over a trajectory.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        A forward pass that has been run.
+    lanes : sequence of Lane
+        Sorted by their last look, latest first.
+    taps : Taps
+        Where norms are recorded on the way.
+    gradients : bool
+        Form the parameter gradients (the trajectory must keep states).
+    workspace : Workspace
+        Where the buffers live.
+    """
+    run = _Pass(trajectory, lanes, taps, gradients, workspace)
+    last = [lane.looks[-1] for lane in lanes]
+    looked = [set(lane.looks) for lane in lanes]
+    active = 0
+    for start, stop in trajectory.segments():
+        for t in range(stop - 1, start - 1, -1):
+            while active < len(lanes) and last[active] >= t:
+                active += 1
+            if active == 0:
+                continue
+            for i in range(active):
+                if t in looked[i]:
+                    run.look(i, t)
+            run.step(t, active, gradients)
+        taps.reduce(start, stop, active)
+    return run.finish()

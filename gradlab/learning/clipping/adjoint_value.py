@@ -1,0 +1,40 @@
+"""Clip every entry of the adjoint at every time step (Graves 2013)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from gradlab.core.checks import number
+from gradlab.learning.clipping._base import AbstractClip, Array, registry
+
+
+@registry.register
+@dataclass(frozen=True)
+class AdjointValue(AbstractClip):
+    """Each entry of the adjoint of the hidden state, and of the memory, to ``[-c, c]``.
+
+    Parameters
+    ----------
+    threshold : float
+        Largest absolute entry `c` (of a sample's own loss, without 1/batch), above 0.
+    """
+
+    name: ClassVar[str] = "adjoint_value"
+    scope: ClassVar[Literal["adjoint"]] = "adjoint"
+    bounds: ClassVar[str] = "adjoint entries"
+    keeps_direction: ClassVar[bool] = False
+    changes_entries: ClassVar[bool] = True
+
+    threshold: float
+
+    def __post_init__(self) -> None:
+        number("threshold", self.threshold, above=0, hint='To switch clipping off use name = "off".')
+
+    def clip_entries(self, part: Array, exponent: Array) -> None:
+        """Bound the entries in place; the bound is taken to each sample's own power of two."""
+        with np.errstate(over="ignore", under="ignore"):
+            bound = np.ldexp(self.threshold, -exponent).astype(part.dtype)[..., None, :]
+        np.clip(part, -bound, bound, out=part)

@@ -1,0 +1,72 @@
+"""A parameter gradient far outside the range of floating point: mantissas with a power of two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core.scaled import log2_total
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ScaledGradient:
+    """Gradients of a stack of cases, ``mantissa * 2 ** exponent``, by parameter block.
+
+    Parameters
+    ----------
+    mantissas : tuple of arrays of shape (case, rows, columns)
+        One for each parameter block.
+    exponents : tuple of integer arrays of shape (case,)
+        The power of two of each block.
+    """
+
+    mantissas: tuple[Array, ...]
+    exponents: tuple[Array, ...]
+
+    def map(self, change: Callable[[Array, Array], tuple[Array, Array]]) -> ScaledGradient:
+        """Return the gradient with `change(mantissa, exponent)` applied to every block."""
+        changed = [change(m, e) for m, e in zip(self.mantissas, self.exponents, strict=True)]
+        return ScaledGradient(tuple(m for m, _ in changed), tuple(e for _, e in changed))
+
+    def log2_norm(self) -> Array:
+        """Return log2 of the joint Frobenius norm, shape (case,); -inf for a zero gradient."""
+        parts = np.stack([squares(m) for m in self.mantissas], axis=-1)
+        powers = np.stack(self.exponents, axis=-1)
+        return log2_total(parts, powers)
+
+    def values(self) -> tuple[Array, ...]:
+        """Return the gradients as plain arrays; out of range they become 0 or inf."""
+        with np.errstate(over="ignore", under="ignore"):
+            return tuple(np.ldexp(m, e[:, None, None]) for m, e in zip(self.mantissas, self.exponents, strict=True))
+
+
+def squares(x: Array) -> Array:
+    """Return the sum of squares of every case, shape (case,)."""
+    flat = x.reshape(x.shape[0], -1)
+    return np.asarray(np.vecdot(flat, flat), dtype=np.float64)
+
+
+def angle(a: ScaledGradient, b: ScaledGradient) -> Array:
+    """Return the angle between two gradients in radians, accurate also where it is tiny.
+
+    Uses ``2 atan2(|u - v|, |u + v|)`` of the unit vectors (Kahan 2006); shape (case,). The angle
+    with a zero gradient is 0: there is no direction to change.
+    """
+    norms = a.log2_norm(), b.log2_norm()
+    zero = ~np.isfinite(norms[0]) | ~np.isfinite(norms[1])
+    minus = np.zeros(len(zero))
+    plus = np.zeros(len(zero))
+    for ma, ea, mb, eb in zip(a.mantissas, a.exponents, b.mantissas, b.exponents, strict=True):
+        u, v = (
+            m * np.exp2(np.where(zero, 0.0, e - n))[:, None, None]
+            for m, e, n in ((ma, ea, norms[0]), (mb, eb, norms[1]))
+        )
+        minus += squares(u - v)
+        plus += squares(u + v)
+    return np.where(zero, 0.0, 2.0 * np.arctan2(np.sqrt(minus), np.sqrt(plus)))

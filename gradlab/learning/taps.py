@@ -1,0 +1,155 @@
+"""Taps on the stream of adjoints: what is recorded at every time step, for every lane and view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core.scaled import LOG10_2, log2_of, log2_total
+from gradlab.learning.trajectory import Trajectory
+
+Array = NDArray[Any]
+
+
+class SampleScale(Protocol):
+    """The factor for each sample by which a view differs from its lane."""
+
+    mantissa: Array | None
+    exponent: Array | None
+
+
+class Taps:
+    """Squared norms of every sample, gathered over a stretch of time and reduced to records.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Which taps are open: "state", "memory", "preactivation", "weight", and "sample" for the
+        mean and spread over samples.
+    last : sequence of int
+        For each lane the last time step where its loss looks.
+    views : sequence of int
+        For each lane its number of views.
+    cases, batch, segment : int
+        Sizes.
+
+    Attributes
+    ----------
+    records : dict
+        By name: a list over lanes of arrays (view, case, lag). "state", "memory",
+        "preactivation" and "weight" are log10 norms over the whole batch, of the gradient of the
+        batch's mean loss; "mean" and "std" are over samples, of the log10 norm of each sample's own.
+    """
+
+    def __init__(
+        self, names: Iterable[str], last: Sequence[int], views: Sequence[int], cases: int, batch: int, segment: int
+    ):
+        self._names = frozenset(names)
+        self._last, self._views, self._batch = list(last), list(views), batch
+        lanes = len(self._last)
+        recorded = [n for n in ("state", "memory", "preactivation", "weight") if n in self._names]
+        if "sample" in self._names:
+            recorded += ["mean", "std"]
+        self.records: dict[str, list[Array]] = {
+            name: [np.full((v, cases, t + 1), -np.inf) for t, v in zip(self._last, self._views, strict=True)]
+            for name in recorded
+        }
+        self._segment = segment
+        gathered = {"state"} & self._names or ({"state"} if "sample" in self._names else set())
+        gathered |= {"memory", "preactivation"} & self._names
+        self._squares = {n: np.zeros((segment, lanes, cases, batch)) for n in gathered}
+        self._exponents = {n: np.zeros((segment, lanes, cases, batch), dtype=np.int64) for n in gathered}
+        self._factors: dict[tuple[int, int], tuple[Array, Array]] = {}
+        self._cases = cases
+
+    def wants(self, name: str) -> bool:
+        """Whether a tap is open."""
+        return name in self._names
+
+    def put(self, name: str, t: int, squares: Array, exponent: Array, factors: Sequence[Sequence[SampleScale]]) -> None:
+        """Take each sample's sum of squares, ``squares * 4 ** exponent``, (lane, case, batch), at `t`."""
+        if name not in self._squares:
+            return
+        active, slot = len(squares), t % self._segment
+        self._squares[name][slot, :active] = squares
+        self._exponents[name][slot, :active] = exponent[:active]
+        if name == "state":
+            for i in range(active):
+                for v, scale in enumerate(factors[i]):
+                    if scale.mantissa is not None and scale.exponent is not None:
+                        kept = self._factors.setdefault((i, v), self._fresh())
+                        kept[0][slot], kept[1][slot] = scale.mantissa, scale.exponent
+
+    def _fresh(self) -> tuple[Array, Array]:
+        shape = (self._segment, self._cases, self._batch)
+        return np.ones(shape), np.zeros(shape, dtype=np.int64)
+
+    def put_weight(
+        self, t: int, dz: Array, trajectory: Trajectory, exponent: Array, factors: Sequence[Sequence[SampleScale]]
+    ) -> None:
+        """Record the norm of this step's share of the recurrent weights' gradient, ``dz h'^T``.
+
+        With fewer samples than units the matrix is never formed: its squared norm is the sum of
+        the entrywise product of the two Gram matrices over samples (the Gram trick).
+        """
+        n = trajectory.stack.hidden
+        old = trajectory.affine_input(t)[:, :n]
+        state_exponent = trajectory.state_exponent.get(t, np.zeros(len(old), dtype=np.int64))
+        if state_exponent.any():
+            old = np.ldexp(old, -state_exponent[:, None, None])
+        gram = None
+        if self._batch < n:
+            gram = np.matmul(old.transpose(0, 2, 1), old)
+        for i in range(len(dz)):
+            product = None if gram is None else np.matmul(dz[i].transpose(0, 2, 1), dz[i]) * gram
+            for v, scale in enumerate(factors[i]):
+                power = exponent[i] if scale.exponent is None else exponent[i] + scale.exponent
+                top = power.max(axis=-1)
+                weight = np.ldexp(1.0 if scale.mantissa is None else scale.mantissa, power - top[:, None])
+                if product is not None:
+                    squares = (np.matmul(product, weight[..., None])[..., 0] * weight).sum(axis=-1)
+                else:
+                    share = np.matmul(dz[i] * weight[:, None, :].astype(dz.dtype), old.transpose(0, 2, 1))
+                    flat = share.reshape(len(share), -1)
+                    squares = np.vecdot(flat, flat)
+                squares = np.maximum(squares, 0.0).astype(np.float64)
+                self.records["weight"][i][v, :, self._last[i] - t] = (
+                    LOG10_2 * log2_of(squares, top + state_exponent) - np.log10(self._batch)
+                )
+
+    def reduce(self, start: int, stop: int, active: int) -> None:
+        """Turn what was gathered over the time steps `start` to `stop` into records."""
+        for i in range(active):
+            first, last = start, min(stop - 1, self._last[i])
+            if last < first:
+                continue
+            slots = np.arange(last, first - 1, -1) % self._segment
+            lags = slice(self._last[i] - last, self._last[i] - first + 1)
+            for v in range(self._views[i]):
+                for name in self._squares:
+                    self._reduce_one(name, i, v, slots, lags)
+
+    def _reduce_one(self, name: str, i: int, v: int, slots: Array, lags: slice) -> None:
+        squares, exponent = self._squares[name][slots, i], self._exponents[name][slots, i]
+        if (i, v) in self._factors:
+            mantissa, power = (kept[slots] for kept in self._factors[i, v])
+            squares, exponent = squares * mantissa * mantissa, exponent + power
+        if name in self.records:
+            total = LOG10_2 * log2_total(squares, exponent) - np.log10(self._batch)
+            self.records[name][i][v, :, lags] = total.T
+        if name == "state" and "mean" in self.records:
+            each = LOG10_2 * log2_of(squares, exponent)
+            self.records["mean"][i][v, :, lags] = each.mean(axis=-1).T
+            self.records["std"][i][v, :, lags] = _spread(each).T
+
+
+def _spread(logs: Array) -> Array:
+    """Return the standard deviation over the last axis; infinite where only some are zero gradients."""
+    dead = np.isneginf(logs)
+    spread = np.where(dead, 0.0, logs).std(axis=-1)
+    return np.where(dead.all(axis=-1), 0.0, np.where(dead.any(axis=-1), np.inf, spread))
+
+

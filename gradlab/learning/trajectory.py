@@ -1,0 +1,202 @@
+"""The forward pass of a stack of cases, kept on a tape, one stretch of time at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core.scaled import window
+from gradlab.learning.workspace import Workspace
+from gradlab.network.activations import AbstractActivation
+from gradlab.network.cells import AbstractCell
+
+Array = NDArray[Any]
+Inputs = Callable[[int, int], Array]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Networks of equal shape, stacked.
+
+    Parameters
+    ----------
+    cell, activation : AbstractCell, AbstractActivation
+        The elementwise algebra that all of them share.
+    affine : array of shape (case, rows, hidden + features + 1)
+        Recurrent weights, input weights and bias side by side, ``[W U b]``.
+    inputs : callable
+        ``inputs(start, stop)`` gives the inputs of those time steps, shape
+        (time, case, features, batch).
+    length, hidden, batch : int
+        Time steps, hidden units, samples.
+    """
+
+    cell: AbstractCell
+    activation: AbstractActivation
+    affine: Array
+    inputs: Inputs
+    length: int
+    hidden: int
+    batch: int
+
+
+class Trajectory:
+    """States and local derivatives of a stack over time.
+
+    Only one stretch of `segment` time steps is held; the states where stretches begin are stored,
+    and a stretch is recomputed from there when backward needs it. That changes no bit: the same
+    operations meet the same numbers.
+
+    Parameters
+    ----------
+    stack : Stack
+        What is simulated.
+    segment : int
+        Time steps in a stretch.
+    keep_states : bool
+        Keep the states of the stretch: needed for weight gradients and for losses at many steps.
+    looks : set of int
+        Time steps whose states are kept even where `keep_states` is false.
+    saturation : bool
+        Record the mean derivative of the activations.
+    keep_carried : bool
+        Keep the other state parts of the stretch as well; nothing backward needs them.
+    workspace : Workspace
+        Where the buffers live.
+
+    Attributes
+    ----------
+    first_overflow : integer array of shape (case,)
+        First time step at which a state was not finite; -1 where none was. From there on the
+        case's state is held at zero.
+    saturation : array of shape (length, case) or None
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        *,
+        segment: int,
+        keep_states: bool,
+        looks: set[int],
+        saturation: bool,
+        workspace: Workspace,
+        keep_carried: bool = False,
+    ):
+        self.stack = stack
+        self.segment = min(segment, stack.length)
+        self.keep_states = keep_states
+        cases, rows, width = stack.affine.shape
+        n, dtype = stack.hidden, stack.affine.dtype
+        self.first_overflow = np.full(cases, -1, dtype=np.int64)
+        self.saturation = np.empty((stack.length, cases), dtype=dtype) if saturation else None
+        self._looked = {} if keep_states else dict.fromkeys(looks, np.empty(0))
+        self._ring = self.segment + 1 if keep_states else 2
+        local = workspace.take("local", (self.segment, cases, stack.cell.local_parts * n, stack.batch), dtype)
+        states = workspace.take("states", (self._ring, cases, width, stack.batch), dtype)
+        states[:, :, -1] = 1.0
+        self._carried_ring = self.segment + 1 if keep_carried else 2
+        others = [
+            workspace.take(f"carried {part}", (self._carried_ring, cases, n, stack.batch), dtype)
+            for part in stack.cell.state_parts[1:]
+        ]
+        # Views are made once: making them anew at every time step costs as much as small products.
+        self._local = [(local[i], local[i, :, :rows]) for i in range(self.segment)]
+        self._states = [(states[i], states[i, :, :n], states[i, :, n:-1]) for i in range(self._ring)]
+        self._others = [[other[i] for other in others] for i in range(self._carried_ring)]
+        starts = range(0, stack.length, self.segment)
+        self._stored = {start: [np.empty_like(self._states[0][1]), *map(np.empty_like, self._others[0])] for start in starts}
+        self._held = -1
+        self._limit = float(np.ldexp(1.0, 2 * window(dtype).state))
+        self.state_exponent: dict[int, Array] = {}
+        self._watch = not stack.cell.bounded(stack.activation) or not self._moderate()
+
+    def _moderate(self) -> bool:
+        """Whether no weight is so large that a bounded state could still overflow."""
+        largest = float(np.abs(self.stack.affine).max(initial=0.0)) * self.stack.affine.shape[-1]
+        return bool(largest < np.sqrt(np.finfo(self.stack.affine.dtype).max))
+
+    def run(self) -> None:
+        """Run forward through all stretches; the last one stays on the tape."""
+        for state in self._stored[0]:
+            state[...] = 0.0
+        for start in self._stored:
+            self._advance(start, first=True)
+
+    def segments(self) -> Iterator[tuple[int, int]]:
+        """Yield (start, stop) of every stretch from the last to the first, with its tape in place."""
+        for start in reversed(self._stored):
+            if self._held != start:
+                self._advance(start, first=False)
+            yield start, min(start + self.segment, self.stack.length)
+
+    def local(self, t: int) -> Array:
+        """Return what the cell kept at time `t` of the stretch that is held."""
+        return self._local[t - self._held][0]
+
+    def affine_input(self, t: int) -> Array:
+        """Return ``[h; x; 1]`` before time step `t`, shape (case, width, batch); needs `keep_states`."""
+        return self._states[t - self._held][0]
+
+    def state(self, t: int) -> Array:
+        """Return the hidden state after time step `t`, shape (case, hidden, batch)."""
+        return self._states[t - self._held + 1][1] if self.keep_states else self._looked[t]
+
+    def carried(self, t: int) -> list[Array]:
+        """Return the other state parts after time step `t`; needs `keep_carried`."""
+        return self._others[t - self._held + 1]
+
+    def _advance(self, start: int, first: bool) -> None:
+        """Run one stretch from its stored state, leaving it on the tape."""
+        stack, cell = self.stack, self.stack.cell
+        stop = min(start + self.segment, stack.length)
+        inputs = stack.inputs(start, stop)
+        stored = self._stored[start]
+        np.copyto(self._states[0][1], stored[0])
+        for other, value in zip(self._others[0], stored[1:], strict=True):
+            np.copyto(other, value)
+        large_inputs = bool(np.abs(inputs).max(initial=0.0) ** 2 > self._limit)
+        for i, t in enumerate(range(start, stop)):
+            now, new = self._states[i % self._ring], self._states[(i + 1) % self._ring]
+            old_state = (now[1], *self._others[i % self._carried_ring])
+            new_state = (new[1], *self._others[(i + 1) % self._carried_ring])
+            local, z = self._local[i]
+            np.copyto(now[2], inputs[i])
+            np.matmul(stack.affine, now[0], out=z)
+            saturation = self.saturation[t] if self.saturation is not None else None
+            cell.forward(stack.activation, local, old_state, new_state, saturation)
+            if self._watch:
+                self._check(t, local, new_state)
+            if large_inputs:
+                self._note_size(t, now[0])
+            if t in self._looked:
+                self._looked[t] = new[1].copy()
+        self._held = start
+        if first and stop < stack.length:
+            for value, part in zip(self._stored[stop], new_state, strict=True):
+                np.copyto(value, part)
+
+    def _check(self, t: int, local: Array, state: tuple[Array, ...]) -> None:
+        """Mark and freeze the cases that overflowed; note where states have become very large."""
+        flat = state[0].reshape(len(state[0]), -1)
+        squares = np.vecdot(flat, flat)
+        if (squares < self._limit).all() and all(np.isfinite(part).all() for part in state[1:]):
+            return
+        bad = ~np.logical_and.reduce([np.isfinite(part).all(axis=(1, 2)) for part in state])
+        self.first_overflow[bad & (self.first_overflow < 0)] = t
+        local[bad] = 0.0
+        for part in state:
+            part[bad] = 0.0
+        self._note_size(t + 1, state[0])
+
+    def _note_size(self, t: int, array: Array) -> None:
+        """Keep the power of two by which what is multiplied into gradients at `t` must be scaled."""
+        exponent = np.frexp(np.abs(array).max(axis=(1, 2)))[1]
+        exponent[exponent < window(array.dtype).state] = 0
+        if exponent.any():
+            known = self.state_exponent.get(t)
+            self.state_exponent[t] = exponent if known is None else np.maximum(known, exponent)

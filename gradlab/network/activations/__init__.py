@@ -1,0 +1,5 @@
+"""Activations: one file each; `registry` knows them by name."""
+
+from gradlab.network.activations._base import AbstractActivation, registry
+
+__all__ = ["AbstractActivation", "registry"]

@@ -1,0 +1,55 @@
+"""A short sequence written out in the spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from gradlab.core.checks import array
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.tasks._base import AbstractTask, Array, registry
+
+
+@registry.register
+@dataclass(frozen=True, kw_only=True)
+class Given(AbstractTask):
+    """Inputs and target values stand in the spec: worked examples, and tests by hand.
+
+    Parameters
+    ----------
+    inputs_given : tuple of tuples of float
+        One row a time step, one number a feature; every sample of the batch sees the same.
+    targets_given : tuple of tuples of float
+        One row a time step, one number an output.
+    """
+
+    name: ClassVar[str] = "given"
+
+    batch: int = 1
+    inputs_given: tuple[tuple[float, ...], ...]
+    targets_given: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        dims = "time steps, features"
+        rows = array("inputs_given", self.inputs_given, (None, self.features), dims)
+        targets = array("targets_given", self.targets_given, (len(rows), self.n_outputs), "time steps, outputs")
+        if self.length > len(rows):
+            raise UserMistake(Problem("length", f"at most {len(rows)}, the rows given", str(self.length)))
+        if self.loss == "cross_entropy":
+            raise UserMistake(Problem("loss", '"mse" or "unit"', "'cross_entropy'", "The targets given are values."))
+        object.__setattr__(self, "inputs_given", tuple(map(tuple, rows.tolist())))
+        object.__setattr__(self, "targets_given", tuple(map(tuple, targets.tolist())))
+
+    def _rows(self, rows: tuple[tuple[float, ...], ...], start: int, stop: int) -> Array:
+        return np.repeat(np.asarray(rows[start:stop])[:, :, None], self.batch, axis=2)
+
+    def inputs(self, start: int, stop: int, seed: int, replicate: int) -> Array:
+        """Return the rows given."""
+        return self._rows(self.inputs_given, start, stop)
+
+    def values(self, start: int, stop: int, seed: int, replicate: int) -> Array:
+        """Return the target rows given."""
+        return self._rows(self.targets_given, start, stop)

@@ -1,0 +1,1 @@
+"""What mathematics predicts about gradients through time, as plain functions of arrays."""

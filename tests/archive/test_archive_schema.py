@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from gradlab.archive.schema import ALWAYS, VARIABLES, layout, recorded, to_dataset
+from gradlab.archive.variables import REGIME, STATUS
+
+
+@pytest.mark.parametrize("variable", VARIABLES.values(), ids=lambda v: v.name)
+def test_every_variable_says_what_it_is(variable):
+    assert variable.long_name
+    assert variable.units
+    assert variable.description
+    if variable.units == "log10 of a norm":
+        assert "norm" in variable.description
+        assert variable.name.startswith(("log10_", "mean_log10_", "std_log10_"))
+    empty = variable.empty((2, 3))
+    assert empty.shape == (2, 3)
+    assert empty.dtype == variable.numpy_dtype
+    if variable.dtype == "float64":
+        assert np.isnan(empty).all()
+
+
+def test_norms_are_named_in_their_descriptions():
+    for variable in VARIABLES.values():
+        if "norm" in variable.name.split("_") and variable.name != "norm_drawn":
+            assert "Frobenius" in variable.description or "Euclidean" in variable.description, variable.name
+
+
+def test_flags_are_those_of_the_contract():
+    assert STATUS == {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4}
+    attributes = VARIABLES["status"].attributes
+    assert attributes["flag_values"] == [0, 1, 2, 3, 4]
+    assert attributes["flag_meanings"] == "not_run ok overflowed underflowed failed"
+    assert {k: v for k, v in REGIME.items() if k != "none"} == {"vanishing": -1, "stable": 0, "exploding": 1}
+    assert VARIABLES["regime"].fill not in (-1, 0, 1)
+
+
+def test_dataset_is_labelled_throughout(sweep):
+    ds = to_dataset(sweep.axes, sweep.replicates, sweep.n_lags, sweep.gates, sweep.dense(), sweep.attrs)
+    assert ds["log10_state_gradient_norm"].dims == ("radius", "activation", "replicate", "lag")
+    assert ds["radius_drawn"].dims == ("radius", "activation", "replicate")
+    assert set(ds.coords) == {"radius", "activation", "batch", "replicate", "lag"}
+    assert ds["batch"].dims == ("activation",)
+    assert ds["batch"].attrs["description"] == "the setting task.batch"
+    assert ds["lag"].attrs["units"] == "time steps"
+    for name in ds.variables:
+        assert set(ds[name].attrs) >= {"long_name", "units", "description"}, name
+    assert ds.attrs == {**sweep.attrs, "gradlab_schema": 1}
+    assert ds.sel(activation="relu", radius=0.5)["loss"].shape == (2,)
+
+
+def test_gate_dimension_only_with_several_row_blocks(sweep):
+    gates = ("input_gate", "forget_gate", "candidate", "output_gate")
+    assert "gate" not in layout(sweep.axes, 2, 7, (), ["radius_drawn"]).sizes
+    plan = layout(sweep.axes, 2, 7, gates, ["radius_drawn"])
+    assert plan.shape("radius_drawn") == (5, 3, 2, 4)
+    assert plan.coordinates["gate"].values.tolist() == list(gates)
+
+
+def test_record_narrows_and_keeps_the_states(sweep):
+    assert set(recorded(["loss"])) == {"loss", *ALWAYS}
+    assert "lag" not in layout(sweep.axes, 2, 7, (), ["loss"]).sizes
+    assert recorded() == tuple(VARIABLES)
+    with pytest.raises(ValueError, match="not in the schema: speed"):
+        recorded(["speed"])
+
+
+def test_no_axes_at_all(sweep_class):
+    plan = layout((), 3, 4, (), ["saturation"])
+    assert plan.dims("saturation") == ("replicate", "lag")
+    assert plan.shape("status") == (3,)
+
+
+def test_wrong_arrays_are_refused(sweep):
+    arrays = sweep.dense()
+    arrays["loss"] = arrays["loss"][:-1]
+    with pytest.raises(ValueError, match="loss: expected the shape"):
+        to_dataset(sweep.axes, 2, 7, (), arrays, sweep.attrs)
+    with pytest.raises(ValueError, match="missing: case_key, first_overflow, status"):
+        to_dataset(sweep.axes, 2, 7, (), {}, sweep.attrs)
+
+
+def test_fixed_width_text_becomes_variable_width(sweep):
+    arrays = sweep.dense()
+    arrays["case_key"] = sweep.case_keys  # fixed width
+    ds = to_dataset(sweep.axes, 2, 7, (), arrays, sweep.attrs)
+    xr.testing.assert_identical(ds, to_dataset(sweep.axes, 2, 7, (), sweep.dense(), sweep.attrs))
+    assert ds["case_key"].dtype == np.dtypes.StringDType()

@@ -1,0 +1,190 @@
+"""What every figure must be: labelled, deterministic, clear about what a dataset lacks."""
+
+import dataclasses
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from gradlab.core.errors import UserMistake
+from gradlab.figures import draw_all, registry, style
+
+MATRICES = {"one": np.diag([0.5, -1.5]), "two": np.array([[0.0, 1.0], [-1.0, 0.0]])}
+WITH_UNIT = re.compile(r"\((time steps|dimensionless|decades per time step)\)|^log\$_\{10\}\$ ", re.MULTILINE)
+
+
+def axis_labels(figure):
+    found = {ax.xaxis.label.get_text() for ax in figure.axes} | {
+        ax.yaxis.label.get_text() for ax in figure.axes
+    }
+    for part in (figure, *figure.subfigs):
+        found |= {part.get_supxlabel(), part.get_supylabel()}
+    return {label for label in found if label}
+
+
+@pytest.fixture(params=[entry.name for entry in registry])
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def drawn(dataset):
+    return draw_all(dataset, MATRICES)
+
+
+def test_catalogue():
+    assert registry.names() == ["activations", "clipping", "lengths", "phase", "profile", "spectrum"]
+
+
+def test_entry_says_what_it_shows(name):
+    entry = registry.get(name)
+    assert entry.summary
+    assert dataclasses.is_dataclass(entry)
+    assert entry.__dataclass_params__.frozen
+
+
+def test_main_dataset_has_all_figures(drawn, name):
+    assert isinstance(drawn[name], Figure)
+
+
+def test_every_axis_label_has_a_unit(drawn, name):
+    labels = axis_labels(drawn[name])
+    assert len(labels) >= 2
+    for label in labels:
+        assert WITH_UNIT.search(label), label
+
+
+def words_beside_ticks(figure):
+    """Titles, axis labels, legends and small print; ticks beyond the limits exist but are not drawn."""
+    found = [t for legend in figure.legends for t in legend.get_texts()]
+    for part in (figure, *figure.subfigs):
+        found += [part._suptitle, part._supxlabel, part._supylabel]
+    for ax in figure.axes:
+        found += [ax.title, ax.xaxis.label, ax.yaxis.label]
+    return [text for text in found if text is not None and text.get_text()]
+
+
+def test_nothing_is_drawn_beyond_the_page(drawn, name):
+    figure = drawn[name]
+    figure.canvas.draw()
+    for text in words_beside_ticks(figure):
+        box = text.get_window_extent(figure.canvas.get_renderer())
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert box.y1 <= figure.bbox.y1, text
+
+
+def test_no_words_lie_over_others(drawn, name):
+    figure = drawn[name]
+    figure.canvas.draw()
+    boxes = [
+        (t.get_text(), t.get_window_extent(figure.canvas.get_renderer())) for t in words_beside_ticks(figure)
+    ]
+    for i, (words, box) in enumerate(boxes):
+        for others, other in boxes[:i]:
+            assert not box.overlaps(other), (words, others)
+
+
+def test_widths_are_those_of_columns(drawn, name):
+    assert drawn[name].get_figwidth() in (style.SINGLE, style.DOUBLE)
+
+
+def test_plotting_leaves_no_global_setting(small, name):
+    before = dict(matplotlib.rcParams)
+    registry.build(name).plot(small, MATRICES)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_plotting_changes_no_dataset(small, name):
+    before = small.copy(deep=True)
+    registry.build(name).plot(small, MATRICES)
+    assert small.identical(before)
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_files_are_the_same_bytes_every_time(small, tmp_path, ending):
+    for stem in ("a", "b"):
+        with matplotlib.rc_context({"font.size": 20 if stem == "a" else 5, "pdf.fonttype": 3}):
+            style.save(registry.build("phase").plot(small), tmp_path / stem, (ending,))
+    first, second = ((tmp_path / f"{stem}.{ending}").read_bytes() for stem in ("a", "b"))
+    assert first == second
+    for clock in (b"CreationDate", b"<dc:date>", b"Software"):
+        assert clock not in first
+
+
+def test_pdf_embeds_outlines_and_svg_keeps_text(small, tmp_path):
+    pdf, svg = style.save(registry.build("phase").plot(small), tmp_path / "figure", ("pdf", "svg"))
+    assert b"/Type3" not in pdf.read_bytes()
+    assert "spectral radius (dimensionless)" in svg.read_text()
+
+
+def test_unknown_format_writes_nothing(small, tmp_path):
+    with pytest.raises(
+        UserMistake, match=r"format: expected one of png, pdf, svg, got 'pgn'\. Did you mean 'png'"
+    ):
+        style.save(registry.build("phase").plot(small), tmp_path / "figure", ("pdf", "pgn"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unwritable_place_is_the_users_mistake(small, tmp_path):
+    with pytest.raises(
+        UserMistake, match="expected a file that can be written, got No such file or directory"
+    ):
+        style.save(registry.build("phase").plot(small), tmp_path / "no" / "figure")
+
+
+def test_lacking_axis_and_variables_are_all_named(small):
+    lacking = small.isel(clip=0, drop=True).drop_vars(["log10_gradient_norm", "log10_clipped_gradient_norm"])
+    with pytest.raises(UserMistake) as caught:
+        registry.build("clipping").plot(lacking)
+    assert len(caught.value.problems) == 3
+    message = str(caught.value)
+    assert "axis 'clip', got one with the axes radius, activation, length" in message
+    assert (
+        "variable 'log10_clipped_gradient_norm', got one with the variables log10_state_gradient_norm"
+        in message
+    )
+
+
+@pytest.mark.parametrize(("figure", "axis"), [("clipping", "clip"), ("lengths", "length")])
+def test_lacking_axis_is_named(small, figure, axis):
+    with pytest.raises(UserMistake, match=f"figure '{figure}': expected a dataset with the axis '{axis}'"):
+        registry.build(figure).plot(small.isel({axis: 0}, drop=True))
+
+
+@pytest.mark.parametrize("figure", ["lengths", "profile"])
+def test_lacking_variable_is_named(small, figure):
+    with pytest.raises(UserMistake, match=r"variable 'log10_state_gradient_norm'.*Add it to `record`"):
+        registry.build(figure).plot(small.drop_vars("log10_state_gradient_norm"))
+
+
+def test_draw_all_tells_why_a_figure_is_not_there(labels_only):
+    figures = draw_all(labels_only)
+    assert isinstance(figures["profile"], Figure)
+    assert isinstance(figures["phase"], Figure)
+    assert "the axis 'length'" in str(figures["lengths"])
+    assert "draw them again from the spec" in str(figures["spectrum"])
+
+
+@pytest.mark.parametrize(("figure", "option"), [("profile", "curve"), ("phase", "x"), ("lengths", "panel")])
+def test_option_that_names_no_axis(small, figure, option):
+    entry = registry.build({"name": figure, option: "radios"})
+    with pytest.raises(UserMistake, match=f"option '{option}': expected an axis of the dataset.*'radius'"):
+        entry.plot(small)
+
+
+def test_slices_are_named_in_the_small_print(drawn):
+    small_print = drawn["profile"].get_suptitle()
+    assert "length: 200" in small_print
+    assert "clip: off" in small_print
+    assert "8 replicates" in small_print
+    assert "28" in small_print.split("left out")[1]
+
+
+def test_colours_survive_colour_blindness_in_lightness():
+    low, high = style.sequential()([0.0, 1.0])[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert high - low > 0.4
+    assert len(set(style.QUALITATIVE)) == len(style.QUALITATIVE)

@@ -1,0 +1,326 @@
+"""The data that each figure draws."""
+
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection, PolyCollection, QuadMesh
+from matplotlib.contour import ContourSet
+from matplotlib.patches import Circle
+
+from gradlab.core.errors import UserMistake
+from gradlab.figures import registry
+from gradlab.figures.activations import from_label
+from gradlab.figures.lengths import at_first_input
+from gradlab.figures.phase import centred, crossings
+from gradlab.figures.selection import NOT_RUN, OVERFLOWED
+from gradlab.theory.slopes import orthogonal_slope
+
+
+def plot(name, ds, matrices=None, **options):
+    return registry.build({"name": name, **options}).plot(ds, matrices)
+
+
+def titled(figure, title):
+    return next(ax for ax in figure.axes if ax.get_title() == title)
+
+
+def curves(ax):
+    return [line for line in ax.lines if len(line.get_xdata()) > 2 and line.get_gid() != "exact"]
+
+
+def legend_texts(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_profile_has_a_panel_an_activation_and_a_curve_a_radius(dataset):
+    figure = plot("profile", dataset)
+    assert [ax.get_title() for ax in figure.axes][:4] == ["tanh", "relu", "logistic", "identity"]
+    tanh = curves(titled(figure, "tanh"))
+    assert len(tanh) == 21
+    expected = np.median(
+        dataset["log10_state_gradient_norm"].sel(activation="tanh", length=200, clip="off").values[7], axis=0
+    )
+    np.testing.assert_array_equal(tanh[7].get_xdata(), np.arange(200))
+    np.testing.assert_allclose(tanh[7].get_ydata(), expected, rtol=1e-14, atol=0)
+
+
+def test_profile_leaves_overflowed_cases_out(dataset):
+    relu = titled(plot("profile", dataset), "relu")
+    assert len(curves(relu)) == 18  # three radii overflowed in every replicate
+    assert all(np.isfinite(line.get_ydata()).all() for line in relu.lines)
+    kept = dataset["log10_state_gradient_norm"].sel(activation="relu", length=200, clip="off").values[-4, 4:]
+    np.testing.assert_allclose(curves(relu)[-1].get_ydata(), np.median(kept, axis=0), rtol=1e-14, atol=0)
+
+
+def test_profile_draws_the_exact_slope_where_it_is_exact(dataset):
+    figure = plot("profile", dataset)
+    exact = {ax.get_title(): [x for x in ax.lines if x.get_gid() == "exact"] for ax in figure.axes}
+    assert {title: len(lines) for title, lines in exact.items() if lines} == {"identity": 5}
+    radii = dataset["radius"].values[[0, 5, 10, 15, 20]]
+    drawn = [np.diff(line.get_ydata()) for line in exact["identity"]]
+    np.testing.assert_allclose(drawn, np.outer(orthogonal_slope(radii), np.ones(199)), rtol=0, atol=1e-12)
+    assert any("exact slope" in text for text in legend_texts(figure))
+
+
+@pytest.mark.parametrize("change", [{"spectrum": "ginibre"}, {"cell": "lstm"}, {"spectrum": None}])
+def test_profile_draws_no_exact_slope_where_there_is_none(small, change):
+    ds = small.assign_coords(activation=np.array(["identity", "relu"], dtype=np.dtypes.StringDType()))
+    assert any("exact" in text for text in legend_texts(plot("profile", ds)))
+    ds.attrs = {key: value for key, value in {**ds.attrs, **change}.items() if value}
+    assert not any("exact" in text for text in legend_texts(plot("profile", ds)))
+
+
+def test_profile_of_a_rule_in_the_recursion_has_no_exact_slope(small):
+    ds = small.assign_coords(activation=np.array(["identity", "relu"], dtype=np.dtypes.StringDType()))
+    assert any("exact" in text for text in legend_texts(plot("profile", ds.sel(clip="norm(1.0)"))))
+    assert not any(
+        "exact" in text for text in legend_texts(plot("profile", ds.sel(clip="adjoint_norm(0.1)")))
+    )
+
+
+def test_profile_draws_bands_only_where_replicates_spread(small, labels_only):
+    assert titled(plot("profile", small), "tanh").collections
+    assert not titled(plot("profile", labels_only), "tanh").collections
+
+
+def test_profile_names_few_curves_and_gives_many_a_colour_bar(dataset, small):
+    assert {"0.5", "0.75", "1", "1.25", "1.5"} <= set(legend_texts(plot("profile", small)))
+    assert any(ax.get_ylabel() == "spectral radius (dimensionless)" for ax in plot("profile", dataset).axes)
+
+
+def test_profile_stops_where_a_case_stops(small):
+    figure = plot("profile", small.sel(length=10))
+    shown = curves(titled(figure, "tanh"))[0].get_ydata()
+    assert np.isfinite(shown).sum() == 10
+
+
+def test_profile_of_vanished_gradients_has_gaps_and_says_so_if_all_are_gone(small):
+    small["log10_state_gradient_norm"][:, 0, :, :, :, 5:] = -np.inf
+    small["log10_state_gradient_norm"][:, 1] = -np.inf
+    figure = plot("profile", small)
+    assert np.isfinite(curves(titled(figure, "tanh"))[0].get_ydata()).sum() == 5
+    assert [text.get_text() for text in titled(figure, "relu").texts] == ["all gradients are zero"]
+
+
+def test_profile_says_why_a_panel_is_empty(small):
+    small["status"][:, 0] = OVERFLOWED
+    small["status"][:, 1] = NOT_RUN
+    figure = plot("profile", small)
+    assert [titled(figure, name).texts[0].get_text() for name in ("tanh", "relu")] == [
+        "all cases overflowed",
+        "all cases not run",
+    ]
+
+
+def test_profile_of_another_record_and_axis(lstm):
+    figure = plot("profile", lstm, record="log10_memory_gradient_norm", curve="forget_bias")
+    ax = figure.axes[0]
+    assert ax.get_ylabel() == "log$_{10}$ adjoint norm of the memory"
+    assert "radius: 1" in figure.get_suptitle()
+    assert len(curves(ax)) == 4
+
+
+def test_profile_needs_a_record_against_lag(small):
+    with pytest.raises(UserMistake, match="option 'record': expected a record against lag, got growth_rate"):
+        plot("profile", small, record="growth_rate")
+
+
+def test_sequences_of_one_step(small):
+    one = small.isel(lag=[0], length=[0])
+    one["growth_rate"][:] = np.nan
+    for figure in (plot(name, one) for name in ("profile", "phase", "lengths", "clipping")):
+        figure.canvas.draw()
+    assert all(line.get_marker() == "o" for line in plot("profile", one).axes[0].lines[:5])
+    assert "no rate" in legend_texts(plot("phase", one))
+
+
+def test_profile_of_one_case_alone(small):
+    one = small.isel(radius=0, activation=0, length=0, clip=0, replicate=0)
+    figure = plot("profile", one)
+    assert len(curves(figure.axes[0])) == 1
+    assert "activation: tanh" in figure.get_suptitle()
+
+
+def test_phase_maps_medians_and_draws_the_zero_contour(dataset):
+    figure = plot("phase", dataset)
+    ax = titled(figure, "identity")
+    mesh = next(c for c in ax.collections if isinstance(c, QuadMesh))
+    expected = np.median(dataset["growth_rate"].sel(activation="identity", clip="off").values, axis=-1).T
+    np.testing.assert_allclose(mesh.get_array(), expected, rtol=1e-14, atol=0)
+    (contour,) = (c for c in ax.collections if isinstance(c, ContourSet))
+    points = np.concatenate([path.vertices for path in contour.get_paths()])
+    np.testing.assert_allclose(points[:, 0], 1.0, rtol=0, atol=0.06)
+    assert not any(isinstance(c, ContourSet) for c in titled(figure, "logistic").collections)
+    assert "growth rate zero" in legend_texts(figure)
+
+
+def test_phase_colours_are_centred_at_zero_and_named(dataset):
+    figure = plot("phase", dataset)
+    mesh = next(c for c in figure.axes[0].collections if isinstance(c, QuadMesh))
+    assert mesh.norm.vmin == -mesh.norm.vmax
+    assert any(ax.get_ylabel() == "growth rate of the adjoint\n(decades per time step)" for ax in figure.axes)
+
+
+def test_phase_hatches_what_overflowed(dataset):
+    figure = plot("phase", dataset)
+    (hatched,) = (c for c in titled(figure, "relu").collections if c.get_gid() == "overflowed")
+    assert isinstance(hatched, PolyCollection)
+    assert len(hatched.get_paths()) == 3
+    assert hatched.get_hatch()
+    assert "state overflowed" in legend_texts(figure)
+    assert "no rate" not in legend_texts(figure)
+
+
+def test_phase_leaves_cells_without_a_rate_grey(small):
+    small["status"][2, 0, 0, 0] = NOT_RUN
+    assert "no rate" in legend_texts(plot("phase", small))
+
+
+def test_phase_with_rows_of_labels_marks_each_crossing(dataset):
+    figure = plot("phase", dataset.sel(length=100, clip="off"))
+    ax = figure.axes[0]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["tanh", "relu", "logistic", "identity"]
+    (marks,) = (c for c in ax.collections if isinstance(c, LineCollection) and c.get_gid() == "zero")
+    rows = sorted({round(float(segment[:, 1].mean())) for segment in marks.get_segments()})
+    assert rows == [1, 3]
+
+
+def test_phase_takes_the_axes_it_is_told(dataset):
+    figure = plot("phase", dataset, x="length", y="activation")
+    assert figure.axes[0].get_xlabel() == "sequence length (time steps)"
+    assert "radius: 1" in figure.get_suptitle()
+
+
+def test_phase_of_labels_alone(labels_only):
+    ax = plot("phase", labels_only).axes[0]
+    assert {ax.get_xlabel(), ax.get_ylabel()} == {"activation", "clipping"}
+
+
+def test_phase_needs_two_axes(small):
+    with pytest.raises(UserMistake, match="two axes of several values each, got one with radius, clip"):
+        plot("phase", small.isel(activation=0, length=0, clip=[0], drop=True))
+    with pytest.raises(UserMistake, match="two different axes, got 'radius' twice"):
+        plot("phase", small, x="radius", y="radius")
+
+
+def test_crossings_between_neighbours():
+    x = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    assert crossings(x, np.array([-1.0, 3.0, np.nan, -1.0, 0.0])) == [0.25, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "reach", "ends"),
+    [
+        ([-0.1, 0.1], 0.1, "neither"),
+        ([-1.0, 0.4], 0.8, "min"),
+        ([-0.01, 3.0], 1.0, "max"),
+        ([-2.0, -1.0], 2.0, "neither"),
+        ([0.0], 1.0, "neither"),
+    ],
+)
+def test_scale_centred_at_zero(values, reach, ends):
+    norm, extend = centred([np.array(values)])
+    assert (norm.vmin, norm.vmax, extend) == (-reach, reach, ends)
+
+
+def test_clipping_has_a_row_a_rule_with_the_same_curves_beside_each_other(dataset):
+    figure = plot("clipping", dataset)
+    rows = np.array(figure.axes[:6]).reshape(2, 3)
+    assert [ax.get_title() for ax in rows[:, 1]] == ["with norm(1.0)", "with adjoint_norm(0.1)"]
+    assert [ax.get_title() for ax in rows[:, 2]] == ["scope: parameters", "scope: adjoint"]
+    for left, right, _ in rows:
+        assert left.get_ylim() == right.get_ylim()
+        assert len(curves(left)) == len(curves(right)) == 21
+
+
+def test_clipping_of_parameters_leaves_the_profile_and_shortens_the_gradient(dataset):
+    figure = plot("clipping", dataset.sel(activation=["identity"]))
+    left, right, norms = figure.axes[:3]
+    for a, b in zip(curves(left), curves(right), strict=True):
+        np.testing.assert_array_equal(a.get_ydata(), b.get_ydata())
+    before, after = (line.get_ydata() for line in norms.lines)
+    np.testing.assert_array_equal(after, np.minimum(before, 0.0))
+    left, right = figure.axes[3:5]
+    assert max(line.get_ydata().max() for line in curves(left)) > 10
+    assert max(line.get_ydata().max() for line in curves(right)) <= -1.0
+
+
+def test_clipping_joins_no_labels_by_a_line(labels_only):
+    norms = plot("clipping", labels_only).axes[2]
+    assert [tick.get_text() for tick in norms.get_xticklabels()] == ["tanh", "relu", "logistic", "identity"]
+    assert [(line.get_linestyle(), line.get_marker()) for line in norms.lines] == [
+        ("None", "o"),
+        ("None", "x"),
+    ]
+
+
+def test_clipping_needs_cases_without(small):
+    with pytest.raises(UserMistake, match=r"cases without clipping \('off'\) and with it.*got norm\(1.0\)"):
+        plot("clipping", small.sel(clip=["norm(1.0)"]))
+
+
+def test_lengths_draws_the_last_lag_of_each_case(dataset):
+    ax = titled(plot("lengths", dataset), "tanh")
+    values = dataset["log10_state_gradient_norm"].sel(activation="tanh", clip="off").values[3]
+    expected = [np.median(values[i, :, length - 1]) for i, length in enumerate((25, 50, 100, 200))]
+    np.testing.assert_allclose(ax.lines[3].get_ydata(), expected, rtol=1e-14, atol=0)
+    np.testing.assert_array_equal(ax.lines[3].get_xdata(), [25, 50, 100, 200])
+
+
+def test_at_first_input_counts_zero_gradients_as_values(small):
+    data = small["log10_state_gradient_norm"][0, 0, :, 0, 0].copy(deep=True)
+    data[0, 9] = -np.inf
+    data[1] = np.nan
+    np.testing.assert_array_equal(at_first_input(data), [-np.inf, np.nan])
+
+
+def test_spectrum_draws_eigenvalues_with_the_unit_circle_and_singular_values(small):
+    w = np.array([[0.0, 2.0], [-0.5, 0.0]])
+    figure = plot("spectrum", small, {"chain": w})
+    left, right = figure.axes
+    assert any(isinstance(patch, Circle) and patch.radius == 1 for patch in left.patches)
+    np.testing.assert_allclose(sorted(left.lines[0].get_ydata()), [-1, 1], rtol=1e-12, atol=0)
+    np.testing.assert_allclose(right.lines[1].get_ydata(), [2.0, 0.5], rtol=1e-12, atol=0)
+    assert right.get_title() == "radius 1, norm 2"
+
+
+@pytest.mark.parametrize("count", [2, 4, 7, 13, 25])
+def test_spectrum_of_many_matrices(small, count):
+    figure = plot("spectrum", small, {f"matrix {i}": np.eye(3) * i for i in range(count)})
+    assert len(figure.axes) == 2 * min(count, 18)
+    assert figure.get_suptitle() == ("7 more matrices are not shown" if count == 25 else "")
+
+
+def test_spectrum_needs_square_finite_matrices(small):
+    with pytest.raises(UserMistake, match="expected the recurrent matrices, by label, got none"):
+        plot("spectrum", small)
+    with pytest.raises(UserMistake) as caught:
+        plot("spectrum", small, {"a": np.ones((2, 3)), "b": [[np.nan]], "c": np.eye(2), "d": np.ones((0, 0))})
+    assert [problem.where for problem in caught.value.problems] == [
+        "matrices['a']",
+        "matrices['b']",
+        "matrices['d']",
+    ]
+
+
+def test_activations_are_those_of_the_dataset_or_all(small):
+    assert [ax.get_title() for ax in plot("activations", small).axes] == ["tanh", "relu"]
+    everything = plot("activations", small.isel(activation=0, drop=True))
+    assert len(everything.axes) >= 12
+
+
+def test_activations_draws_value_and_derivative(small):
+    tanh = plot("activations", small).axes[0]
+    value, derivative = (line for line in tanh.lines if len(line.get_xdata()) > 100)
+    z = value.get_xdata()
+    np.testing.assert_allclose(value.get_ydata(), np.tanh(z), rtol=1e-12, atol=0)
+    np.testing.assert_allclose(derivative.get_ydata(), 1 / np.cosh(z) ** 2, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("label", ["leaky_relu(0.2)", "leaky_relu(slope=0.2)", "leaky_relu(slope = 0.2)"])
+def test_activation_from_a_label_with_settings(label):
+    assert from_label(label).slope == 0.2
+
+
+def test_activation_from_an_unknown_label():
+    with pytest.raises(UserMistake, match="activation: expected the name of a known activation, got 'tahn'"):
+        from_label("tahn")
