@@ -134,7 +134,9 @@ def write_specs(path: Path, given: str | None, resolved: str) -> None:
 
 
 def sweep_temporaries(path: Path) -> None:
-    """Remove the temporary files that a killed run left in the data."""
+    """Remove the temporary files that a killed run left."""
+    for name in (MARKER, SPEC, RESOLVED, PROVENANCE):
+        (path / (name + PARTIAL)).unlink(missing_ok=True)
     for folder, _, names in os.walk(path / DATA):
         for name in names:
             if name.endswith(PARTIAL):

@@ -116,12 +116,6 @@ class ArchiveSink:
                     create_data(path / directory.DATA, plan, tile, keys, attrs)
             return cls(path, plan)
 
-    @property
-    def tile(self) -> tuple[int, ...]:
-        """Cases along each case dimension of one per-lag chunk, as the archive has it."""
-        lagged = [a.chunks for n, a in self._arrays.items() if self._plan.dims(n)[-1] == "lag"]
-        return (lagged[0] if lagged else self._arrays["status"].chunks)[: self._status.ndim]
-
     def finished(self) -> NDArray[np.bool_]:
         """Return which cases need not be run again, shape (axes..., replicate)."""
         return np.isin(self._status, _FINISHED)

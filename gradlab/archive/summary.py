@@ -83,8 +83,11 @@ def counts(ds: xr.Dataset) -> dict[str, int]:
     found = {"ok": int(ok.sum())}
     if "regime" in ds:
         regime = ds["regime"].values
-        names = [name for name in REGIME if name != "none" or (ok & (regime == REGIME["none"])).any()]
-        found = {"no rate" if n == "none" else n: int((ok & (regime == REGIME[n])).sum()) for n in names}
+        found = {
+            name: int((ok & (regime == REGIME[name])).sum()) for name in REGIME if name != "undetermined"
+        }
+        if undetermined := int((ok & (regime == REGIME["undetermined"])).sum()):
+            found["undetermined"] = undetermined
     for name in ("overflowed", "failed"):
         found[name] = int((status == STATUS[name]).sum())
     found["not run"] = int((cases & (status == STATUS["not_run"])).sum())

@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 TEXT = np.dtypes.StringDType()
 ALWAYS = ("status", "first_overflow", "case_key")
 STATUS = {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4}
-REGIME = {"none": -128, "vanishing": -1, "stable": 0, "exploding": 1}
+REGIME = {"undetermined": -128, "vanishing": -1, "stable": 0, "exploding": 1}
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,9 @@ _ALL = (
         "regime of the gradient",
         "1",
         "the sign of growth_rate judged against its standard error: stable where it cannot be told from 0; "
-        "none where there is no rate",
+        "undetermined where there is no rate",
         dtype="int8",
-        fill=REGIME["none"],
+        fill=REGIME["undetermined"],
         flags=REGIME,
     ),
     Variable(

@@ -18,14 +18,13 @@ from gradlab.core.checks import nearest, shown
 from gradlab.core.errors import Problem, UserMistake
 
 
-class Entry(Protocol):
-    """What every catalogue entry has: a name, and dataclass fields for its settings."""
+class Named(Protocol):
+    """What every catalogue entry has besides being a frozen dataclass."""
 
     name: ClassVar[str]
-    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=Named)
 Table = dict[str, Any]
 
 

@@ -47,16 +47,17 @@ def unite(base: Table, sweeps: Sequence[Sweep], replicates: int) -> tuple[tuple[
     Raises
     ------
     UserMistake
-        Where axes clash, repeat a value, give too large a grid, or a filter is wrong or leaves nothing.
+        Where axes clash, give too large a grid, or a filter is wrong or leaves nothing.
     """
-    problems = [*_repeated(sweeps), *_clashes(sweeps)]
+    problems = list(_clashes(sweeps))
     if problems:
         raise UserMistake(problems)
     places = _places(base, sweeps)
     _check_size([len(points) for points in places.values()], replicates)
     axes = _named(places, sweeps)
     shape = tuple(len(axis) for axis in axes)
-    codes, found = [], []
+    codes: list[Index] = []
+    found: list[Problem] = []
     for sweep in sweeps:
         try:
             codes.append(_codes(base, sweep, axes, shape))
@@ -80,26 +81,6 @@ def _of(keys: Sequence[str], point: Point) -> tuple[Any, ...]:
 
 def _points(sweep: Sweep, keys: Sequence[str]) -> list[Point]:
     return list(zip(*(sweep.axes[key] for key in keys), strict=True))
-
-
-def _repeated(sweeps: Sequence[Sweep]) -> Iterator[Problem]:
-    """Yield a problem for each axis that has a value twice."""
-    for sweep in sweeps:
-        for keys in sweep.dims:
-            hint = (
-                ""
-                if len(keys) == 1
-                else "Zip first the key whose values all differ: the axis bears its name."
-            )
-            seen = set()
-            for value in sweep.axes[keys[0]]:
-                mark = identity(keys[0], value)
-                if mark in seen:
-                    yield Problem(
-                        f"{sweep.place}.{keys[0]}", "values that differ", f"{shown(value)} twice", hint
-                    )
-                    break
-                seen.add(mark)
 
 
 def _clashes(sweeps: Sequence[Sweep]) -> Iterator[Problem]:
@@ -220,7 +201,7 @@ def _codes(base: Table, sweep: Sweep, axes: Sequence[Axis], shape: tuple[int, ..
                 column = values == "true" if kind == "truth" else values
                 columns[name] = columns[key] = Column(_along(column[local[i]], i, len(axes)), kind)
     mask = evaluate(sweep.where, columns, f"{sweep.place}.where")
-    return codes[np.broadcast_to(mask, codes.shape)]
+    return np.asarray(codes[np.broadcast_to(mask, codes.shape)])
 
 
 def _along(values: NDArray[Any], axis: int, ndim: int) -> NDArray[Any]:

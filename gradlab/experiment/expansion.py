@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from gradlab.core import streams
 from gradlab.core.checks import integer, shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment import sections
@@ -17,8 +16,6 @@ from gradlab.experiment.dims import Index, unite
 from gradlab.experiment.sections import SECTIONS
 from gradlab.experiment.sweeps import Sweep
 from gradlab.experiment.tables import Table, put
-
-MOST_SHOWN = 20  # problems of one section
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +71,11 @@ def resolve(base: Table, sweeps: Sequence[Sweep], replicates: int) -> Expansion:
         With the problems of all sections. One that comes with some combinations of axis values only
         names the first and how many they are.
     """
-    touched = {key.partition(".")[0] for sweep in sweeps for key in sweep.axes}
-    problems: list[Problem] = []
     try:
         axes, points = unite(base, sweeps, replicates)
     except UserMistake as mistake:
-        raise UserMistake([*mistake.problems, *untouched(base, touched)]) from None
+        raise UserMistake([*mistake.problems, *surely_wrong(base, sweeps, replicates)]) from None
+    problems: list[Problem] = []
     parts = {}
     for section in (*SECTIONS, "seed"):
         try:
@@ -88,11 +84,37 @@ def resolve(base: Table, sweeps: Sequence[Sweep], replicates: int) -> Expansion:
             problems += mistake.problems
     if problems:
         raise UserMistake(problems)
+    _check_fit(parts["network"], parts["task"])
     return Expansion(axes, points, parts)
 
 
-def untouched(base: Table, touched: set[str]) -> list[Problem]:
-    """Return the problems of the sections that no axis touches."""
+def surely_wrong(
+    base: Table, sweeps: Sequence[Sweep], replicates: int, skip: Collection[str] = ()
+) -> list[Problem]:
+    """Return what is wrong with the sections whatever the filters and the names of the axes are.
+
+    For a spec that has been found wrong already: what else can be said of it. Sections in `skip` are not
+    looked at.
+    """
+    keys = dict.fromkeys(key for sweep in sweeps for key in sweep.axes)
+    names = {key: f"axis{i}" for i, key in enumerate(keys)}
+    free = [replace(s, where="", rename={key: names[key] for key in s.axes}) for s in sweeps]
+    try:
+        axes, points = unite(base, free, replicates)
+    except UserMistake:
+        return untouched(base, {*skip, *(key.partition(".")[0] for key in keys)})
+    problems: list[Problem] = []
+    for section in SECTIONS:
+        if section not in skip:
+            try:
+                _distinct(base, section, axes, points, only_everywhere=True)
+            except UserMistake as mistake:
+                problems += mistake.problems
+    return problems
+
+
+def untouched(base: Table, touched: Collection[str]) -> list[Problem]:
+    """Return the problems of the sections that are not among the `touched`."""
     problems: list[Problem] = []
     for section in SECTIONS:
         if section not in touched:
@@ -101,6 +123,16 @@ def untouched(base: Table, touched: set[str]) -> list[Problem]:
             except UserMistake as mistake:
                 problems += mistake.problems
     return problems
+
+
+def _check_fit(network: Distinct, task: Distinct) -> None:
+    """Refuse arrays given in the network that do not fit the task they meet."""
+    pairs = np.unique(np.stack([network.index, task.index]), axis=1)
+    fixed = [i for i, one in enumerate(network.settings) if sections.holds_arrays(one)]
+    pairs = pairs[:, np.isin(pairs[0], fixed)]
+    problems = [p for n, t in pairs.T.tolist() for p in sections.unfit(network.settings[n], task.settings[t])]
+    if problems:
+        raise UserMistake(dict.fromkeys(problems))
 
 
 def settings_at(base: Table, section: str, values: Mapping[str, Any]) -> Any:
@@ -125,72 +157,98 @@ def settings_at(base: Table, section: str, values: Mapping[str, Any]) -> Any:
     return table
 
 
-def _build(section: str, table: Any) -> Any:
-    return integer("seed", table, at_least=0) if section == "seed" else sections.build(section, table)
+def _build(section: str, table: Any, memo: dict[Any, Any]) -> Any:
+    return integer("seed", table, at_least=0) if section == "seed" else sections.build(section, table, memo)
 
 
-def _mark(section: str, settings: Any) -> bytes:
-    return streams.canonical(settings if section == "seed" else sections.to_table(section, settings))
+@dataclass(frozen=True, eq=False)
+class _Combinations:
+    """The combinations of axis values that touch one section.
 
+    Parameters
+    ----------
+    axes : tuple of Axis
+        Those that touch it.
+    places : int64 array of shape (combinations, axes)
+        Index along each of them.
+    index : int64 array of shape (points,)
+        Which combination each grid point has.
+    """
 
-def _distinct(base: Table, section: str, axes: Sequence[Axis], points: Index) -> Distinct:
-    """Build a section once for every combination of the axis values that touch it."""
-    dims = [i for i, axis in enumerate(axes) if any(key.partition(".")[0] == section for key in axis.keys)]
-    shape = tuple(len(axes[i]) for i in dims)
-    codes = (
-        np.ravel_multi_index(tuple(points[:, i] for i in dims), shape)
-        if dims
-        else np.zeros(len(points), np.int64)
-    )
-    combos, inverse = np.unique(codes, return_inverse=True)
-    places = np.stack(np.unravel_index(combos, shape), axis=1) if dims else np.zeros((1, 0), dtype=np.int64)
-    settings: list[Any] = []
-    known: dict[bytes, int] = {}
-    number = np.empty(len(combos), dtype=np.int64)
-    failed: dict[Problem, list[int]] = {}
-    for row, place in enumerate(places.tolist()):
-        values = {
+    axes: tuple[Axis, ...]
+    places: Index
+    index: Index
+
+    def values(self, place: Sequence[int], section: str) -> dict[str, Any]:
+        """Return the values that the axes put into the section at a place."""
+        return {
             key: value
-            for i, at in zip(dims, place, strict=True)
-            for key, value in zip(axes[i].keys, axes[i].values[at], strict=True)
+            for axis, at in zip(self.axes, place, strict=True)
+            for key, value in zip(axis.keys, axis.values[at], strict=True)
             if key.partition(".")[0] == section
         }
+
+
+def _combinations(section: str, axes: Sequence[Axis], points: Index) -> _Combinations:
+    dims = [i for i, axis in enumerate(axes) if any(key.partition(".")[0] == section for key in axis.keys)]
+    if not dims:
+        return _Combinations((), np.zeros((1, 0), dtype=np.int64), np.zeros(len(points), dtype=np.int64))
+    shape = tuple(len(axes[i]) for i in dims)
+    codes = np.ravel_multi_index(tuple(points[:, i] for i in dims), shape)
+    found, index = np.unique(codes, return_inverse=True)
+    return _Combinations(
+        tuple(axes[i] for i in dims), np.stack(np.unravel_index(found, shape), axis=1), index
+    )
+
+
+def _distinct(
+    base: Table, section: str, axes: Sequence[Axis], points: Index, *, only_everywhere: bool = False
+) -> Distinct:
+    """Build a section once for every combination of the axis values that touch it."""
+    combinations = _combinations(section, axes, points)
+    settings: list[Any] = []
+    known: dict[Any, int] = {}
+    memo: dict[Any, Any] = {}
+    number = np.zeros(len(combinations.places), dtype=np.int64)
+    failed: dict[tuple[str, str], tuple[Problem, list[int]]] = {}
+    for row, place in enumerate(combinations.places.tolist()):
         try:
-            built = _build(section, settings_at(base, section, values))
+            built = _build(section, settings_at(base, section, combinations.values(place, section)), memo)
         except UserMistake as mistake:
             for problem in mistake.problems:
-                failed.setdefault(problem, []).append(row)
+                rows = failed.setdefault((problem.where, problem.expected), (problem, []))[1]
+                rows += [row] if row not in rows[-1:] else []
             continue
-        mark = _mark(section, built)
-        if mark not in known:
-            known[mark] = len(settings)
+        number[row] = known.setdefault(built, len(settings))
+        if number[row] == len(settings):
             settings.append(built)
-        number[row] = known[mark]
-    if failed:
-        counts = np.bincount(inverse, minlength=len(combos))
-        raise UserMistake(_explained(failed, [axes[i] for i in dims], places, counts))
-    return Distinct(tuple(settings), number[inverse])
+    if problems := _explained(failed.values(), combinations, only_everywhere):
+        raise UserMistake(problems)
+    return Distinct(tuple(settings), number[combinations.index])
 
 
 def _explained(
-    failed: Mapping[Problem, list[int]], axes: Sequence[Axis], places: Index, counts: Index
+    failed: Iterable[tuple[Problem, list[int]]], combinations: _Combinations, only_everywhere: bool
 ) -> list[Problem]:
     """Return the problems, each with the axis values at which it comes, unless it always does."""
     explained = []
-    for problem, rows in list(failed.items())[:MOST_SHOWN]:
+    places, axes = combinations.places, combinations.axes
+    counts = np.bincount(combinations.index, minlength=len(places))
+    for problem, rows in failed:
         if len(rows) == len(places):
             explained.append(problem)
             continue
-        causes = [i for i in range(len(axes)) if _alone(places[:, i], rows)]
-        named = causes[:1] or range(len(axes))
-        at = ", ".join(f"{axes[i].name}={_label(axes[i], int(places[rows[0], i]))}" for i in named)
-        count = f"{counts[rows].sum()} of {counts.sum()} grid points"
-        where = "" if causes else " Leave such combinations out with where."
-        note = f"So {'first ' if len(rows) > 1 and not causes else ''}at {at}: {count}.{where}"
-        explained.append(replace(problem, hint=f"{problem.hint} {note}".strip()))
-    more = len(failed) - MOST_SHOWN
-    if more > 0:
-        explained.append(Problem("sweep", "settings that can be run", f"{more} more problems like these"))
+        if only_everywhere:
+            continue
+        cause = next((i for i in range(len(axes)) if _alone(places[:, i], rows)), None)
+        named = range(len(axes)) if cause is None else [cause]
+        at = ", ".join(
+            f"{axes[i].name}={axes[i].coordinates[axes[i].name][places[rows[0], i]]}" for i in named
+        )
+        first = "First" if len(rows) > 1 and cause is None else "This is so"
+        note = f"{first} at {at}; {counts[rows].sum()} of {counts.sum()} grid points."
+        leave = " Leave such combinations out with where." if cause is None else ""
+        explained.append(replace(problem, hint=f"{problem.hint} {note}{leave}".strip()))
     return explained
 
 
@@ -198,8 +256,3 @@ def _alone(column: Index, rows: Sequence[int]) -> bool:
     """Return whether the rows are exactly those with one value of this axis."""
     values = np.unique(column[rows])
     return len(values) == 1 and int((column == values[0]).sum()) == len(rows)
-
-
-def _label(axis: Axis, at: int) -> str:
-    values = axis.coordinates[axis.name][at]
-    return str(values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +108,10 @@ class Grid:
             "clip": sections.to_table("clip", self.clips[self.clip_index[point_row]]),
         }
 
+    def settings_at(self, place: Sequence[int]) -> Table:
+        """Return all settings of the case at an index along every axis and, last, a replicate."""
+        return self.settings(self._row(place[:-1]), place[-1])
+
     def find(self, **labels: Any) -> tuple[int, int]:
         """Return the row of `points` and the replicate of one case.
 
@@ -146,7 +150,7 @@ class Grid:
             raise UserMistake(problems)
         return self._row(place), replicate
 
-    def _row(self, place: list[int]) -> int:
+    def _row(self, place: Sequence[int]) -> int:
         if not self.axes:
             return 0
         shape = self.shape[:-1]
@@ -219,7 +223,7 @@ def _matches(axis: Axis, i: int, values: NDArray[Any], label: Any) -> NDArray[np
     if axis.kinds[i] == "number":
         if isinstance(label, bool) or not isinstance(label, int | float):
             return np.zeros(len(axis), dtype=bool)
-        return (values == label) | np.isclose(values, label, rtol=CLOSE, atol=0.0)
+        return np.asarray((values == label) | np.isclose(values, label, rtol=CLOSE, atol=0.0))
     if isinstance(label, bool):
         label = "true" if label else "false"
     if isinstance(label, str) and (match := np.asarray(values == label)).any():

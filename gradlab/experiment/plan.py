@@ -176,7 +176,7 @@ def make_plan(grid: Grid) -> Plan:
 
 def _dense(grid: Grid, values: Index) -> Index:
     dense = np.full(grid.shape[:-1], -1, dtype=np.int64)
-    dense[tuple(grid.points.T)] = values
+    dense[tuple(grid.points.T)] = values if dense.ndim else values[0]  # a spec without a sweep
     return dense
 
 

@@ -10,6 +10,7 @@ from gradlab import tasks
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry, settings_of
+from gradlab.core.streams import canonical
 from gradlab.experiment.tables import Table, without_none
 from gradlab.learning import clipping
 from gradlab.measure.records import RECORDS
@@ -32,24 +33,24 @@ CATALOGUES: Mapping[str, Registry[Any]] = {
     "network.readout": initialisers.registry,
 }
 
+_NETWORK_NAMES: Mapping[str, str] = {
+    key: default if isinstance(default, str) else default["name"]
+    for key, default in DEFAULTS.items()
+    if f"network.{key}" in CATALOGUES
+}
+
 
 def record_names() -> list[str]:
     """Return the names of everything that can be recorded."""
     return list(RECORDS)
 
 
-def names_in(section: str) -> dict[str, str]:
+def names_in(section: str) -> Mapping[str, str]:
     """Return which entry stands at a setting of the section that the spec leaves out."""
-    if section != "network":
-        return {}
-    return {
-        key: d if isinstance(d, str) else d["name"]
-        for key, d in DEFAULTS.items()
-        if f"network.{key}" in CATALOGUES
-    }
+    return _NETWORK_NAMES if section == "network" else {}
 
 
-def build(section: str, table: Table) -> Any:
+def build(section: str, table: Any, memo: dict[Any, Any] | None = None) -> Any:
     """Return the validated settings of a section.
 
     Parameters
@@ -58,19 +59,59 @@ def build(section: str, table: Table) -> Any:
         Which one.
     table : dict
         Its plain table; a bare name stands for the table with that name alone.
+    memo : dict, optional
+        Entries built before, kept by the caller between calls so that each is built once.
 
     Raises
     ------
     UserMistake
         With every problem of the table.
     """
-    if section == "network":
-        if not isinstance(table, Mapping):
-            raise UserMistake(Problem("network", "a table of settings", shown(table)))
-        settings = NetworkSettings.build(table, "network")
-        _check_sizes(settings)
-        return settings
-    return CATALOGUES[section].build(table, section)
+    if section != "network":
+        return CATALOGUES[section].build(table, section)
+    if not isinstance(table, Mapping):
+        raise UserMistake(Problem("network", "a table of settings", shown(table)))
+    if memo is not None:
+        table = {key: _remembered(key, value, memo) for key, value in {**DEFAULTS, **table}.items()}
+    settings = NetworkSettings.build(table, "network")
+    _check_sizes(settings)
+    return settings
+
+
+def _remembered(key: str, value: Any, memo: dict[Any, Any]) -> Any:
+    """Return the entry that a setting of the network describes, or the setting where it is not fit."""
+    catalogue = CATALOGUES.get(f"network.{key}")
+    if catalogue is None:
+        return value
+    mark = (key, value) if isinstance(value, str) else (key, canonical(value))
+    if mark not in memo:
+        try:
+            memo[mark] = catalogue.build(value, f"network.{key}")
+        except UserMistake:
+            memo[mark] = value
+    return memo[mark]
+
+
+def holds_arrays(network: NetworkSettings) -> bool:
+    """Return whether the network was given input weights, biases or readout weights of a fixed shape."""
+    return any(part.held_shape is not None for part in (network.input, network.bias, network.readout))
+
+
+def unfit(network: NetworkSettings, task: Any) -> list[Problem]:
+    """Return the problems of arrays that the network was given and that do not fit it or its task."""
+    rows = network.hidden * len(network.cell.row_blocks)
+    shapes = {
+        "input": (rows, task.features),
+        "bias": (rows, 1),
+        "readout": (task.n_outputs, network.hidden),
+    }
+    problems: list[Problem] = []
+    for key, shape in shapes.items():
+        try:
+            getattr(network, key).check_shape(shape, f"network.{key}")
+        except UserMistake as mistake:
+            problems += mistake.problems
+    return problems
 
 
 def _check_sizes(settings: NetworkSettings) -> None:

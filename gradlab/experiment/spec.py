@@ -20,7 +20,7 @@ from gradlab.core.checks import integer, nearest, one_of, shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.streams import canonical
 from gradlab.experiment import schema, sections
-from gradlab.experiment.expansion import Expansion, resolve, untouched
+from gradlab.experiment.expansion import Expansion, resolve, surely_wrong, untouched
 from gradlab.experiment.overrides import overridden
 from gradlab.experiment.sweeps import OPTIONS, Sweep, flattened, read_sweeps
 from gradlab.experiment.tables import Table, plain, with_paths, without_none
@@ -283,19 +283,16 @@ def _problems(error: ErrorDetails) -> Sequence[Problem]:
 
 
 def _beside(table: Table, found: Sequence[Problem]) -> list[Problem]:
-    """Return the problems of the sections that no axis and no problem found so far touches."""
+    """Return what else is wrong with a spec in which problems were found: as much as can be told."""
+    wrong = {problem.where.partition(".")[0].partition("[")[0] for problem in found}
+    base = {section: table.get(section, default) for section, default in sections.FALLBACK.items()}
+    base["seed"] = 0
     tables = table.get("sweep", [])
-    keys = [key for sweep in (tables if isinstance(tables, list) else [tables]) for key in _keys(sweep)]
-    touched = {place.partition(".")[0].partition("[")[0] for place in [*keys, *(p.where for p in found)]}
-    base = {
-        **sections.FALLBACK,
-        **{section: table[section] for section in sections.SECTIONS if section in table},
-    }
-    return untouched(base, touched)
-
-
-def _keys(table: object) -> list[str]:
-    return [key for key, _ in flattened(table)] if isinstance(table, Mapping) else []
+    tables = [tables] if isinstance(tables, Mapping) else tables
+    if "sweep" not in wrong:
+        return surely_wrong(base, read_sweeps(list(tables)), 1, wrong)
+    keys = [key for sweep in tables if isinstance(sweep, Mapping) for key, _ in flattened(sweep)]
+    return untouched(base, {*wrong, *(key.partition(".")[0] for key in keys)})
 
 
 def _filled(section: str, table: Table, keys: Sequence[str]) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 from gradlab.core.checks import nearest, shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment.axes import axis_values, is_range
+from gradlab.experiment.labels import identity
 from gradlab.experiment.sections import SECTIONS
 from gradlab.experiment.tables import Table
 
@@ -81,6 +82,12 @@ def read_sweep(table: object, place: str) -> Sweep:
         except UserMistake as mistake:
             problems += mistake.problems
     zipped = _zipped(table.get("zip", []), axes, keys, place, problems)
+    for key, values in axes.items():
+        if not any(key in group[1:] for group in zipped):
+            hint = (
+                "Zip first the key whose values all differ." if any(key in group for group in zipped) else ""
+            )
+            problems += _repeated(key, values, place, hint)
     where = table.get("where", "")
     if not isinstance(where, str):
         problems.append(Problem(f"{place}.where", 'a filter such as "radius < 1.2", as a text', shown(where)))
@@ -93,7 +100,8 @@ def read_sweep(table: object, place: str) -> Sweep:
 
 def read_sweeps(tables: list[Table]) -> tuple[Sweep, ...]:
     """Return all sweep tables understood; every problem of every table is reported."""
-    sweeps, problems = [], []
+    sweeps: list[Sweep] = []
+    problems: list[Problem] = []
     for i, table in enumerate(tables):
         try:
             sweeps.append(read_sweep(table, "sweep" if len(tables) == 1 else f"sweep[{i}]"))
@@ -114,6 +122,17 @@ def _check_key(key: str, place: str) -> None:
         raise UserMistake(
             Problem(f"{place}.{key}", expected, shown(key), nearest(section, [*SECTIONS, "seed", *OPTIONS]))
         )
+
+
+def _repeated(key: str, values: list[Any], place: str, hint: str) -> list[Problem]:
+    """Return a problem if the axis has a value twice."""
+    seen: set[Any] = set()
+    for value in values:
+        mark = identity(key, value)
+        if mark in seen:
+            return [Problem(f"{place}.{key}", "values that differ", f"{shown(value)} twice", hint)]
+        seen.add(mark)
+    return []
 
 
 def _zipped(

@@ -17,7 +17,7 @@ class Accumulator:
 
     Parameters
     ----------
-    total : array of shape (case, rows, columns)
+    total : array of shape ([block,] case, rows, columns)
         Where the sum is formed; set to zero here.
     product : array of the same shape
         Scratch for one product.
@@ -27,8 +27,9 @@ class Accumulator:
         self.total = total
         self.total[...] = 0.0
         self._product = product
-        self.exponent = np.zeros(len(total), dtype=np.int64)
-        self._started = np.zeros(len(total), dtype=bool)
+        cases = total.shape[-3]
+        self.exponent = np.zeros(cases, dtype=np.int64)
+        self._started = np.zeros(cases, dtype=bool)
         self._all_started = False
         self._slack = window(total.dtype).accumulate
 
@@ -37,7 +38,7 @@ class Accumulator:
 
         Parameters
         ----------
-        left : array of shape (case, rows, batch)
+        left : array of shape ([block,] case, rows, batch)
         right : array of shape (case, batch, columns)
         shift : integer array of shape (case, batch), or None
             None stands for zeros.
@@ -47,7 +48,7 @@ class Accumulator:
         if shift is not None:
             shift = self._rebased(shift)
         elif self.exponent.any():
-            shift = self._rebased(np.zeros((len(self.total), left.shape[-1]), dtype=np.int64))
+            shift = self._rebased(np.zeros((len(self.exponent), left.shape[-1]), dtype=np.int64))
         if shift is not None or factor is not None:
             scale = np.ones(1) if factor is None else factor
             if shift is not None:
@@ -56,7 +57,8 @@ class Accumulator:
         np.matmul(left, right, out=self._product)
         np.add(self.total, self._product, out=self.total)
         if not self._all_started:
-            self._started |= self.total.any(axis=(1, 2))
+            alive = self.total.any(axis=(-1, -2))
+            self._started |= alive.any(axis=0) if alive.ndim > 1 else alive
             self._all_started = bool(self._started.all())
 
     def _rebased(self, shift: Array) -> Array:
@@ -67,3 +69,10 @@ class Accumulator:
             np.ldexp(self.total, (self.exponent - moved)[:, None, None], out=self.total)
             self.exponent = moved
         return np.asarray(shift - self.exponent[:, None])
+
+    def by_case(self) -> Array:
+        """Return the sum with the case in front, shape (case, rows of all blocks, columns)."""
+        if self.total.ndim == 3:
+            return self.total
+        cases = len(self.exponent)
+        return np.ascontiguousarray(self.total.transpose(1, 0, 2, 3)).reshape(cases, -1, self.total.shape[-1])

@@ -96,15 +96,18 @@ class _Pass:
         self.trajectory, self.stack, self.lanes, self.taps = trajectory, stack, lanes, taps
         shape = (count, cases, n, batch)
         self.adjoint = [workspace.take(f"adjoint {p}", shape, dtype) for p in stack.cell.state_parts]
-        self.dz = workspace.take("dz", (count, cases, rows, batch), dtype)
-        self.squared = workspace.take("squared", (count, cases, max(n, rows), batch), dtype)
+        blocks = rows // n
+        self._dz = workspace.take("dz", (count * blocks, cases, n, batch), dtype)
+        self._handed = workspace.take("handed back", (count * blocks, cases, n, batch), dtype)
+        self._squared = workspace.take("squared", shape, dtype)
+        self.blocks = blocks
         self.exponent = np.zeros((count, cases, batch), dtype=np.int64)
         self.dead = np.zeros(self.exponent.shape, dtype=bool)  # samples whose adjoint is exactly zero
         self.shifted = False  # whether any exponent of an active lane differs from zero
         self.factors = [[_SampleScale(rule, cases, batch) for rule in lane.views] for lane in lanes]
-        self.transposed = workspace.take("transposed weights", (cases, n, rows), dtype)
-        np.copyto(self.transposed, stack.affine[:, :, :n].transpose(0, 2, 1))
-        self.ones = np.ones((1, max(n, rows)), dtype=dtype)
+        weights = stack.affine[:, :, :n].reshape(cases, blocks, n, n)
+        self.transposed = np.ascontiguousarray(weights.transpose(1, 0, 3, 2))[:, None]
+        self.ones = np.ones((1, n), dtype=dtype)
         self.entry_lanes = [i for i, lane in enumerate(lanes) if lane.clip.changes_entries]
         self.rescaling = any(np.isfinite(s.bound) for scales in self.factors for s in scales)
         self.result = Backward(np.zeros((count, cases, batch)), np.full((count, cases), -1, dtype=np.int64))
@@ -119,9 +122,10 @@ class _Pass:
         cases, rows, _ = self.stack.affine.shape
         dtype = self.stack.affine.dtype
         self.right = workspace.take("affine input", (cases, self.stack.batch, width), dtype)
-        product = workspace.take("product", (cases, rows, width), dtype)
+        shape = (self.blocks, cases, rows // self.blocks, width)
+        product = workspace.take("product", shape, dtype)
         for i, lane in enumerate(self.lanes):
-            totals = workspace.take(f"gradient {i}", (len(lane.views), cases, rows, width), dtype)
+            totals = workspace.take(f"gradient {i}", (len(lane.views), *shape), dtype)
             self.affine_sums.append([Accumulator(total, product) for total in totals])
             self.readout_sums.append([
                 None if lane.readout is None else Accumulator(np.empty_like(lane.readout), np.empty_like(lane.readout))
@@ -186,18 +190,17 @@ class _Pass:
         total.add(left, right, shift, factor)
 
     def sample_squares(self, array: Array) -> Array:
-        """Return the sum of squares of every sample: (lane, case, rows, batch) to (lane, case, batch)."""
-        rows = array.shape[-2]
-        squared = self.squared.reshape(-1)[: array.size].reshape(array.shape)
-        np.multiply(array, array, out=squared)
-        return np.matmul(self.ones[:, :rows], squared)[..., 0, :]
+        """Return the sum of squares of every sample: (lane, case, hidden, batch) to (lane, case, batch)."""
+        squared = np.multiply(array, array, out=self._squared[: len(array)])
+        return np.asarray(np.matmul(self.ones, squared)[..., 0, :])
 
     def adjoint_squares(self, active: int) -> Array:
         """Return the sum of squares of dh, renormalising whatever nears the end of the range."""
         parts = [part[:active] for part in self.adjoint]
         squares = [self.sample_squares(part) for part in parts]
         total = squares[0] if len(squares) == 1 else squares[0] + squares[1]
-        if total.min() >= self.low and total.max() <= self.high:
+        flat = total.reshape(-1)
+        if np.minimum.reduce(flat) >= self.low and np.maximum.reduce(flat) <= self.high:
             return squares[0]
         astray = (~((total >= self.low) & (total <= self.high)) & ~self.dead[:active]).any(axis=-1)
         if not astray.any():
@@ -217,13 +220,13 @@ class _Pass:
             for scale in self.factors[i]:
                 scale.update(total[i], self.exponent[i])
 
-    def add_gradients(self, active: int, t: int) -> None:
+    def add_gradients(self, active: int, t: int, dz: Array) -> None:
         """Add this time step's share to the gradients of every lane and view."""
         np.copyto(self.right, self.trajectory.affine_input(t).transpose(0, 2, 1))
         for i in range(active):
             for scale, total in zip(self.factors[i], self.affine_sums[i], strict=True):
                 shift = scale.shift(self.exponent[i] if self.shifted else None)
-                self._add(total, self.dz[i], self.right, t, shift, scale.mantissa)
+                self._add(total, dz[:, i], self.right, t, shift, scale.mantissa)
 
     def step(self, t: int, active: int, gradients: bool) -> None:
         """Go back over time step `t`."""
@@ -238,28 +241,40 @@ class _Pass:
         taps.put("state", t, squares, self.exponent, self.factors)
         local = self.trajectory.local(t)
         adjoint = [part[:active] for part in self.adjoint]
-        dz = self.dz[:active]
+        dz = self._dz[: active * self.blocks].reshape(self.blocks, *adjoint[0].shape)
         cell.complete(local, adjoint)
         if taps.wants("memory") and len(adjoint) > 1:
             taps.put("memory", t, self.sample_squares(adjoint[1]), self.exponent, self.factors)
         cell.backward(local, adjoint, dz)
         if taps.wants("preactivation"):
-            taps.put("preactivation", t, self.sample_squares(dz), self.exponent, self.factors)
+            total = self.sample_squares(dz[0])
+            for block in dz[1:]:
+                total = total + self.sample_squares(block)
+            taps.put("preactivation", t, total, self.exponent, self.factors)
         if taps.wants("weight"):
             taps.put_weight(t, dz, self.trajectory, self.exponent, self.factors)
         if gradients:
-            self.add_gradients(active, t)
+            self.add_gradients(active, t, dz)
         if t > 0:
-            np.matmul(self.transposed, dz, out=adjoint[0])
+            self.hand_back(dz, adjoint[0])
+
+    def hand_back(self, dz: Array, out: Array) -> None:
+        """``dh = W^T dz``, summed over the row blocks."""
+        if self.blocks == 1:
+            np.matmul(self.transposed[0], dz[0], out=out)
+            return
+        parts = self._handed[: len(self._handed) * len(out) // len(self.lanes)].reshape(dz.shape)
+        np.matmul(self.transposed, dz, out=parts)
+        np.add(parts[0], parts[1], out=out)
+        for part in parts[2:]:
+            np.add(out, part, out=out)
 
     def finish(self) -> Backward:
         """Collect the gradients."""
         for affine, readout in zip(self.affine_sums, self.readout_sums, strict=True):
+            pairs = [[s for s in pair if s is not None] for pair in zip(affine, readout, strict=True)]
             self.result.gradients.append([
-                ScaledGradient(
-                    tuple(s.total for s in (a, r) if s is not None), tuple(s.exponent for s in (a, r) if s is not None)
-                )
-                for a, r in zip(affine, readout, strict=True)
+                ScaledGradient(tuple(s.by_case() for s in sums), tuple(s.exponent for s in sums)) for sums in pairs
             ])
         return self.result
 

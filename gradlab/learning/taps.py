@@ -100,11 +100,10 @@ class Taps:
         state_exponent = trajectory.state_exponent.get(t, np.zeros(len(old), dtype=np.int64))
         if state_exponent.any():
             old = np.ldexp(old, -state_exponent[:, None, None])
-        gram = None
-        if self._batch < n:
-            gram = np.matmul(old.transpose(0, 2, 1), old)
-        for i in range(len(dz)):
-            product = None if gram is None else np.matmul(dz[i].transpose(0, 2, 1), dz[i]) * gram
+        gram = np.matmul(old.transpose(0, 2, 1), old) if self._batch < n else None
+        for i in range(dz.shape[1]):
+            own = dz[:, i]
+            product = None if gram is None else np.matmul(own.swapaxes(-1, -2), own).sum(axis=0) * gram
             for v, scale in enumerate(factors[i]):
                 power = exponent[i] if scale.exponent is None else exponent[i] + scale.exponent
                 top = power.max(axis=-1)
@@ -112,13 +111,11 @@ class Taps:
                 if product is not None:
                     squares = (np.matmul(product, weight[..., None])[..., 0] * weight).sum(axis=-1)
                 else:
-                    share = np.matmul(dz[i] * weight[:, None, :].astype(dz.dtype), old.transpose(0, 2, 1))
-                    flat = share.reshape(len(share), -1)
-                    squares = np.vecdot(flat, flat)
+                    share = np.matmul(own * weight[:, None, :].astype(dz.dtype), old.transpose(0, 2, 1))
+                    squares = (share * share).sum(axis=(0, 2, 3))
                 squares = np.maximum(squares, 0.0).astype(np.float64)
-                self.records["weight"][i][v, :, self._last[i] - t] = (
-                    LOG10_2 * log2_of(squares, top + state_exponent) - np.log10(self._batch)
-                )
+                log10 = LOG10_2 * log2_of(squares, top + state_exponent)
+                self.records["weight"][i][v, :, self._last[i] - t] = log10 - np.log10(self._batch)
 
     def reduce(self, start: int, stop: int, active: int) -> None:
         """Turn what was gathered over the time steps `start` to `stop` into records."""

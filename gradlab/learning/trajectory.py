@@ -96,20 +96,24 @@ class Trajectory:
         self.saturation = np.empty((stack.length, cases), dtype=dtype) if saturation else None
         self._looked = {} if keep_states else dict.fromkeys(looks, np.empty(0))
         self._ring = self.segment + 1 if keep_states else 2
-        local = workspace.take("local", (self.segment, cases, stack.cell.local_parts * n, stack.batch), dtype)
+        blocks = rows // n
+        one = (cases, n, stack.batch)
+        local = workspace.take("local", (self.segment, stack.cell.local_parts, *one), dtype)
         states = workspace.take("states", (self._ring, cases, width, stack.batch), dtype)
         states[:, :, -1] = 1.0
         self._carried_ring = self.segment + 1 if keep_carried else 2
         others = [
-            workspace.take(f"carried {part}", (self._carried_ring, cases, n, stack.batch), dtype)
-            for part in stack.cell.state_parts[1:]
+            workspace.take(f"carried {part}", (self._carried_ring, *one), dtype) for part in stack.cell.state_parts[1:]
         ]
+        self._hidden = workspace.take("hidden", (2, *one), dtype)
+        # Blocks in front: [W U b] of every row block of every case, as the products take them.
+        self._affine = np.ascontiguousarray(stack.affine.reshape(cases, blocks, n, width).transpose(1, 0, 2, 3))
         # Views are made once: making them anew at every time step costs as much as small products.
-        self._local = [(local[i], local[i, :, :rows]) for i in range(self.segment)]
+        self._local = [(local[i], local[i, :blocks]) for i in range(self.segment)]
         self._states = [(states[i], states[i, :, :n], states[i, :, n:-1]) for i in range(self._ring)]
         self._others = [[other[i] for other in others] for i in range(self._carried_ring)]
         starts = range(0, stack.length, self.segment)
-        self._stored = {start: [np.empty_like(self._states[0][1]), *map(np.empty_like, self._others[0])] for start in starts}
+        self._stored = {start: [np.empty(one, dtype) for _ in stack.cell.state_parts] for start in starts}
         self._held = -1
         self._limit = float(np.ldexp(1.0, 2 * window(dtype).state))
         self.state_exponent: dict[int, Array] = {}
@@ -157,24 +161,27 @@ class Trajectory:
         inputs = stack.inputs(start, stop)
         stored = self._stored[start]
         np.copyto(self._states[0][1], stored[0])
-        for other, value in zip(self._others[0], stored[1:], strict=True):
-            np.copyto(other, value)
-        large_inputs = bool(np.abs(inputs).max(initial=0.0) ** 2 > self._limit)
+        for old_part, value in zip((self._hidden[0], *self._others[0]), stored, strict=True):
+            np.copyto(old_part, value)
+        large_inputs = bool(max(inputs.max(initial=0.0), -inputs.min(initial=0.0)) ** 2 > self._limit)
+        new_state: tuple[Array, ...] = ()
         for i, t in enumerate(range(start, stop)):
             now, new = self._states[i % self._ring], self._states[(i + 1) % self._ring]
-            old_state = (now[1], *self._others[i % self._carried_ring])
-            new_state = (new[1], *self._others[(i + 1) % self._carried_ring])
+            # Cells get contiguous arrays; one copy beside the inputs is cheaper than strided passes.
+            old_state = (self._hidden[i % 2], *self._others[i % self._carried_ring])
+            new_state = (self._hidden[(i + 1) % 2], *self._others[(i + 1) % self._carried_ring])
             local, z = self._local[i]
             np.copyto(now[2], inputs[i])
-            np.matmul(stack.affine, now[0], out=z)
+            np.matmul(self._affine, now[0], out=z)
             saturation = self.saturation[t] if self.saturation is not None else None
             cell.forward(stack.activation, local, old_state, new_state, saturation)
             if self._watch:
                 self._check(t, local, new_state)
+            np.copyto(new[1], new_state[0])
             if large_inputs:
                 self._note_size(t, now[0])
             if t in self._looked:
-                self._looked[t] = new[1].copy()
+                self._looked[t] = new_state[0].copy()
         self._held = start
         if first and stop < stack.length:
             for value, part in zip(self._stored[stop], new_state, strict=True):
@@ -182,13 +189,12 @@ class Trajectory:
 
     def _check(self, t: int, local: Array, state: tuple[Array, ...]) -> None:
         """Mark and freeze the cases that overflowed; note where states have become very large."""
-        flat = state[0].reshape(len(state[0]), -1)
-        squares = np.vecdot(flat, flat)
-        if (squares < self._limit).all() and all(np.isfinite(part).all() for part in state[1:]):
+        flat = [part.reshape(len(part), -1) for part in state]
+        if all((np.vecdot(part, part) < self._limit).all() for part in flat):
             return
         bad = ~np.logical_and.reduce([np.isfinite(part).all(axis=(1, 2)) for part in state])
         self.first_overflow[bad & (self.first_overflow < 0)] = t
-        local[bad] = 0.0
+        local[:, bad] = 0.0
         for part in state:
             part[bad] = 0.0
         self._note_size(t + 1, state[0])

@@ -4,6 +4,7 @@ import xarray as xr
 
 from gradlab.archive.schema import ALWAYS, VARIABLES, layout, recorded, to_dataset
 from gradlab.archive.variables import REGIME, STATUS
+from gradlab.measure import records
 
 
 @pytest.mark.parametrize("variable", VARIABLES.values(), ids=lambda v: v.name)
@@ -32,8 +33,30 @@ def test_flags_are_those_of_the_contract():
     attributes = VARIABLES["status"].attributes
     assert attributes["flag_values"] == [0, 1, 2, 3, 4]
     assert attributes["flag_meanings"] == "not_run ok overflowed underflowed failed"
-    assert {k: v for k, v in REGIME.items() if k != "none"} == {"vanishing": -1, "stable": 0, "exploding": 1}
+    assert {k: v for k, v in REGIME.items() if k != "undetermined"} == {
+        "vanishing": -1,
+        "stable": 0,
+        "exploding": 1,
+    }
     assert VARIABLES["regime"].fill not in (-1, 0, 1)
+
+
+def test_the_schema_knows_every_record_of_a_probe():
+    over = {name: variable.over for name, variable in VARIABLES.items() if name not in ALWAYS}
+    assert over == records.RECORDS
+    assert list(STATUS.values()) == [
+        records.NOT_RUN,
+        records.OK,
+        records.OVERFLOWED,
+        records.UNDERFLOWED,
+        records.FAILED,
+    ]
+    assert REGIME == {
+        "undetermined": records.UNDETERMINED,
+        "vanishing": records.VANISHING,
+        "stable": records.STABLE,
+        "exploding": records.EXPLODING,
+    }
 
 
 def test_dataset_is_labelled_throughout(sweep):

@@ -2,10 +2,10 @@
 
 `python -m tests.benchmarks.kernels [--quick] [--only NAME[,NAME]] [--json FILE]`
 
-Each tool is a process of its own, pinned to the same core with one thread. It first tries its variants and keeps the
-fastest; the numbers of all tools are compared (relative 1e-10, absolute 0) before anything is timed; then the tools
-take turns in rounds, so that a disturbance of the machine meets all alike. Reported: medians, ratios of medians, and
-the range of the ratio over the rounds.
+Each tool is a process of its own, pinned to the same core with one thread. It first tries its variants
+and keeps the fastest; the numbers of all tools are compared (relative 1e-10, absolute 0) before anything
+is timed; then the tools take turns in rounds, so that a disturbance of the machine meets all alike.
+Reported: medians, ratios of medians, and the range of the ratio over the rounds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The work of the kernel table: what every tool computes, and the arrays it computes it from.
 
-The quantity is the Frobenius norm, over hidden and batch, of the gradient of the loss with respect to the state
-`h_t`, at every time step, for each of several cases with weights of their own. Each tool gets the same arrays and is
-free to bring them into the layout it likes best before the clock starts.
+The quantity is the Frobenius norm, over hidden and batch, of the gradient of the loss with respect to
+the state `h_t`, at every time step, for each of several cases with weights of their own. Each tool gets
+the same arrays and is free to bring them into the layout it likes best before the clock starts.
 """
 
 from __future__ import annotations

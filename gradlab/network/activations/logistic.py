@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from gradlab.core.scratch import scratch
 from gradlab.network.activations._base import AbstractActivation, Array, exp_limit, registry
 
 
@@ -56,7 +57,7 @@ class Logistic(AbstractActivation):
 
     def _within(self, z: Array, value: Array, derivative: Array) -> None:
         """Evaluate where ``exp(z)`` is finite: with e = exp(z), q = e/(1+e) and q' = q/(1+e)."""
-        e = np.exp(z)
+        e = np.exp(z, out=scratch("exponential", z.shape, z.dtype))
         np.add(e, 1.0, out=derivative)
         np.divide(e, derivative, out=value)
         np.divide(value, derivative, out=derivative)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from gradlab.core.scratch import scratch
 from gradlab.network.activations._base import AbstractActivation, Array, registry
 
 # Where 1 - tanh^2 falls below this, the subtraction has cancelled six bits: sech^2 is taken from z.
@@ -52,8 +53,9 @@ class Tanh(AbstractActivation):
     def evaluate(self, z: Array, value: Array, derivative: Array) -> None:
         """Write both; see the base class. ``1 - value^2``, and ``sech(z)^2`` only where that cancels."""
         np.tanh(z, out=value)
-        square = np.multiply(value, value)
-        saturated = np.flatnonzero(square > 1.0 - CANCELLED)
+        square = np.multiply(value, value, out=scratch("square", z.shape, z.dtype))
+        mask = np.greater(square, 1.0 - CANCELLED, out=scratch("saturated", z.shape, np.bool_))
+        saturated = mask.reshape(-1).nonzero()[0]
         exact = _sech_squared(z.take(saturated)) if saturated.size else None
         np.subtract(1.0, square, out=derivative)
         if exact is None:

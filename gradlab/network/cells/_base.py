@@ -1,7 +1,9 @@
 """The contract of a cell: the elementwise part of a recurrent network, and nothing else.
 
-The engine computes ``z = [W U b] [h; x; 1]`` for a stack of cases and hands `z` to the cell. All
-arrays are ``(case, rows, batch)``; backward, lanes stand in front: ``(lane, case, rows, batch)``.
+The engine computes ``z = [W U b] [h; x; 1]`` for a stack of cases and hands `z` to the cell. States
+are ``(case, hidden, batch)``; what has several blocks of `hidden` rows has the block in front, so
+that every block is one contiguous array: ``(block, case, hidden, batch)``. Backward, lanes stand
+before the case: ``(lane, case, hidden, batch)`` and ``(block, lane, case, hidden, batch)``.
 """
 
 from __future__ import annotations
@@ -63,8 +65,8 @@ class AbstractCell(ABC):
         ----------
         activation : AbstractActivation
             The network's activation.
-        local : array of shape (case, local_parts * hidden, batch)
-            Its first rows hold `z`; afterwards all of it holds the local derivatives that
+        local : array of shape (local_parts, case, hidden, batch)
+            Its first blocks hold `z`; afterwards all of it holds the local derivatives that
             `complete` and `backward` need.
         old, new : sequences of arrays of shape (case, hidden, batch)
             The state parts before the step, and where to write them.
@@ -85,12 +87,12 @@ class AbstractCell(ABC):
 
         Parameters
         ----------
-        local : array of shape (case, local_parts * hidden, batch)
+        local : array of shape (local_parts, case, hidden, batch)
             What `forward` kept.
         adjoint : sequence of arrays of shape (lane, case, hidden, batch)
             Total adjoints of the new state parts. On return ``adjoint[1:]`` are those of the
             *old* parts; ``adjoint[0]`` is left for the engine, which writes ``W^T dz`` there.
-        dz : array of shape (lane, case, rows, batch)
+        dz : array of shape (block, lane, case, hidden, batch)
             Receives the adjoint of the pre-activations.
         """
 

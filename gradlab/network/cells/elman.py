@@ -46,10 +46,10 @@ class Elman(AbstractCell):
         saturation: Array | None,
     ) -> None:
         """``h = phi(z)``; keeps ``phi'(z)`` in place of `z`."""
-        activation.evaluate(local, new[0], local)
+        activation.evaluate(local[0], new[0], local[0])
         if saturation is not None:
-            np.mean(local, axis=(1, 2), out=saturation)
+            np.mean(local[0], axis=(1, 2), out=saturation)
 
     def backward(self, local: Array, adjoint: Sequence[Array], dz: Array) -> None:
         """``dz = phi'(z) dh``."""
-        np.multiply(local, adjoint[0], out=dz)
+        np.multiply(local[0], adjoint[0], out=dz[0])

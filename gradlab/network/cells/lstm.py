@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.scratch import scratch
 from gradlab.network.activations import AbstractActivation
 from gradlab.network.activations.logistic import Logistic
 from gradlab.network.cells._base import AbstractCell, Array, registry
@@ -83,42 +84,35 @@ class Lstm(AbstractCell):
         saturation: Array | None,
     ) -> None:
         """Take one step; see the equations of the class."""
-        n = new[0].shape[1]
-        gates, candidate, output = local[:, : 2 * n], local[:, 2 * n : 3 * n], local[:, 3 * n : 4 * n]
-        output_slope, forget = local[:, 4 * n : 5 * n], local[:, 5 * n :]
-        memory = new[1]
-        shape = memory.shape
-        s_gates = np.empty((shape[0], 2 * n, shape[2]), dtype=local.dtype)
-        g, s_output, phi_c = (np.empty(shape, dtype=local.dtype) for _ in range(3))
-        _logistic.evaluate(gates, s_gates, gates)
+        gates, candidate, output = local[:2], local[2], local[3]
+        output_slope, forget = local[4], local[5]
+        state, memory = new
+        s_input = scratch("input gate", memory.shape, memory.dtype)
+        g, s_output, phi_c = (scratch(name, memory.shape, memory.dtype) for name in ("g", "output gate", "squashed"))
+        _logistic.evaluate(gates[0], s_input, gates[0])
+        _logistic.evaluate(gates[1], forget, gates[1])
         activation.evaluate(candidate, g, candidate)
         _logistic.evaluate(output, s_output, output)
         if saturation is not None:
-            np.mean(local[:, : 4 * n], axis=(1, 2), out=saturation)
-        s_input, s_forget = s_gates[:, :n], s_gates[:, n:]
+            np.mean(local[:4], axis=(0, 2, 3), out=saturation)
         np.multiply(s_input, g, out=memory)
-        np.copyto(forget, s_forget)
-        np.multiply(s_forget, old[1], out=s_forget)
-        np.add(memory, s_forget, out=memory)
+        np.multiply(forget, old[1], out=state)
+        np.add(memory, state, out=memory)
         activation.evaluate(memory, phi_c, output_slope)
-        np.multiply(s_output, phi_c, out=new[0])
-        gates[:, :n] *= g
-        gates[:, n:] *= old[1]
-        candidate *= s_input
-        output *= phi_c
-        output_slope *= s_output
+        np.multiply(s_output, phi_c, out=state)
+        for factor, by in ((gates[0], g), (gates[1], old[1]), (candidate, s_input), (output, phi_c), (output_slope, s_output)):
+            np.multiply(factor, by, out=factor)
 
     def complete(self, local: Array, adjoint: Sequence[Array]) -> None:
         """``dc += s(o) phi'(c) dh``."""
-        n = adjoint[0].shape[-2]
-        adjoint[1][...] += local[:, 4 * n : 5 * n] * adjoint[0]
+        dh, dc = adjoint
+        through_output = np.multiply(local[4], dh, out=scratch("through output", dh.shape, dh.dtype))
+        np.add(dc, through_output, out=dc)
 
     def backward(self, local: Array, adjoint: Sequence[Array], dz: Array) -> None:
         """``dz`` of the four blocks, then ``dc' = s(f) dc``."""
         dh, dc = adjoint
-        n = dh.shape[-2]
-        blocks = (*dz.shape[:-2], 4, n, dz.shape[-1])
-        factors = local[:, : 3 * n].reshape(local.shape[0], 3, n, -1)
-        np.multiply(factors, dc[..., None, :, :], out=dz.reshape(blocks)[..., :3, :, :])
-        np.multiply(local[:, 3 * n : 4 * n], dh, out=dz[..., 3 * n :, :])
-        np.multiply(dc, local[:, 5 * n :], out=dc)
+        for block in range(3):
+            np.multiply(local[block], dc, out=dz[block])
+        np.multiply(local[3], dh, out=dz[3])
+        np.multiply(local[5], dc, out=dc)

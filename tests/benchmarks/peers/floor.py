@@ -1,11 +1,11 @@
 """The floor: the same matrix products and the same transcendental calls, and nothing else.
 
-No tape, no derivative, no elementwise product, no norm, no copy: what is left when everything between the products
-costs nothing. Forward a step is one product of `[W U b]` with `[h; x; 1]`, then the cell's transcendental functions
-once an element (Elman: tanh; LSTM: exp for each of three logistic gates, tanh for the candidate and for the memory);
-backward it is one product with the transposed recurrent weights. NumPy calls on preallocated buffers, on groups of
-cases whose buffers and weights fit the cache. The result is no gradient: the harness checks the other tools'
-numbers, not this one's.
+No tape, no derivative, no elementwise product, no norm, no copy: what is left when everything between
+the products costs nothing. Forward a step is one product of `[W U b]` with `[h; x; 1]`, then the cell's
+transcendental functions once an element (Elman: tanh; LSTM: exp for each of three logistic gates, tanh
+for the candidate and for the memory); backward it is one product with the transposed recurrent weights.
+NumPy calls on preallocated buffers, on groups of cases whose buffers and weights fit the cache. The
+result is no gradient: the harness checks the other tools' numbers, not this one's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """gradlab's own kernel in the kernel table.
 
-PLACEHOLDER: a straightforward features-first NumPy kernel, so that the harness runs before the engine exists. Replace
-the body of `variants` by a call of the engine on `problem.draw()` and delete the rest.
+PLACEHOLDER: a straightforward features-first NumPy kernel, so that the harness runs before the engine
+exists. Replace the body of `variants` by a call of the engine on `problem.draw()` and delete the rest.
 """
 
 from __future__ import annotations

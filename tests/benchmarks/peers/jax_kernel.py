@@ -1,11 +1,12 @@
 """JAX on one core: jit of a scan with a zero perturbation added to each state, and the gradient by those.
 
-That is the usual way to see inside a `lax.scan`: the gradient with respect to the perturbation of `h_t` is the
-gradient with respect to `h_t`. Weights are constants of the differentiation, so no weight gradient is formed.
-Variants: `lax.map` over cases (what one case touches stays in the cache, which makes it the fastest by far on a
-CPU), `vmap` over cases, batch first or features first, input products beforehand or within the scan, the scan
-unrolled or not. Tried and slower everywhere: maps over vmapped groups, one product of joined weights, rematerialised
-gates, four products for the four gates. Compilation happens in the warm-up and is not counted.
+That is the usual way to see inside a `lax.scan`: the gradient with respect to the perturbation of `h_t`
+is the gradient with respect to `h_t`. Weights are constants of the differentiation, so no weight
+gradient is formed. Variants: `lax.map` over cases (what one case touches stays in the cache, which makes
+it the fastest by far on a CPU), `vmap` over cases, batch first or features first, input products
+beforehand or within the scan, the scan unrolled or not. Tried and slower everywhere: maps over vmapped
+groups, one product of joined weights, rematerialised gates, four products for the four gates.
+Compilation happens in the warm-up and is not counted.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """A kernel peer as a process of its own, on one core, that works only when asked.
 
 `python -m tests.benchmarks.peers.serve MODULE CORE` pins itself to the core, imports
-`tests.benchmarks.peers.MODULE`, and answers requests, one JSON object a line: `prepare` draws the arrays, tries each
-variant the peer offers and keeps the fastest; `save` writes the norms of that variant; `time` runs it once and
-returns seconds. While one tool works the others wait for input, so a harness can interleave them in rounds.
+`tests.benchmarks.peers.MODULE`, and answers requests, one JSON object a line: `prepare` draws the
+arrays, tries each variant the peer offers and keeps the fastest; `save` writes the norms of that
+variant; `time` runs it once and returns seconds. While one tool works the others wait for input, so a
+harness can interleave them in rounds.
 """
 
 from __future__ import annotations

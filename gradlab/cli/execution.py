@@ -1,0 +1,162 @@
+"""What ``gradlab run`` and ``gradlab sweep`` have in common: the plan, the run, the figures, the report."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gradlab.cli.group import CASES_FAILED, INTERRUPTED
+from gradlab.cli.progress import Progress
+from gradlab.cli.report import axes_line, closing, failure_lines, figure_lines, found_in
+from gradlab.cli.terminal import cases, clean, duration, say, say_json, size, tell
+from gradlab.core.errors import UserMistake
+
+if TYPE_CHECKING:
+    from gradlab.experiment.plan import Plan
+    from gradlab.experiment.spec import Spec
+
+ROOM = 128 << 20  # bytes: with less for the buffers of a process, another process gains nothing
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a spec is to be run.
+
+    Parameters
+    ----------
+    out : Path
+        The archive's directory.
+    command : list of str
+        The command line that continues this run.
+    workers : int or None
+        Processes; None: as many as are of use.
+    memory : str or None
+        Bound on memory; None: the spec's.
+    figures, quiet, as_json : bool
+        Draw figures; print nothing but problems; print the result as JSON.
+    """
+
+    out: Path
+    command: list[str]
+    workers: int | None
+    memory: str | None
+    figures: bool
+    quiet: bool
+    as_json: bool
+
+
+def run_spec(spec: Spec, text: str, wish: Wish) -> None:
+    """Run a spec into an archive, draw its figures, and print what was found.
+
+    Parameters
+    ----------
+    spec : Spec
+        What to run.
+    text : str
+        What the archive keeps as the spec given.
+    wish : Wish
+        How.
+
+    Raises
+    ------
+    UserMistake
+        If it cannot be done as asked.
+    typer.Exit
+        With code 1 if cases failed, 130 if it was interrupted.
+    """
+    try:
+        result = _run(spec, text, wish)
+    except KeyboardInterrupt:
+        tell(f"Interrupted. What was finished is kept in {clean(wish.out)}. To continue:")
+        tell(f"  {shlex.join(wish.command)}")
+        raise typer.Exit(INTERRUPTED) from None
+    if wish.as_json:
+        say_json(result)
+    elif not wish.quiet:
+        say(*closing(result))
+    failed = result["counts"]["failed"]
+    if failed:
+        for line in failure_lines(failed, result["counts"]["all"], wish.out):
+            tell(line)
+        raise typer.Exit(CASES_FAILED)
+
+
+def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
+    """Return what was found and done, as a plain table."""
+    from gradlab.api import plan_of, run_archive
+    from gradlab.experiment.spec import parse_memory
+
+    memory = spec.memory if wish.memory is None else parse_memory(wish.memory, "--memory")
+    plan = plan_of(spec)
+    workers = wish.workers or useful_workers(plan, memory)
+    note = (lambda line: None) if wish.quiet else tell
+    if spec.title:
+        note(clean(spec.title))
+    note(axes_line(plan.grid))
+    note(f"To {clean(wish.out)}, with {workers} worker{'s' * (workers > 1)} and at most {size(memory)}.")
+    began = time.perf_counter()
+    with Progress(wish.quiet) as progress:
+
+        def started(there: int, total: int) -> None:
+            if there:
+                note(f"{cases(there)} of {total} there already.")
+            progress.start(there, total)
+
+        ds, outcome = run_archive(
+            spec,
+            wish.out,
+            spec_text=text,
+            workers=workers,
+            memory=memory,
+            progress=progress.advance,
+            started=started,
+            command=wish.command,
+        )
+    seconds = time.perf_counter() - began
+    note(f"{cases(outcome.done)} measured in {duration(seconds)}, archive in {clean(wish.out)}.")
+    result = {"archive": str(wish.out), **found_in(ds)}
+    result |= {"done": outcome.done, "kept": outcome.kept, "seconds": round(seconds, 3), "workers": workers}
+    result["figures"] = _figures(wish, note) if wish.figures else {}
+    return result
+
+
+def _figures(wish: Wish, note: Any) -> dict[str, list[str]]:
+    """Draw what the data allow; return the files by figure."""
+    from gradlab.api import draw_figures
+
+    drawn = draw_figures(wish.out)
+    for line in figure_lines(drawn):
+        note(line)
+    return {name: [str(p) for p in paths] for name, paths in drawn.items() if not isinstance(paths, UserMistake)}
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def useful_workers(plan: Plan, memory: int) -> int:
+    """Return how many processes to use: one a core, if there are blocks and memory for so many."""
+    from gradlab.experiment.runner import memory_share
+    from gradlab.measure.probe import check_memory
+
+    blocks = list(plan.blocks())
+    shapes = {(b.block.runs[0].network.hidden, b.block.views): b.block for b in blocks}.values()
+    for workers in range(min(cores(), len(blocks)), 1, -1):
+        share = memory_share(memory, workers)
+        try:
+            for block in shapes:
+                check_memory(block, plan.record, share)
+        except UserMistake:
+            continue
+        if share >= ROOM:
+            return workers
+    return 1

@@ -1,0 +1,226 @@
+"""From the flags of ``gradlab sweep`` to the table of a spec."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gradlab.core.checks import shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.registry import Registry
+from gradlab.experiment.axes import is_range
+from gradlab.experiment.overrides import overridden
+from gradlab.experiment.sections import CATALOGUES, describe
+from gradlab.experiment.spec import Spec
+from gradlab.experiment.tables import Table, put
+from gradlab.experiment.toml import parse_value
+
+SCALINGS = ("radius", "norm", "gain")
+RANGE = "numbers such as 0.5,1.0 or a range START:STOP:NUM such as 0.5:1.5:21"
+
+Values = list[Any] | Table
+
+
+def _number(text: str, where: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise UserMistake(Problem(where, RANGE, shown(text)))
+
+
+def numbers(text: str, where: str) -> Values:
+    """Return a list of numbers, or the table of a range: ``start:stop:num``, with ``:log`` for a logarithmic one."""
+    if ":" not in text:
+        return [_number(part.strip(), where) for part in text.split(",")]
+    parts = text.split(":")
+    log = parts[3:] == ["log"]
+    if len(parts) != 3 + log:
+        raise UserMistake(Problem(where, RANGE, shown(text), "A logarithmic range is START:STOP:NUM:log."))
+    start, stop, num = (_number(part.strip(), where) for part in parts[:3])
+    return {"start": start, "stop": stop, "num": num} | ({"logspace": True} if log else {})
+
+
+def words(text: str, where: str) -> Values:
+    """Return a list of names."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise UserMistake(Problem(where, "names separated by commas", shown(text)))
+    return parts
+
+
+def looks(text: str, where: str) -> Values:
+    """Return places of the loss: ``final``, ``every``, or time steps joined by ``+``."""
+    return [
+        part if part in ("final", "every") else [_step(step, where) for step in part.split("+")]
+        for part in words(text, where)
+    ]
+
+
+def _step(text: str, where: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        expected = '"final", "every" or time steps such as 10 or 10+20'
+        raise UserMistake(Problem(where, expected, shown(text))) from None
+
+
+def entries(text: str, where: str, catalogue: Registry[Any]) -> Values:
+    """Return entries of a catalogue: ``name``, ``name:value`` or ``name:setting=value``, in a list."""
+    found: list[Any] = []
+    problems: list[Problem] = []
+    for part in words(text, where):
+        name, *settings = part.split(":")
+        try:
+            own = _own_settings(catalogue.get(name, where))
+            table = {"name": name, **_settings(settings, own, where)}
+            found.append(table if settings else name)
+        except UserMistake as mistake:
+            problems += mistake.problems
+    if problems:
+        raise UserMistake(problems)
+    return found
+
+
+def _own_settings(entry: type[Any]) -> list[str]:
+    """Return the settings of an entry that are not common to its whole catalogue, in order."""
+    base = next(c for c in entry.__mro__ if c.__name__.startswith("Abstract"))
+    common = {f.name for f in dataclasses.fields(base)} if dataclasses.is_dataclass(base) else set()
+    return [f.name for f in dataclasses.fields(entry) if f.init and f.name not in common]
+
+
+def _settings(texts: Sequence[str], own: Sequence[str], where: str) -> Table:
+    table: Table = {}
+    for place, text in enumerate(texts):
+        key, equals, value = text.partition("=")
+        if not equals:
+            if place >= len(own):
+                expected = f"at most {len(own)} settings" if own else "no settings"
+                hint = f"Its own: {', '.join(own)}." if own else ""
+                raise UserMistake(Problem(where, expected, shown(text), hint))
+            key, value = own[place], text
+        table[key] = parse_value(value, f"{where}.{key}")
+    return table
+
+
+def _entries_of(key: str) -> Callable[[str, str], Values]:
+    return lambda text, where: entries(text, where, CATALOGUES[key])
+
+
+#: Parameter of the command -> key of the spec, and how its text is read. The order is that of the axes.
+FLAGS: Mapping[str, tuple[str, Callable[[str, str], Values]]] = {
+    "cell": ("network.cell", _entries_of("network.cell")),
+    "forget_bias": ("network.cell.forget_bias", numbers),
+    "spectrum": ("network.spectrum", _entries_of("network.spectrum")),
+    **{way: (f"network.spectrum.{way}", numbers) for way in SCALINGS},
+    "activation": ("network.activation", _entries_of("network.activation")),
+    "hidden": ("network.hidden", numbers),
+    "dtype": ("network.dtype", words),
+    "task": ("task", _entries_of("task")),
+    "length": ("task.length", numbers),
+    "features": ("task.features", numbers),
+    "batch": ("task.batch", numbers),
+    "loss": ("task.loss", words),
+    "at": ("task.at", looks),
+    "clip": ("clip", _entries_of("clip")),
+    "seed": ("seed", numbers),
+}
+
+
+def flag(name: str) -> str:
+    """Return the flag of a parameter of the command."""
+    return "--" + name.replace("_", "-")
+
+
+def spec_of(given: Mapping[str, Any], settings: Sequence[str]) -> tuple[Spec, Table]:
+    """Return the spec that flags describe, and the table it is made of.
+
+    Parameters
+    ----------
+    given : mapping
+        Parameters of the command by name; None where a flag was not given.
+    settings : sequence of str
+        ``KEY=VALUE`` each, put in at the end.
+
+    Raises
+    ------
+    UserMistake
+        With every problem, named by flag where a flag set what is wrong.
+    """
+    values, problems = {}, []
+    for name, (key, read) in FLAGS.items():
+        if given.get(name) is not None:
+            try:
+                values[key] = read(given[name], flag(name))
+            except UserMistake as mistake:
+                problems += mistake.problems
+    ways = [way for way in SCALINGS if given.get(way) is not None]
+    if len(ways) > 1:
+        got = " and ".join(map(flag, ways))
+        problems.append(Problem(flag(ways[-1]), "one of --radius, --norm and --gain", got))
+    if problems:
+        raise UserMistake(problems)
+    table = _table(values, ways, given)
+    try:
+        if settings:
+            table = overridden({**table, "sweep": [table["sweep"]] if "sweep" in table else []}, settings, Spec.model_fields)
+        return Spec.from_dict(table), table
+    except UserMistake as mistake:
+        raise UserMistake(dict.fromkeys(map(_by_flag, mistake.problems))) from None
+
+
+def _table(values: Mapping[str, Values], ways: Sequence[str], given: Mapping[str, Any]) -> Table:
+    """Return the table of a spec: single values in the sections, several in the sweep."""
+    if "network.spectrum" in values and not ways:
+        values = {**values, "network.spectrum": [_scaled(one) for one in values["network.spectrum"]]}
+    axes = {key: value for key, value in values.items() if is_range(value) or len(value) > 1}
+    table: Table = {"network": {}, "task": {"name": "noise"}, "clip": {"name": "off"}}
+    for key, value in values.items():
+        if key in axes:
+            continue
+        holder = next((axis for axis in axes if key.startswith(f"{axis}.")), None)
+        if holder is None:
+            table = _set(table, key, value[0])
+        else:  # the axis replaces the whole table, so what goes into it goes into each of its values
+            rest = key.removeprefix(f"{holder}.").split(".")
+            axes[holder] = [put({"name": o} if isinstance(o, str) else o, rest, value[0], {}, key) for o in axes[holder]]
+    for key in ("title", "question", "replicates"):
+        if given.get(key) is not None:
+            table[key] = given[key]
+    if given.get("record") is not None:
+        table["record"] = words(given["record"], "--record")
+    if axes or given.get("where"):
+        table["sweep"] = {**axes, **({"where": given["where"]} if given.get("where") else {})}
+    return {key: value for key, value in table.items() if value != {}}
+
+
+def _set(table: Table, key: str, value: Any) -> Table:
+    """Return the spec's table with one value put in, a name where a table must hold more made one."""
+    if key in ("task", "clip"):
+        return {**table, key: {"name": value} if isinstance(value, str) else value}
+    names = {"network": {"name": ""}, "spectrum": "ginibre", "cell": "elman"}
+    parts = key.split(".")
+    if parts[:2] == ["network", parts[1] if len(parts) > 2 else ""]:
+        network = put(table["network"], parts[1:], value, {k: v for k, v in names.items() if isinstance(v, str)}, key)
+        return {**table, "network": network}
+    return put(table, parts, value, {}, key)
+
+
+def _scaled(one: Any) -> Any:
+    """Return a spectrum with radius 1 (or what it can be scaled by) where the user gave no scaling."""
+    table = {"name": one} if isinstance(one, str) else one
+    family = CATALOGUES["network.spectrum"].get(table["name"])
+    if family.unscaled or any(way in table for way in family.scalings):
+        return one
+    return {**table, "radius" if "radius" in family.scalings else family.scalings[0]: 1.0}
+
+
+def _by_flag(problem: Problem) -> Problem:
+    """Return the problem with the flag in place of the key that it sets."""
+    where = problem.where.removeprefix("sweep.").removeprefix("sweep[0].")
+    for name, (key, _) in sorted(FLAGS.items(), key=lambda item: -len(item[1][0])):
+        if where == key or where.startswith((f"{key}.", f"{key}[")):
+            return dataclasses.replace(problem, where=flag(name) + where[len(key) :])
+    return problem

@@ -1,0 +1,73 @@
+"""The program: its commands, and the entry point."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from gradlab.cli.group import INTERRUPTED, Commands
+from gradlab.cli.listing import list_
+from gradlab.cli.new import new
+from gradlab.cli.plan import plan
+from gradlab.cli.plot import plot
+from gradlab.cli.run import run
+from gradlab.cli.show import show
+from gradlab.cli.sweep import sweep
+
+app = typer.Typer(
+    name="gradlab",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a bug shows its own traceback
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: gradlab new mine, then gradlab run mine.toml. Exit codes: 0 done, 1 some cases "
+    "failed, 2 a mistake in what was asked, 130 interrupted.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from gradlab import __version__
+
+        typer.echo(f"gradlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def gradlab(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Measure how gradients flow back through time in recurrent networks.
+
+    When do they vanish or explode, and what does clipping change?
+    """
+
+
+app.command()(run)
+app.command()(sweep)
+app.command()(plan)
+app.command()(plot)
+app.command()(show)
+app.command("list")(list_)
+app.command()(new)
+
+
+def main() -> None:
+    """Run the program and end the process with its exit code."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for good
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a title must not break a narrow encoding
+    try:
+        app(prog_name="gradlab")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,43 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from gradlab.cli import complete
+
+SpecFile: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="A spec in TOML.", autocompletion=complete.specs)
+]
+Archive: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="ARCHIVE", help="Directory of an archive.", autocompletion=complete.archives)
+]
+Settings: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the spec, as in network.hidden=32. May be repeated. "
+        "An axis is replaced; sweep.KEY makes one.",
+        show_default=False,
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes; the numbers do not depend on it.", show_default="all cores"),
+]
+Memory: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Bound on the memory of all processes together, as in 2GiB.",
+        show_default="the spec's, 1GiB",
+    ),
+]
+NoFigures: TypeAlias = Annotated[bool, typer.Option("--no-figures", help="Draw no figures.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but problems.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for a script.")]

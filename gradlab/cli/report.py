@@ -1,0 +1,132 @@
+"""What a run found, for people and for scripts: the closing table, and the same as a plain table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradlab.cli.terminal import cases, clean, safe
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from rich.table import Table
+
+    from gradlab.core.errors import UserMistake
+    from gradlab.experiment.grid import Grid
+
+MOST_ERRORS = 3  # different errors told; all of them are in the archive
+
+
+def axes_line(grid: Grid) -> str:
+    """Return the cases of a grid in a line: how many, and along what."""
+    parts = [f"{clean(axis.name)} {len(axis)}" for axis in grid.axes]
+    parts += [f"replicate {grid.replicates}"] if grid.replicates > 1 or not parts else []
+    line = f"{cases(grid.n_cases)}: {' x '.join(parts)}"
+    full = grid.replicates
+    for axis in grid.axes:
+        full *= len(axis)
+    return line if full == grid.n_cases else f"{line}, filtered or united"
+
+
+def label(value: object) -> str:
+    """Return a coordinate's value as it is shown."""
+    return f"{value:.6g}" if isinstance(value, float) else clean(value)
+
+
+def where_label(at: Mapping[str, Any]) -> str:
+    """Return coordinates in words: ``activation tanh, length 50``."""
+    return ", ".join(f"{clean(axis)} {label(value)}" for axis, value in at.items())
+
+
+def counts_line(counts: Mapping[str, int]) -> str:
+    """Return what became of the cases, in a line; what did not occur is left out."""
+    words = {"exploding": "explode", "stable": "are stable", "vanishing": "vanish", "ok": "ran", "no rate": "have no rate"}
+    parts = [f"{n} {words.get(k, k)}" for k, n in counts.items() if k != "all" and n]
+    return f"Of {cases(counts['all'])}: {', '.join(parts) or 'none has run'}."
+
+
+def crossing_text(axis: str, crossings: Sequence[Mapping[str, Any]]) -> str:
+    """Return where a curve changes sign, in words."""
+    found = []
+    for one in crossings:
+        low, high = one["between"]
+        place = f"between {low:.4g} and {high:.4g}" if one["at"] is None else f"{one['at']:.4g}"
+        found.append(f"{place} ({'to exploding' if one['rising'] else 'to vanishing'})")
+    return ", ".join(found)
+
+
+def _never(rates: tuple[float, float]) -> str:
+    low, high = rates
+    if high < 0:
+        return "nowhere: always vanishing"
+    return "nowhere: always exploding" if low > 0 else "nowhere"
+
+
+def closing(found: Mapping[str, Any]) -> list[Any]:
+    """Return what is printed at the end of a run, for `gradlab.cli.terminal.say`.
+
+    Parameters
+    ----------
+    found : mapping
+        From `gradlab.archive.summary.summary`.
+    """
+    lines: list[Any] = []
+    if found["curves"]:
+        lines.append(_curves(found))
+    if found["held"]:
+        lines.append(f"Shown at {safe(where_label(found['held']))}; the archive has all.")
+    return [*lines, safe(counts_line(found["counts"]))]
+
+
+def _curves(found: Mapping[str, Any]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    axis = clean(found["axis"])
+    table = Table(box=box.SIMPLE_HEAD, title="Where the mean slope changes sign", title_justify="left")
+    names = list(found["curves"][0]["at"])
+    for name in names:
+        table.add_column(safe(name), overflow="fold")
+    table.add_column(safe(f"along {axis}"), overflow="fold")
+    table.add_column("slope, decades per time step", overflow="fold")
+    for curve in found["curves"]:
+        place = crossing_text(axis, curve["crossings"]) or _never(curve["growth_rates"])
+        low, high = curve["growth_rates"]
+        labels = [safe(label(curve["at"][name])) for name in names]
+        table.add_row(*labels, safe(place), f"{low:.4g} to {high:.4g}")
+    return table
+
+
+def figure_lines(drawn: Mapping[str, list[Path] | UserMistake]) -> list[str]:
+    """Return which figures were drawn, and which the data do not allow and why."""
+    from gradlab.core.errors import UserMistake
+
+    done = [name for name, result in drawn.items() if not isinstance(result, UserMistake)]
+    lines = [f"Figures: {', '.join(done)}."] if done else []
+    for name, result in drawn.items():
+        if isinstance(result, UserMistake):
+            lines += [f"No {clean(name)}: {clean(problem)}" for problem in result.problems]
+    return lines
+
+
+def failure_lines(failed: int, total: int, archive: Path) -> list[str]:
+    """Return how many cases failed, and why, as far as a few lines can say it."""
+    from gradlab.archive.directory import FAILURES
+    from gradlab.archive.store import read_failures
+
+    reasons: dict[str, int] = {}
+    for entry in read_failures(archive):
+        last = str(entry.get("error", "")).strip().rpartition("\n")[2]
+        reasons[clean(last)] = reasons.get(clean(last), 0) + 1
+    lines = [f"{failed} of {cases(total)} failed. Why, with the settings of each: {archive / FAILURES}"]
+    lines += [f"  {count} x {reason}" for reason, count in list(reasons.items())[:MOST_ERRORS]]
+    more = len(reasons) - MOST_ERRORS
+    return [*lines, f"  and {more} other reasons"] if more > 0 else lines
+
+
+def found_in(ds: xr.Dataset) -> dict[str, Any]:
+    """Return the summary of a dataset; see `gradlab.archive.summary.summary`."""
+    from gradlab.archive.summary import summary
+
+    return summary(ds)

@@ -1,0 +1,147 @@
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from gradlab.archive import creation, directory
+from gradlab.archive.store import open_archive
+from gradlab.core.errors import UserMistake
+
+GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
+
+
+@pytest.mark.parametrize("step", [*range(6), 15, 29, 30])
+def test_killed_during_creation(tmp_path, sweep, tree, monkeypatch, step):
+    """The run after a creation that was killed at any step makes the archive."""
+    sweep.write_all(sweep.open(tmp_path / "whole"))
+    path = tmp_path / "a"
+    counted = itertools.count()
+
+    def dying(real):
+        def call(*arguments, **named):
+            if next(counted) == step:
+                raise KeyboardInterrupt
+            return real(*arguments, **named)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(directory, "replace_text", dying(directory.replace_text))
+        patched.setattr(creation, "_create_array", dying(creation._create_array))
+        patched.setattr(zarr, "consolidate_metadata", dying(zarr.consolidate_metadata))
+        with pytest.raises(KeyboardInterrupt):
+            sweep.open(path)
+    if step:
+        with pytest.raises(UserMistake, match="expected a complete archive, got one without any case"):
+            open_archive(path)
+    else:
+        (path / "archive.json.partial").write_text('{"form')  # killed in the middle of the first file
+    sweep.write_all(sweep.open(path))
+    assert tree(path) == tree(tmp_path / "whole")
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = [{here!r}]
+from conftest import Sweep
+sweep = Sweep()
+sink = sweep.open(Path({path!r}))
+for place in sweep.index:
+    sink.write(place[None], sweep.records(place[None]))
+"""
+
+
+@pytest.mark.parametrize("files", [1, 40, 60, 130])
+def test_killed_by_the_system_at_any_instant(tmp_path, sweep, tree, files):
+    """A process killed once it has made so many files; the next run ends where an uninterrupted one does."""
+    sweep.write_all(sweep.open(tmp_path / "whole"))
+    path = tmp_path / "a"
+    script = CHILD.format(here=str(Path(__file__).parent), path=str(path))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment) as child:
+        while child.poll() is None and len(list(path.rglob("*"))) < files:
+            time.sleep(0.001)
+        child.kill()
+    sink = sweep.open(path)
+    missing = np.argwhere(~sink.finished() & (sweep.case_keys != ""))
+    sink.write(missing, sweep.records(missing))
+    assert tree(path) == tree(tmp_path / "whole")
+
+
+def test_a_killed_creation_is_made_anew_for_another_experiment(tmp_path, sweep, sweep_class):
+    path = tmp_path / "a"
+    sweep.open(path)
+    directory.write_marker(path, complete=False)
+    other = sweep_class(n_lags=3, tile=(1, 1, 1))
+    other.write_all(other.open(path))
+    assert open_archive(path).sizes["lag"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_lags": 8}, "other values of lag"),
+        ({"replicates": 3}, "other values of replicate"),
+        ({"gates": GATES}, "it lacks gate"),
+        ({"record": ("loss", "regime", "status", "first_overflow", "case_key")}, "it has .*saturation"),
+    ],
+)
+def test_another_experiment_is_not_touched(tmp_path, sweep, sweep_class, tree, change, message):
+    path = tmp_path / "a"
+    sweep.write_all(sweep.open(path))
+    before = tree(path)
+    with pytest.raises(UserMistake, match=f"an archive of another one .*{message}.*Give another --out"):
+        sweep_class(**change).open(path, spec_text="other")
+    assert tree(path) == before
+
+
+def test_the_same_axes_with_other_settings_are_another_experiment(tmp_path, sweep):
+    path = tmp_path / "a"
+    sweep.open(path)
+    keys = sweep.case_keys
+    keys[2, 1] = "f" * 32
+    with pytest.raises(UserMistake, match="2 of 30 cases have other settings"):
+        sweep.open(path, case_keys=keys)
+
+
+def test_a_directory_with_something_else_is_not_touched(tmp_path, sweep, tree):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "figures").mkdir()
+    message = "an empty directory or an archive of gradlab, got one that holds something else .*thesis.tex"
+    with pytest.raises(UserMistake, match=message):
+        sweep.open(tmp_path)
+    assert tree(tmp_path) == {"thesis.tex": b"years of work"}
+    with pytest.raises(UserMistake, match="a directory, or nothing yet, got a file"):
+        sweep.open(tmp_path / "thesis.tex")
+
+
+def test_an_archive_that_was_damaged_is_not_continued(tmp_path, sweep):
+    sweep.write_all(sweep.open(tmp_path / "a"))
+    shutil.rmtree(tmp_path / "a" / "data.zarr" / "loss")
+    with pytest.raises(UserMistake, match=r"loss/zarr\.json: expected a file, got nothing"):
+        sweep.open(tmp_path / "a")
+
+
+def test_wrong_keys_are_a_bug_of_the_caller(tmp_path, sweep):
+    with pytest.raises(ValueError, match="case_keys: expected shape"):
+        sweep.open(tmp_path / "a", case_keys=sweep.case_keys[:-1])
+    assert not (tmp_path / "a").exists()
+
+
+def test_layout_on_disk(tmp_path, sweep):
+    sweep.write_all(sweep.open(tmp_path / "a" / "b"))
+    entries = sorted(p.name for p in (tmp_path / "a" / "b").iterdir())
+    assert entries == ["archive.json", "data.zarr", "figures", "spec.resolved.toml", "spec.toml"]
+    marker = json.loads((tmp_path / "a" / "b" / "archive.json").read_text())
+    assert marker == {"format": "gradlab archive", "schema": 1, "complete": True}
+    sweep.open(tmp_path / "c", spec_text=None)
+    assert not (tmp_path / "c" / "spec.toml").exists()

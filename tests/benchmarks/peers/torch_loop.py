@@ -1,0 +1,137 @@
+"""The loop a user writes today: xyzpy over a PyTorch function of one case.
+
+Written as a careful user writes it: draws are kept between cases (the matrix at radius one, inputs of
+which a shorter case takes the beginning), the input product of all steps is formed beforehand, one
+`addmm` and one activation a time step, one `torch.autograd.grad` for parameters and states together,
+PyTorch's own clipping functions, a hook on each state for the clip inside the recursion. xyzpy spreads
+the cases over processes; pool and imports are warm before the clock starts, and the labelling of results
+is not counted. (`retain_grad` and `backward` is a little slower; one process of two threads is much
+slower and is measured for the record.)
+
+`python -m tests.benchmarks.peers.torch_loop SWEEP WORKERS THREADS PER_STRATUM SEED` prints seconds and
+cases.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from functools import lru_cache
+
+import numpy as np
+import torch
+import xyzpy
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tests.benchmarks.grid import FEATURES, SWEEPS
+
+torch.set_default_dtype(torch.float64)
+
+ARGUMENTS = ("radius", "activation", "length", "clip", "threshold", "replicate")
+ACTIVATIONS = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "logistic": torch.sigmoid,
+    "identity": lambda z: z,
+}
+
+
+@lru_cache(maxsize=64)
+def draw(replicate: int, hidden: int, batch: int, length: int) -> tuple[Tensor, ...]:
+    """Recurrent weights of radius one, input and readout weights, inputs, targets."""
+    generator = torch.Generator().manual_seed(replicate)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    matrix = normal(hidden, hidden)
+    matrix /= torch.linalg.eigvals(matrix).abs().max()
+    into, out = normal(hidden, FEATURES) / FEATURES**0.5, normal(FEATURES, hidden) / hidden**0.5
+    return matrix, into, out, normal(length, batch, FEATURES), normal(batch, FEATURES)
+
+
+def clip_each_sample(threshold: float, batch: int, adjoint: Tensor) -> Tensor:
+    """Scale each row to at most the threshold (of the sample's own loss, which carries no 1/batch)."""
+    norms = batch * torch.linalg.vector_norm(adjoint, dim=1, keepdim=True)
+    return adjoint * (threshold / norms).clamp(max=1.0)
+
+
+def gradients(
+    parameters: list[Tensor], inputs: Tensor, targets: Tensor, activation: str, clip: str, threshold: float
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Loss, gradients of the parameters, gradients of the states."""
+    recurrent, into, bias, out, out_bias = parameters
+    function, transposed = ACTIVATIONS[activation], recurrent.T
+    state = torch.zeros(inputs.shape[1], recurrent.shape[0])
+    states = []
+    for drive in torch.nn.functional.linear(inputs, into, bias).unbind(0):
+        state = function(torch.addmm(drive, state, transposed))
+        if clip == "adjoint_norm":
+            state.register_hook(lambda adjoint: clip_each_sample(threshold, inputs.shape[1], adjoint))
+        states.append(state)
+    loss = torch.nn.functional.mse_loss(torch.nn.functional.linear(state, out, out_bias), targets)
+    found = torch.autograd.grad(loss, [*parameters, *states])
+    return loss, list(found[: len(parameters)]), list(found[len(parameters) :])
+
+
+def clipped_norms(parameters: list[Tensor], clip: str, threshold: float) -> tuple[Tensor, Tensor]:
+    """Norm of the whole gradient before and after the rule."""
+
+    def total() -> Tensor:
+        return torch.nn.utils.get_total_norm([each.grad for each in parameters])
+
+    if clip == "norm":
+        return torch.nn.utils.clip_grad_norm_(parameters, threshold), total()
+    before = total()
+    if clip == "value":
+        torch.nn.utils.clip_grad_value_(parameters, threshold)
+        return before, total()
+    return before, before
+
+
+def one_case(
+    radius: float,
+    activation: str,
+    length: int,
+    clip: str,
+    threshold: float,
+    replicate: int,
+    hidden: int,
+    batch: int,
+    longest: int,
+) -> tuple[NDArray[np.float64], float, float, float]:
+    """What a user records of one case; the profile is padded to the longest length of the sweep."""
+    matrix, into, out, inputs, targets = draw(replicate, hidden, batch, longest)
+    values = [radius * matrix, into.clone(), torch.zeros(hidden), out.clone(), torch.zeros(FEATURES)]
+    parameters = [value.requires_grad_() for value in values]
+    found = gradients(parameters, inputs[:length], targets, activation, clip, threshold)
+    loss, parameter_gradients, state_gradients = found
+    for parameter, gradient in zip(parameters, parameter_gradients, strict=True):
+        parameter.grad = gradient
+    before, after = clipped_norms(parameters, clip, threshold)
+    profile = np.full(longest, np.nan)
+    norms = torch.stack(torch._foreach_norm(state_gradients)).log10_()
+    profile[:length] = norms.flip(0).numpy()
+    return profile, before.log10().item(), after.log10().item(), loss.item()
+
+
+def main() -> None:
+    from tests.benchmarks.peers import torch_loop
+
+    name, (workers, threads, per_stratum, seed) = sys.argv[1], map(int, sys.argv[2:])
+    sweep = SWEEPS[name]
+    torch.set_num_threads(threads)  # worker processes take theirs from OMP_NUM_THREADS
+    constants = {"hidden": sweep.hidden, "batch": sweep.batch, "longest": max(sweep.lengths)}
+    way = {"constants": constants, "verbosity": 0, "num_workers": workers if workers > 1 else None}
+    function = torch_loop.one_case  # not this module's, which a worker could not import from __main__
+    xyzpy.case_runner(function, ARGUMENTS, sweep.sample(1, seed + 1)[:60], **way)
+    cases = sweep.sample(per_stratum, seed)
+    start = time.perf_counter()
+    xyzpy.case_runner(function, ARGUMENTS, cases, **way)
+    print(json.dumps({"seconds": time.perf_counter() - start, "cases": len(cases)}))
+
+
+if __name__ == "__main__":
+    main()

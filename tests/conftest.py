@@ -1,0 +1,30 @@
+"""Conditions under which every test runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+# The same examples every time, and no judgement on how long one takes on a shared machine.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=500)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread() -> Iterator[None]:
+    """Run on one BLAS thread, as a worker does: a product differs in its last bits with the number of them."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def floating_point_traps() -> Iterator[None]:
+    """Raise on overflow, division by zero and invalid operations; underflow is our subject."""
+    with np.errstate(all="raise", under="ignore"):
+        yield
