@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,8 @@ import typer
 
 from gradlab.cli.group import CASES_FAILED, INTERRUPTED
 from gradlab.cli.progress import Progress
-from gradlab.cli.report import axes_line, closing, failure_lines, figure_lines, found_in
-from gradlab.cli.terminal import cases, clean, duration, say, say_json, size, tell
+from gradlab.cli.report import axes_line, closing, failure_lines, figure_lines, files_of, found_in
+from gradlab.cli.terminal import cases, clean, duration, say, say_json, size, tell, write
 from gradlab.core.errors import UserMistake
 
 if TYPE_CHECKING:
@@ -87,6 +88,54 @@ def run_spec(spec: Spec, text: str, wish: Wish) -> None:
         raise typer.Exit(CASES_FAILED)
 
 
+def sweep_flags(
+    given: Mapping[str, Any], settings: Sequence[str], out: Path | None, command: list[str]
+) -> None:
+    """Run the spec that the flags of ``gradlab sweep`` describe, or print it.
+
+    Parameters
+    ----------
+    given : mapping
+        Parameters of the command by name.
+    settings : sequence of str
+        ``KEY=VALUE`` each.
+    out : Path or None
+        The archive's directory; None: under ``results``, named by a digest of the spec.
+    command : list of str
+        The command line.
+
+    Raises
+    ------
+    UserMistake
+        If the flags do not make a spec.
+    typer.Exit
+        As `run_spec` does.
+    """
+    from gradlab.cli.flags import spec_of
+    from gradlab.core.streams import digest
+    from gradlab.experiment.toml import to_toml
+
+    spec, table = spec_of(given, settings)
+    text = f"# {clean(shlex.join(command))}\n{to_toml(table)}"
+    if given["print_spec"]:
+        write(text)
+        return
+    if out is None:
+        apart = ("title", "question", "memory")  # they change no number
+        told = {key: value for key, value in spec.to_dict().items() if key not in apart}
+        out = Path("results") / f"sweep-{digest(told)[:8]}"
+    wish = Wish(
+        out=out,
+        command=command,
+        workers=given["workers"],
+        memory=given["memory"],
+        figures=not given["no_figures"],
+        quiet=given["quiet"],
+        as_json=given["as_json"],
+    )
+    run_spec(spec, text, wish)
+
+
 def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
     """Return what was found and done, as a plain table."""
     from gradlab.api import plan_of, run_archive
@@ -133,7 +182,7 @@ def _figures(wish: Wish, note: Any) -> dict[str, list[str]]:
     drawn = draw_figures(wish.out)
     for line in figure_lines(drawn):
         note(line)
-    return {name: [str(p) for p in paths] for name, paths in drawn.items() if not isinstance(paths, UserMistake)}
+    return files_of(drawn)
 
 
 def cores() -> int:

@@ -11,7 +11,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry
 from gradlab.experiment.axes import is_range
 from gradlab.experiment.overrides import overridden
-from gradlab.experiment.sections import CATALOGUES, describe
+from gradlab.experiment.sections import CATALOGUES, names_in
 from gradlab.experiment.spec import Spec
 from gradlab.experiment.tables import Table, put
 from gradlab.experiment.toml import parse_value
@@ -32,7 +32,7 @@ def _number(text: str, where: str) -> int | float:
 
 
 def numbers(text: str, where: str) -> Values:
-    """Return a list of numbers, or the table of a range: ``start:stop:num``, with ``:log`` for a logarithmic one."""
+    """Return a list of numbers, or the table of a range, ``start:stop:num`` or ``start:stop:num:log``."""
     if ":" not in text:
         return [_number(part.strip(), where) for part in text.split(",")]
     parts = text.split(":")
@@ -149,7 +149,8 @@ def spec_of(given: Mapping[str, Any], settings: Sequence[str]) -> tuple[Spec, Ta
     UserMistake
         With every problem, named by flag where a flag set what is wrong.
     """
-    values, problems = {}, []
+    values: dict[str, Values] = {}
+    problems: list[Problem] = []
     for name, (key, read) in FLAGS.items():
         if given.get(name) is not None:
             try:
@@ -165,17 +166,18 @@ def spec_of(given: Mapping[str, Any], settings: Sequence[str]) -> tuple[Spec, Ta
     table = _table(values, ways, given)
     try:
         if settings:
-            table = overridden({**table, "sweep": [table["sweep"]] if "sweep" in table else []}, settings, Spec.model_fields)
+            sweeps = [table["sweep"]] if "sweep" in table else []
+            table = overridden({**table, "sweep": sweeps}, settings, Spec.model_fields)
         return Spec.from_dict(table), table
     except UserMistake as mistake:
         raise UserMistake(dict.fromkeys(map(_by_flag, mistake.problems))) from None
 
 
-def _table(values: Mapping[str, Values], ways: Sequence[str], given: Mapping[str, Any]) -> Table:
+def _table(values: Mapping[str, Any], ways: Sequence[str], given: Mapping[str, Any]) -> Table:
     """Return the table of a spec: single values in the sections, several in the sweep."""
     if "network.spectrum" in values and not ways:
         values = {**values, "network.spectrum": [_scaled(one) for one in values["network.spectrum"]]}
-    axes = {key: value for key, value in values.items() if is_range(value) or len(value) > 1}
+    axes: dict[str, Any] = {key: value for key, value in values.items() if is_range(value) or len(value) > 1}
     table: Table = {"network": {}, "task": {"name": "noise"}, "clip": {"name": "off"}}
     for key, value in values.items():
         if key in axes:
@@ -185,7 +187,7 @@ def _table(values: Mapping[str, Values], ways: Sequence[str], given: Mapping[str
             table = _set(table, key, value[0])
         else:  # the axis replaces the whole table, so what goes into it goes into each of its values
             rest = key.removeprefix(f"{holder}.").split(".")
-            axes[holder] = [put({"name": o} if isinstance(o, str) else o, rest, value[0], {}, key) for o in axes[holder]]
+            axes[holder] = [put(_tabled(one), rest, value[0], {}, key) for one in axes[holder]]
     for key in ("title", "question", "replicates"):
         if given.get(key) is not None:
             table[key] = given[key]
@@ -196,21 +198,22 @@ def _table(values: Mapping[str, Values], ways: Sequence[str], given: Mapping[str
     return {key: value for key, value in table.items() if value != {}}
 
 
+def _tabled(one: Any) -> Table:
+    """Return an entry as a table."""
+    return {"name": one} if isinstance(one, str) else one
+
+
 def _set(table: Table, key: str, value: Any) -> Table:
-    """Return the spec's table with one value put in, a name where a table must hold more made one."""
-    if key in ("task", "clip"):
-        return {**table, key: {"name": value} if isinstance(value, str) else value}
-    names = {"network": {"name": ""}, "spectrum": "ginibre", "cell": "elman"}
-    parts = key.split(".")
-    if parts[:2] == ["network", parts[1] if len(parts) > 2 else ""]:
-        network = put(table["network"], parts[1:], value, {k: v for k, v in names.items() if isinstance(v, str)}, key)
-        return {**table, "network": network}
-    return put(table, parts, value, {}, key)
+    """Return the spec's table with one value put in."""
+    section, *rest = key.split(".")
+    if not rest:
+        return {**table, section: _tabled(value) if section in ("task", "clip") else value}
+    return {**table, section: put(table[section], rest, value, names_in(section), key)}
 
 
 def _scaled(one: Any) -> Any:
     """Return a spectrum with radius 1 (or what it can be scaled by) where the user gave no scaling."""
-    table = {"name": one} if isinstance(one, str) else one
+    table = _tabled(one)
     family = CATALOGUES["network.spectrum"].get(table["name"])
     if family.unscaled or any(way in table for way in family.scalings):
         return one

@@ -27,7 +27,9 @@ Settings: TypeAlias = Annotated[
 ]
 Workers: TypeAlias = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Processes; the numbers do not depend on it.", show_default="all cores"),
+    typer.Option(
+        "--workers", min=1, help="Processes; the numbers do not depend on it.", show_default="all cores"
+    ),
 ]
 Memory: TypeAlias = Annotated[
     str | None,

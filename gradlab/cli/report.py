@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from gradlab.core.errors import UserMistake
     from gradlab.experiment.grid import Grid
 
+_WORDS = {
+    "vanishing": "vanish",
+    "stable": "are stable",
+    "exploding": "explode",
+    "ok": "ran",
+    "no rate": "have no rate",
+}
 MOST_ERRORS = 3  # different errors told; all of them are in the archive
 
 
@@ -41,8 +48,7 @@ def where_label(at: Mapping[str, Any]) -> str:
 
 def counts_line(counts: Mapping[str, int]) -> str:
     """Return what became of the cases, in a line; what did not occur is left out."""
-    words = {"exploding": "explode", "stable": "are stable", "vanishing": "vanish", "ok": "ran", "no rate": "have no rate"}
-    parts = [f"{n} {words.get(k, k)}" for k, n in counts.items() if k != "all" and n]
+    parts = [f"{n} {_WORDS.get(k, k)}" for k, n in counts.items() if k != "all" and n]
     return f"Of {cases(counts['all'])}: {', '.join(parts) or 'none has run'}."
 
 
@@ -98,14 +104,17 @@ def _curves(found: Mapping[str, Any]) -> Table:
     return table
 
 
+def files_of(drawn: Mapping[str, list[Path] | UserMistake]) -> dict[str, list[str]]:
+    """Return the files of the figures that were drawn."""
+    return {name: list(map(str, paths)) for name, paths in drawn.items() if isinstance(paths, list)}
+
+
 def figure_lines(drawn: Mapping[str, list[Path] | UserMistake]) -> list[str]:
     """Return which figures were drawn, and which the data do not allow and why."""
-    from gradlab.core.errors import UserMistake
-
-    done = [name for name, result in drawn.items() if not isinstance(result, UserMistake)]
+    done = files_of(drawn)
     lines = [f"Figures: {', '.join(done)}."] if done else []
     for name, result in drawn.items():
-        if isinstance(result, UserMistake):
+        if not isinstance(result, list):
             lines += [f"No {clean(name)}: {clean(problem)}" for problem in result.problems]
     return lines
 

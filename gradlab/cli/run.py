@@ -31,7 +31,7 @@ def run(
 
     Run again, it continues what was interrupted; cases that failed are tried again.
 
-    Examples:
+    For example:
       gradlab run experiments/spectral-sweep.toml
       gradlab run mine.toml --set network.hidden=32 --set task.length=50 --out results/small
       gradlab run mine.toml --workers 4 --memory 2GiB --no-figures

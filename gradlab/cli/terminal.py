@@ -42,7 +42,7 @@ def say(*renderables: Any) -> None:
         console.width = NARROWEST
     with console.capture() as captured:
         for renderable in renderables:
-            console.print(renderable)
+            console.print(renderable, soft_wrap=isinstance(renderable, str))
     write(captured.get())
 
 

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 LOG10_2 = float(np.log10(2.0))
 
+#: The exponent of what is exactly zero: below every other, so that it never sets a common scale.
+DEAD = -(2**31)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -33,14 +36,17 @@ class Window:
         How far above its own power of two a sum of contributions may grow.
     state : int
         Largest log2 of a state that is multiplied as it is.
+    product : int
+        Largest log2 of an adjoint times a local derivative.
     """
 
     adjoint: int
     accumulate: int
     state: int
+    product: int
 
 
-_WINDOWS = {"float64": Window(100, 64, 150), "float32": Window(14, 12, 16)}
+_WINDOWS = {"float64": Window(100, 64, 150, 400), "float32": Window(14, 12, 16, 40)}
 
 
 def window(dtype: Any) -> Window:
@@ -83,7 +89,7 @@ def log2_of(squares: Array, exponent: Array) -> Array:
 def log2_total(squares: Array, exponent: Array) -> Array:
     """Return ``log2 sqrt(sum squares * 4 ** exponent)`` over the last axis; -inf for zero."""
     alive = squares > 0
-    top = np.where(alive, exponent, np.iinfo(np.int32).min // 4).max(axis=-1)
+    top = np.where(alive, exponent, DEAD).max(axis=-1)
     with np.errstate(under="ignore"):
         total = np.ldexp(squares, 2 * np.where(alive, exponent - top[..., None], 0)).sum(axis=-1)
     return log2_of(total, top)

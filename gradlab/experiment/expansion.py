@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -216,7 +217,9 @@ def _distinct(
             built = _build(section, settings_at(base, section, combinations.values(place, section)), memo)
         except UserMistake as mistake:
             for problem in mistake.problems:
-                rows = failed.setdefault((problem.where, problem.expected), (problem, []))[1]
+                # the same sentence about other numbers is the same problem
+                kind = (problem.where, re.sub(r"\d+", "", problem.expected))
+                rows = failed.setdefault(kind, (problem, []))[1]
                 rows += [row] if row not in rows[-1:] else []
             continue
         number[row] = known.setdefault(built, len(settings))

@@ -8,6 +8,7 @@ made absolute, read from the folder of the spec file, or from the current folder
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -194,6 +195,14 @@ class Spec(BaseModel):
     def model_validate(cls, obj: Any, **_: Any) -> Spec:
         """Return the spec that a table describes; the same as `from_dict`."""
         return obj if isinstance(obj, cls) else cls.from_dict(obj)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **_: Any) -> Spec:
+        """Return the spec that a JSON text describes."""
+        try:
+            return cls.from_dict(json.loads(json_data))
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UserMistake(Problem("the spec", "JSON", f"the error {str(error)!r}")) from None
 
     @property
     def given(self) -> Table:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import renormalise, window
+from gradlab.core.scaled import DEAD, renormalise, window
 from gradlab.learning.accumulate import Accumulator
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.gradient import ScaledGradient
@@ -140,10 +140,12 @@ class _Pass:
         self.result.overflow[i][~finite & (self.result.overflow[i] < 0)] = t
         slope = np.where(finite[:, None, None], slope, 0.0).astype(self.stack.affine.dtype)
         self.result.loss[i] += loss
-        size = np.frexp(np.abs(slope).max(axis=1))[1].astype(np.int64)
+        peak = np.abs(slope).max(axis=1)
+        size = np.frexp(peak)[1].astype(np.int64)
         size[np.abs(size) < self.range // 2] = 0
+        size[peak == 0] = DEAD
         if size.any():
-            slope = np.ldexp(slope, -size[:, None, :])
+            slope = np.where(slope == 0, slope, np.ldexp(slope, -size[:, None, :]))
         if lane.readout is None:
             injection = slope
         else:
@@ -166,14 +168,13 @@ class _Pass:
         """Add an injection to an adjoint already under way, its view's factor folded in first."""
         self.factors[i][0].fold([part[i] for part in self.adjoint], self.exponent[i])
         if self.exponent[i].any() or size.any():
-            arriving = np.where((injection != 0).any(axis=1), size, np.iinfo(np.int32).min)
+            arriving = np.where((injection != 0).any(axis=1), size, DEAD)
             present = np.logical_or.reduce([(part[i] != 0).any(axis=1) for part in self.adjoint])
-            under_way = np.where(present, self.exponent[i], np.iinfo(np.int32).min)
+            under_way = np.where(present, self.exponent[i], DEAD)
             top = np.maximum(arriving, under_way)
-            top[top == np.iinfo(np.int32).min] = 0
             for part in self.adjoint:
                 part[i] = np.ldexp(part[i], np.where(present, self.exponent[i] - top, 0)[:, None, :])
-            injection = np.ldexp(injection, (size - top)[:, None, :])
+            injection = np.ldexp(injection, np.where(arriving > DEAD, size - top, 0)[:, None, :])
             self.exponent[i] = top
         self.adjoint[0][i] += injection
 
@@ -208,8 +209,22 @@ class _Pass:
         renormalise(parts, self.exponent[:active], astray)
         self.shifted = True
         squares = [self.sample_squares(part) for part in parts]
-        self.dead[:active] = np.logical_and.reduce([values == 0 for values in squares])
+        dead = np.logical_and.reduce([values == 0 for values in squares])
+        self.dead[:active] = dead
+        self.exponent[:active][dead] = DEAD
         return squares[0]
+
+    def make_room(self, t: int, active: int) -> Array:
+        """Scale the adjoints of cases down before they meet very large local derivatives."""
+        size = self.trajectory.local_exponent[t] - window(self.stack.affine.dtype).product
+        room = np.maximum(size, 0)
+        parts = [part[:active] for part in self.adjoint]
+        renormalise(parts, self.exponent[:active], np.broadcast_to(room > 0, self.exponent.shape[:2])[:active])
+        for part in parts:
+            np.ldexp(part, -room[:, None, None], out=part)
+        self.exponent[:active] += room[:, None]
+        self.shifted = True
+        return self.exponent
 
     def rescale(self, active: int, squares: Array) -> None:
         """Let the views' rules look at the norms of the adjoint."""
@@ -238,19 +253,21 @@ class _Pass:
         squares = self.adjoint_squares(active)
         if self.rescaling:
             self.rescale(active, squares)
-        taps.put("state", t, squares, self.exponent, self.factors)
+        exponent = self.exponent if self.shifted else None
+        taps.put("state", t, squares, exponent, self.factors)
         local = self.trajectory.local(t)
+        exponent = self.make_room(t, active) if t in self.trajectory.local_exponent else exponent
         adjoint = [part[:active] for part in self.adjoint]
         dz = self._dz[: active * self.blocks].reshape(self.blocks, *adjoint[0].shape)
         cell.complete(local, adjoint)
         if taps.wants("memory") and len(adjoint) > 1:
-            taps.put("memory", t, self.sample_squares(adjoint[1]), self.exponent, self.factors)
+            taps.put("memory", t, self.sample_squares(adjoint[1]), exponent, self.factors)
         cell.backward(local, adjoint, dz)
         if taps.wants("preactivation"):
             total = self.sample_squares(dz[0])
             for block in dz[1:]:
                 total = total + self.sample_squares(block)
-            taps.put("preactivation", t, total, self.exponent, self.factors)
+            taps.put("preactivation", t, total, exponent, self.factors)
         if taps.wants("weight"):
             taps.put_weight(t, dz, self.trajectory, self.exponent, self.factors)
         if gradients:

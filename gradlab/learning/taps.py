@@ -64,24 +64,32 @@ class Taps:
         self._exponents = {n: np.zeros((segment, lanes, cases, batch), dtype=np.int64) for n in gathered}
         self._factors: dict[tuple[int, int], tuple[Array, Array]] = {}
         self._cases = cases
+        self._scaled = False  # whether any exponent has differed from zero
 
     def wants(self, name: str) -> bool:
         """Whether a tap is open."""
         return name in self._names
 
-    def put(self, name: str, t: int, squares: Array, exponent: Array, factors: Sequence[Sequence[SampleScale]]) -> None:
-        """Take each sample's sum of squares, ``squares * 4 ** exponent``, (lane, case, batch), at `t`."""
-        if name not in self._squares:
-            return
+    def put(
+        self, name: str, t: int, squares: Array, exponent: Array | None, factors: Sequence[Sequence[SampleScale]]
+    ) -> None:
+        """Take each sample's sum of squares, ``squares * 4 ** exponent``, (lane, case, batch), at `t`.
+
+        An `exponent` of None stands for zeros, before which there were only zeros.
+        """
         active, slot = len(squares), t % self._segment
-        self._squares[name][slot, :active] = squares
-        self._exponents[name][slot, :active] = exponent[:active]
         if name == "state":
             for i in range(active):
                 for v, scale in enumerate(factors[i]):
                     if scale.mantissa is not None and scale.exponent is not None:
                         kept = self._factors.setdefault((i, v), self._fresh())
                         kept[0][slot], kept[1][slot] = scale.mantissa, scale.exponent
+        if name not in self._squares:
+            return
+        self._squares[name][slot, :active] = squares
+        if exponent is not None:
+            self._exponents[name][slot, :active] = exponent[:active]
+            self._scaled = True
 
     def _fresh(self) -> tuple[Array, Array]:
         shape = (self._segment, self._cases, self._batch)
@@ -130,7 +138,12 @@ class Taps:
                     self._reduce_one(name, i, v, slots, lags)
 
     def _reduce_one(self, name: str, i: int, v: int, slots: Array, lags: slice) -> None:
-        squares, exponent = self._squares[name][slots, i], self._exponents[name][slots, i]
+        squares = self._squares[name][slots, i]
+        if not self._scaled and (i, v) not in self._factors and name in self.records and "mean" not in self.records:
+            total = LOG10_2 * log2_of(squares.sum(axis=-1), np.int64(0)) - np.log10(self._batch)
+            self.records[name][i][v, :, lags] = total.T
+            return
+        exponent = self._exponents[name][slots, i]
         if (i, v) in self._factors:
             mantissa, power = (kept[slots] for kept in self._factors[i, v])
             squares, exponent = squares * mantissa * mantissa, exponent + power

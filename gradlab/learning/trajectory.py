@@ -74,6 +74,9 @@ class Trajectory:
         First time step at which a state was not finite; -1 where none was. From there on the
         case's state is held at zero.
     saturation : array of shape (length, case) or None
+    state_exponent, local_exponent : dict of int to integer array of shape (case,)
+        Powers of two by which the state before a time step, and the local derivatives of a time
+        step, must be scaled down in products; only time steps where some case needs it.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Trajectory:
         self._held = -1
         self._limit = float(np.ldexp(1.0, 2 * window(dtype).state))
         self.state_exponent: dict[int, Array] = {}
+        self.local_exponent: dict[int, Array] = {}
         self._watch = not stack.cell.bounded(stack.activation) or not self._moderate()
 
     def _moderate(self) -> bool:
@@ -175,11 +179,11 @@ class Trajectory:
             np.matmul(self._affine, now[0], out=z)
             saturation = self.saturation[t] if self.saturation is not None else None
             cell.forward(stack.activation, local, old_state, new_state, saturation)
-            if self._watch:
+            if self._watch or large_inputs:
                 self._check(t, local, new_state)
             np.copyto(new[1], new_state[0])
             if large_inputs:
-                self._note_size(t, now[0])
+                _note_size(self.state_exponent, t, now[0])
             if t in self._looked:
                 self._looked[t] = new_state[0].copy()
         self._held = start
@@ -197,12 +201,16 @@ class Trajectory:
         local[:, bad] = 0.0
         for part in state:
             part[bad] = 0.0
-        self._note_size(t + 1, state[0])
+        _note_size(self.state_exponent, t + 1, state[0])
+        for part in state[1:]:
+            # What a cell keeps for this step and the next may be as large as the memory.
+            _note_size(self.local_exponent, t, part)
+            _note_size(self.local_exponent, t + 1, part)
 
-    def _note_size(self, t: int, array: Array) -> None:
-        """Keep the power of two by which what is multiplied into gradients at `t` must be scaled."""
-        exponent = np.frexp(np.abs(array).max(axis=(1, 2)))[1]
-        exponent[exponent < window(array.dtype).state] = 0
-        if exponent.any():
-            known = self.state_exponent.get(t)
-            self.state_exponent[t] = exponent if known is None else np.maximum(known, exponent)
+
+def _note_size(known: dict[int, Array], t: int, array: Array) -> None:
+    """Keep each case's power of two at `t` where it is so large that products must be scaled."""
+    exponent = np.frexp(np.abs(array).max(axis=(1, 2)))[1].astype(np.int64)
+    exponent[exponent < window(array.dtype).state] = 0
+    if exponent.any():
+        known[t] = np.maximum(known[t], exponent) if t in known else exponent

@@ -62,11 +62,8 @@ def total(tool: str, sweep: Sweep, per_stratum: int, seed: int, everything: bool
         _, answer = run(module, sweep.name, way, threads, per_stratum, seed, threads=threads)
     else:
         _, answer = run(module, sweep.name, way, seed, *(["all"] if everything else []))
-    return {
-        **answer,
-        "measured": answer["seconds"],
-        "seconds": answer["seconds"] * sweep.cases / answer["cases"],
-    }
+    scaled = answer["seconds"] * sweep.cases / answer["cases"]
+    return {**answer, "measured": answer["seconds"], "seconds": scaled}
 
 
 def measure(sweep: Sweep, tools: list[str], rounds: int, everything: bool) -> dict[str, Any]:
@@ -74,13 +71,10 @@ def measure(sweep: Sweep, tools: list[str], rounds: int, everything: bool) -> di
     found: dict[str, list[dict[str, Any]]] = {tool: [] for tool in tools}
     for seed in range(rounds):
         for tool in tools:
-            found[tool].append(total(tool, sweep, per_stratum=2, seed=seed, everything=everything))
-            last = found[tool][-1]
-            print(
-                f"{sweep.name}, round {seed + 1}: {tool}: {last['seconds']:.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            last = total(tool, sweep, per_stratum=2, seed=seed, everything=everything)
+            found[tool].append(last)
+            progress = f"{sweep.name}, round {seed + 1}: {tool}: {last['seconds']:.1f} s"
+            print(progress, file=sys.stderr, flush=True)
     return {"sweep": sweep.name, "cases": sweep.cases, "tools": found}
 
 
@@ -89,11 +83,9 @@ def table(row: dict[str, Any]) -> str:
     sweep = SWEEPS[row["sweep"]]
     seconds = {tool: [each["seconds"] for each in rounds] for tool, rounds in row["tools"].items()}
     ours = statistics.median(seconds[OURS]) if OURS in seconds else None
-    what = f"{row['cases']} cases, hidden {sweep.hidden}, batch {sweep.batch}"
-    lines = [
-        f"| {what}, length {sweep.lengths[0]} … {sweep.lengths[-1]} | seconds | range | cases timed | of gradlab |",
-        "|---|--:|--:|--:|--:|",
-    ]
+    lengths = f"length {sweep.lengths[0]} … {sweep.lengths[-1]}"
+    what = f"{row['cases']} cases, hidden {sweep.hidden}, batch {sweep.batch}, {lengths}"
+    lines = [f"| {what} | seconds | range | cases timed | of gradlab |", "|---|--:|--:|--:|--:|"]
     for tool, times in seconds.items():
         middle = statistics.median(times)
         timed = row["tools"][tool][0]["cases"]

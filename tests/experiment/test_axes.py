@@ -26,7 +26,9 @@ def test_a_range_through_zero_meets_zero():
 def test_the_ends_of_a_range_are_exact(start, stop, num):
     values = axis_values({"start": start, "stop": stop, "num": num}, "x")
     assert (values[0], values[-1], len(values)) == (start, stop, num)
-    np.testing.assert_allclose(values, np.linspace(start, stop, num), rtol=1e-11, atol=1e-12 * max(abs(start), abs(stop)))
+    np.testing.assert_allclose(
+        values, np.linspace(start, stop, num), rtol=1e-11, atol=1e-12 * max(abs(start), abs(stop))
+    )
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 40))
@@ -68,19 +70,37 @@ def test_every_form_gives_its_values(setting, values):
         ([None], r"^x: expected numbers, texts, booleans or tables, got None"),
         ([2**63], r"^x: expected integers of 64 bits"),
         ({"start": 1, "stop": 2}, r"^x: expected one of num and step in a range, got neither"),
-        ({"start": 1, "stop": 2, "num": 2, "step": 1}, r"^x: expected one of num and step in a range, got both"),
+        (
+            {"start": 1, "stop": 2, "num": 2, "step": 1},
+            r"^x: expected one of num and step in a range, got both",
+        ),
         ({"start": 1, "stop": 2, "num": 0}, r"^x\.num: expected an integer of at least 1.*, got 0"),
         ({"start": 1, "stop": 2, "num": 2.5}, r"^x\.num: expected an integer"),
         ({"start": 1, "stop": 2, "num": 10**9}, r"^x\.num: .*at most"),
-        ({"start": 1, "stop": 2, "step": 0}, r"^x\.step: expected a step that leads from start to stop, got 0"),
-        ({"start": 1, "stop": 2, "step": -1}, r"^x\.step: expected a step that leads from start to stop, got -1"),
+        (
+            {"start": 1, "stop": 2, "step": 0},
+            r"^x\.step: expected a step that leads from start to stop, got 0",
+        ),
+        (
+            {"start": 1, "stop": 2, "step": -1},
+            r"^x\.step: expected a step that leads from start to stop, got -1",
+        ),
         ({"start": 0, "stop": 1, "step": 1e-9}, r"^x\.step: expected at most 1000000 values, got 1000000001"),
-        ({"start": 0, "stop": 1, "num": 3, "logspace": True}, r"^x\.start: expected a finite number above 0, got 0"),
-        ({"start": 1, "stop": 9, "step": 3, "logspace": True}, r"^x\.step: expected num in a range with logspace"),
+        (
+            {"start": 0, "stop": 1, "num": 3, "logspace": True},
+            r"^x\.start: expected a finite number above 0, got 0",
+        ),
+        (
+            {"start": 1, "stop": 9, "step": 3, "logspace": True},
+            r"^x\.step: expected num in a range with logspace",
+        ),
         ({"start": 1, "stop": 9, "num": 3, "logspace": 1}, r"^x\.logspace: expected true or false, got 1"),
         ({"start": float("nan"), "stop": 2, "num": 2}, r"^x\.start: expected a finite number, got nan"),
         ({"start": 1, "stop": True, "num": 2}, r"^x\.stop: expected a finite number, got True"),
-        ({"strt": 1, "stop": 2, "num": 2}, r"x\.strt: expected a part of a range, got 'strt'\. Did you mean 'start'\?"),
+        (
+            {"strt": 1, "stop": 2, "num": 2},
+            r"x\.strt: expected a part of a range, got 'strt'\. Did you mean 'start'\?",
+        ),
         ({"stop": 2, "num": 2}, r"^x\.start: expected a number, got nothing"),
     ],
 )
@@ -124,12 +144,20 @@ def test_numbers_stay_numbers():
         ),
         (
             "network.spectrum",
-            [{"name": "ginibre", "radius": 1.0}, {"name": "ginibre", "norm": 1.0}, {"name": "delay_line", "norm": 1}],
+            [
+                {"name": "ginibre", "radius": 1.0},
+                {"name": "ginibre", "norm": 1.0},
+                {"name": "delay_line", "norm": 1},
+            ],
             ["ginibre(radius=1.0)", "ginibre(norm=1.0)", "delay_line(norm=1.0)"],
         ),
         ("network.spectrum", ["ginibre", "orthogonal"], ["ginibre", "orthogonal"]),
         ("task.at", ["final", [0, 5], [-1]], ["final", "[0, 5]", "[-1]"]),
-        ("network", [{"hidden": 8, "dtype": "float32"}, {"hidden": 16, "dtype": "float32"}], ["hidden=8", "hidden=16"]),
+        (
+            "network",
+            [{"hidden": 8, "dtype": "float32"}, {"hidden": 16, "dtype": "float32"}],
+            ["hidden=8", "hidden=16"],
+        ),
         ("task.file", ["/data/a.csv", "/data/b.csv"], ["a.csv", "b.csv"]),
         ("no.catalogue", [{"name": "odd", "a": 1}, {"name": "odd", "a": 2}], ["odd(1)", "odd(2)"]),
     ],

@@ -96,7 +96,7 @@ def case_norms(problem: Problem, way: Way, case: Case) -> jax.Array:
 
 def device_arrays(arrays: Arrays, batch_first: bool) -> Case:
     """Cases in front; weights and data in the layout wanted."""
-    plain = (
+    plain: tuple[Array, ...] = (
         arrays.recurrent,
         arrays.input,
         arrays.bias[:, :, None],

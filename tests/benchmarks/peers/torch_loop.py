@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -52,28 +53,38 @@ def draw(replicate: int, hidden: int, batch: int, length: int) -> tuple[Tensor, 
     return matrix, into, out, normal(length, batch, FEATURES), normal(batch, FEATURES)
 
 
-def clip_each_sample(threshold: float, batch: int, adjoint: Tensor) -> Tensor:
-    """Scale each row to at most the threshold (of the sample's own loss, which carries no 1/batch)."""
-    norms = batch * torch.linalg.vector_norm(adjoint, dim=1, keepdim=True)
-    return adjoint * (threshold / norms).clamp(max=1.0)
+def clipping_hook(threshold: float, kept: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """Scale each sample's adjoint to at most the threshold; keep it, for autograd hands out the raw one."""
+
+    def hook(adjoint: Tensor) -> Tensor:
+        # The threshold is for the sample's own loss, which carries no 1/batch.
+        norms = len(adjoint) * torch.linalg.vector_norm(adjoint, dim=1, keepdim=True)
+        kept.append(adjoint * (threshold / norms).clamp(max=1.0))
+        return kept[-1]
+
+    return hook
 
 
 def gradients(
     parameters: list[Tensor], inputs: Tensor, targets: Tensor, activation: str, clip: str, threshold: float
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Loss, gradients of the parameters, gradients of the states."""
+    """Loss, gradients of the parameters, gradients of the states from the last step to the first."""
     recurrent, into, bias, out, out_bias = parameters
     function, transposed = ACTIVATIONS[activation], recurrent.T
     state = torch.zeros(inputs.shape[1], recurrent.shape[0])
-    states = []
+    states: list[Tensor] = []
+    kept: list[Tensor] = []
+    hook = clipping_hook(threshold, kept)
     for drive in torch.nn.functional.linear(inputs, into, bias).unbind(0):
         state = function(torch.addmm(drive, state, transposed))
         if clip == "adjoint_norm":
-            state.register_hook(lambda adjoint: clip_each_sample(threshold, inputs.shape[1], adjoint))
-        states.append(state)
+            state.register_hook(hook)
+        else:
+            states.append(state)
     loss = torch.nn.functional.mse_loss(torch.nn.functional.linear(state, out, out_bias), targets)
     found = torch.autograd.grad(loss, [*parameters, *states])
-    return loss, list(found[: len(parameters)]), list(found[len(parameters) :])
+    count = len(parameters)
+    return loss, list(found[:count]), kept or list(found[count:])[::-1]
 
 
 def clipped_norms(parameters: list[Tensor], clip: str, threshold: float) -> tuple[Tensor, Tensor]:
@@ -113,7 +124,7 @@ def one_case(
     before, after = clipped_norms(parameters, clip, threshold)
     profile = np.full(longest, np.nan)
     norms = torch.stack(torch._foreach_norm(state_gradients)).log10_()
-    profile[:length] = norms.flip(0).numpy()
+    profile[:length] = norms.numpy()
     return profile, before.log10().item(), after.log10().item(), loss.item()
 
 

@@ -1,0 +1,107 @@
+"""What an archive holds: as a plain table, and in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from gradlab.api import open_archive
+from gradlab.archive.directory import DATA, FAILURES, FIGURES
+from gradlab.archive.provenance import read_provenance
+from gradlab.archive.store import read_failures
+from gradlab.cli.report import closing, found_in, label
+from gradlab.cli.terminal import duration, safe, size
+
+SHOWN_VALUES = 6
+
+
+def archive_table(path: Path) -> dict[str, Any]:
+    """Return what an archive holds as a plain table.
+
+    Raises
+    ------
+    UserMistake
+        If there is no archive, or it is damaged or of a newer schema.
+    """
+    ds = open_archive(path)
+    records = {str(name): _record(array) for name, array in ds.data_vars.items()}
+    axes = {str(dim): ds[dim].values.tolist() for dim in ds["status"].dims}
+    sizes = {str(dim): int(length) for dim, length in ds.sizes.items()}
+    about = {key: ds.attrs.get(key, "") for key in ("title", "question", "measure", "seed")}
+    return {
+        "archive": str(path),
+        **about,
+        "axes": axes,
+        "sizes": sizes,
+        "records": records,
+        **found_in(ds),
+        "failures": len(read_failures(path)),
+        "figures": sorted(str(p) for p in (path / FIGURES).glob("*") if p.is_file()),
+        "bytes": _bytes(path / DATA),
+        "runs": read_provenance(path),
+    }
+
+
+def _record(array: Any) -> dict[str, Any]:
+    attributes = {key: str(array.attrs.get(key, "")) for key in ("long_name", "units", "description")}
+    return {"dims": [str(dim) for dim in array.dims], **attributes}
+
+
+def _bytes(folder: Path) -> int:
+    return sum(os.path.getsize(Path(at) / name) for at, _, names in os.walk(folder) for name in names)
+
+
+def archive_lines(table: Mapping[str, Any]) -> list[Any]:
+    """Return what is printed of the table, for `gradlab.cli.terminal.say`."""
+    lines: list[Any] = []
+    if table["title"]:
+        lines.append(f"[bold]{safe(table['title'])}[/bold]")
+    if table["question"]:
+        lines.append(safe(table["question"]))
+    lines.append(f"{safe(table['archive'])}: {size(table['bytes'])}, seed {safe(table['seed'])}")
+    axes = _grid("axis", "length", "values")
+    for name, values in table["axes"].items():
+        axes.add_row(safe(name), str(len(values)), safe(short_list(values)))
+    records = _grid("record", "dims", "unit", "what")
+    for name, record in table["records"].items():
+        own = [dim for dim in record["dims"] if dim not in table["axes"]]
+        along = ", ".join(own) or "each case"
+        records.add_row(*map(safe, (name, along, record["units"], record["long_name"])))
+    lines += [axes, records, *closing(table)]
+    if table["failures"]:
+        lines.append(safe(f"Failures are explained in {Path(table['archive']) / FAILURES}."))
+    if table["figures"]:
+        lines.append(safe(f"Figures: {', '.join(Path(p).name for p in table['figures'])}."))
+    return [*lines, *(_run_line(run) for run in table["runs"][-SHOWN_VALUES:])]
+
+
+def _run_line(run: Mapping[str, Any]) -> str:
+    """Return one run of the provenance in a line."""
+    command = " ".join(map(str, run["command"])) if isinstance(run.get("command"), list) else "?"
+    seconds = run.get("wall_time_seconds")
+    took = f" in {duration(seconds)}" if isinstance(seconds, int | float) else ""
+    git = run.get("git")
+    source = f", commit {str(git.get('commit'))[:10]}" if isinstance(git, dict) and git.get("commit") else ""
+    dirty = " (changed)" if isinstance(git, dict) and git.get("dirty") else ""
+    made = f"{run.get('cases')} cases{took}, gradlab {run.get('gradlab')}{source}{dirty}, {run.get('cpu')}"
+    return safe(f"Run: {command} ({made})")
+
+
+def short_list(values: Sequence[Any]) -> str:
+    """Return the values of an axis in a line, those in the middle left out where they are many."""
+    shown = [label(value) for value in values]
+    if len(shown) > SHOWN_VALUES:
+        shown = [*shown[: SHOWN_VALUES - 2], "...", shown[-1]]
+    return ", ".join(shown)
+
+
+def _grid(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading == headings[0])
+    return table

@@ -1,0 +1,100 @@
+"""What a spec comes to: as a plain table, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+
+from gradlab import api
+from gradlab.cli.contents import short_list
+from gradlab.cli.execution import useful_workers
+from gradlab.cli.terminal import cases, duration, safe, size
+from gradlab.experiment.spec import parse_memory
+
+if TYPE_CHECKING:
+    from gradlab.experiment.spec import Spec
+
+
+def plan_table(spec: Spec, workers: int | None, memory: str | None) -> dict[str, Any]:
+    """Return the plan of a spec with an estimate of what it takes.
+
+    Parameters
+    ----------
+    spec : Spec
+        What would be run.
+    workers : int or None
+        Processes; None: as many as are of use.
+    memory : str or None
+        Bound on memory; None: the spec's.
+
+    Raises
+    ------
+    UserMistake
+        If `memory` is no amount of memory.
+    """
+    bound = spec.memory if memory is None else parse_memory(memory, "--memory")
+    plan = api.plan_of(spec)
+    processes = workers or useful_workers(plan, bound)
+    estimate = api.estimate(plan, processes)
+    return {
+        "title": spec.title,
+        "axes": {name: list(c) for axis in plan.grid.axes for name, c in _coordinates(axis)},
+        "replicates": plan.grid.replicates,
+        "cases": plan.grid.n_cases,
+        "lags": plan.lags,
+        "records": list(plan.record),
+        "blocks": estimate.blocks,
+        "forward_passes": estimate.forward_passes,
+        "forward_passes_unshared": estimate.forward_passes_unshared,
+        "lanes": estimate.lanes,
+        "lanes_unshared": estimate.lanes_unshared,
+        "workers": processes,
+        "memory_bytes": estimate.memory_bytes,
+        "memory_bound_bytes": bound,
+        "disk_bytes": estimate.disk_bytes,
+        "seconds": estimate.seconds,
+        "calibration_seconds": estimate.calibration_seconds,
+    }
+
+
+def _coordinates(axis: Any) -> list[tuple[str, list[Any]]]:
+    return [(name, values.tolist()) for name, values in axis.coordinates.items()]
+
+
+def plan_lines(table: Mapping[str, Any]) -> list[Any]:
+    """Return what is printed of a plan, for `gradlab.cli.terminal.say`."""
+    axes = Table(box=box.SIMPLE_HEAD)
+    for heading in ("axis", "length", "values"):
+        axes.add_column(heading, overflow="fold")
+    for name, values in table["axes"].items():
+        axes.add_row(safe(name), str(len(values)), safe(short_list(values)))
+    axes.add_row("replicate", str(table["replicates"]), "")
+    workers = table["workers"]
+    processes = f"{workers} worker{'s' * (workers > 1)}"
+    rows = [
+        ("cases", str(table["cases"])),
+        ("forward passes", _shared(table["forward_passes"], table["forward_passes_unshared"])),
+        ("backward lanes", _shared(table["lanes"], table["lanes_unshared"])),
+        ("blocks", str(table["blocks"])),
+        ("lags", str(table["lags"])),
+        ("records", str(len(table["records"]))),
+        ("memory", f"{size(table['memory_bytes'])}, bound {size(table['memory_bound_bytes'])}"),
+        ("disk", f"at most {size(table['disk_bytes'])}"),
+        ("time", f"about {duration(table['seconds'])} with {processes}"),
+        ("", f"(from a calibration of {duration(table['calibration_seconds'])})"),
+    ]
+    facts = Table(box=None, show_header=False)
+    for name, value in rows:
+        facts.add_row(name, value)
+    title: list[Any] = [f"[bold]{safe(table['title'])}[/bold]"] if table["title"] else []
+    return [*title, f"{cases(table['cases'])}; nothing was run.", axes, facts]
+
+
+def _shared(distinct: int, asked: int) -> str:
+    """Return a count of distinct work and what sharing saves."""
+    if distinct == asked or not distinct:
+        return f"{distinct} (nothing to share)"
+    return f"{distinct} in place of {asked}: sharing saves {1 - distinct / asked:.0%}"

@@ -1,0 +1,49 @@
+"""``gradlab plot``: draw figures of an archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gradlab.cli import complete
+from gradlab.cli.options import Archive, Json
+
+Figures = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FIGURE]...",
+        help="Which figures; without any, all that the data allow.",
+        autocompletion=complete.figures,
+        show_default=False,
+    ),
+]
+Formats = Annotated[
+    str,
+    typer.Option(
+        "--format", metavar="NAMES", help="File formats: png, pdf, svg.", autocompletion=complete.formats
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="DIR", help="Folder.", show_default="the archive's figures"),
+]
+
+
+def plot(
+    archive: Archive,
+    figures: Figures = None,
+    formats: Formats = "png,pdf",
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Draw figures of an archive into files and print their paths.
+
+    For example:
+      gradlab plot results/spectral-sweep
+      gradlab plot results/spectral-sweep profile phase --format svg --out paper
+    """
+    from gradlab.cli.drawing import draw
+
+    draw(archive, figures or [], formats, out, as_json)
