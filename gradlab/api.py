@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from gradlab.experiment.estimate import Estimate
     from gradlab.experiment.grid import Grid
     from gradlab.experiment.plan import Plan
     from gradlab.experiment.runner import Outcome, Progress
@@ -109,9 +110,31 @@ def plan_of(spec: Spec) -> Plan:
     return make_plan(expand(spec))
 
 
+def estimate(plan: Plan, workers: int = 1, memory: int | None = None) -> Estimate:
+    """Return what a plan will cost; see `gradlab.experiment.estimate`."""
+    from gradlab.experiment.estimate import estimate as estimate_cost
+
+    return estimate_cost(plan, workers, memory or plan.grid.spec.memory)
+
+
 def attributes(spec: Spec) -> dict[str, Any]:
-    """Return the attributes of a spec's dataset; nothing in them depends on a clock or a machine."""
-    return {"title": spec.title, "question": spec.question, "measure": spec.measure, "seed": spec.seed}
+    """Return the attributes of a spec's dataset; nothing in them depends on a clock or a machine.
+
+    Besides title, question, measure and seed: cell, spectrum, activation and clip, by label, where
+    they are no axis.
+    """
+    from gradlab.experiment.labels import labels_of
+
+    swept = {key for sweep in spec.sweeps for key in sweep.axes}
+    table: dict[str, Any] = {"title": spec.title, "question": spec.question, "measure": spec.measure, "seed": spec.seed}
+    resolved = spec.to_dict()
+    for key in ("network.cell", "network.activation", "network.spectrum", "clip"):
+        if not any(key == other or key.startswith(f"{other}.") for other in swept):
+            value: Any = resolved
+            for part in key.split("."):
+                value = value[part]
+            table[key.rpartition(".")[2]] = labels_of(key, [value])[0]
+    return table
 
 
 def dense_keys(grid: Grid) -> NDArray[np.str_]:

@@ -12,7 +12,7 @@ from gradlab.cli.options import Json
 What = Annotated[
     str | None,
     typer.Argument(
-        metavar="[WHAT]",
+        metavar="WHAT",
         help=", ".join(complete.LISTS) + "; without it, the names in all of them.",
         autocompletion=complete.lists,
         show_default=False,

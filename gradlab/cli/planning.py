@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from gradlab import api
+from gradlab.api import plan_of
 from gradlab.cli.contents import short_list
 from gradlab.cli.execution import useful_workers
 from gradlab.cli.terminal import cases, duration, safe, size
+from gradlab.experiment.estimate import estimate
 from gradlab.experiment.spec import parse_memory
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ def plan_table(spec: Spec, workers: int | None, memory: str | None) -> dict[str,
         If `memory` is no amount of memory.
     """
     bound = spec.memory if memory is None else parse_memory(memory, "--memory")
-    plan = api.plan_of(spec)
+    plan = plan_of(spec)
     processes = workers or useful_workers(plan, bound)
-    estimate = api.estimate(plan, processes)
+    cost = estimate(plan, processes, bound)
     return {
         "title": spec.title,
         "axes": {name: list(c) for axis in plan.grid.axes for name, c in _coordinates(axis)},
@@ -46,17 +47,17 @@ def plan_table(spec: Spec, workers: int | None, memory: str | None) -> dict[str,
         "cases": plan.grid.n_cases,
         "lags": plan.lags,
         "records": list(plan.record),
-        "blocks": estimate.blocks,
-        "forward_passes": estimate.forward_passes,
-        "forward_passes_unshared": estimate.forward_passes_unshared,
-        "lanes": estimate.lanes,
-        "lanes_unshared": estimate.lanes_unshared,
+        "blocks": cost.blocks,
+        "forward_passes": cost.forward_passes,
+        "forward_passes_unshared": cost.forward_passes_unshared,
+        "lanes": cost.lanes,
+        "lanes_unshared": cost.lanes_unshared,
         "workers": processes,
-        "memory_bytes": estimate.memory_bytes,
+        "memory_bytes": cost.memory_bytes,
         "memory_bound_bytes": bound,
-        "disk_bytes": estimate.disk_bytes,
-        "seconds": estimate.seconds,
-        "calibration_seconds": estimate.calibration_seconds,
+        "disk_bytes": cost.disk_bytes,
+        "seconds": cost.seconds,
+        "calibration_seconds": cost.calibration_seconds,
     }
 
 

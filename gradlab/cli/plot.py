@@ -13,7 +13,7 @@ from gradlab.cli.options import Archive, Json
 Figures = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[FIGURE]...",
+        metavar="FIGURE",
         help="Which figures; without any, all that the data allow.",
         autocompletion=complete.figures,
         show_default=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -40,10 +41,10 @@ def say(*renderables: Any) -> None:
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = NARROWEST
-    with console.capture() as captured:
-        for renderable in renderables:
-            console.print(renderable, soft_wrap=isinstance(renderable, str))
-    write(captured.get())
+    console.file = text = io.StringIO()  # colours and width are those of the terminal; `write` is ours
+    for renderable in renderables:
+        console.print(renderable, soft_wrap=isinstance(renderable, str))
+    write(text.getvalue())
 
 
 def say_json(table: Mapping[str, Any]) -> None:

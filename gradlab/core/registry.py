@@ -8,6 +8,7 @@ it as class variables. In a spec, an archive and a listing it is the same table:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import pkgutil
 import typing
@@ -85,7 +86,7 @@ class Registry(Generic[E]):
         """
         where = where or self.kind
         if isinstance(setting, tuple(self._load().values())):
-            return setting
+            return typing.cast(E, setting)
         table = {"name": setting} if isinstance(setting, str) else setting
         if not isinstance(table, Mapping) or "name" not in table:
             raise UserMistake(
@@ -115,7 +116,7 @@ def _plain(value: Any) -> Any:
 def build(entry: Callable[..., E] | type[E], table: Mapping[str, Any], where: str) -> E:
     """Construct a frozen dataclass from a table, reporting every problem at once."""
     fields = {f.name: f for f in dataclasses.fields(entry) if f.init}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(entry)
+    hints = _hints(entry)
     problems: list[Problem] = []
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -138,6 +139,11 @@ def build(entry: Callable[..., E] | type[E], table: Mapping[str, Any], where: st
         return entry(**values)
     except UserMistake as mistake:
         raise mistake.under(where) from None
+
+
+@functools.cache
+def _hints(entry: Any) -> dict[str, Any]:
+    return typing.get_type_hints(entry)
 
 
 def _coerced(key: str, value: Any, hint: Any) -> Any:

@@ -297,9 +297,9 @@ def _beside(table: Table, found: Sequence[Problem]) -> list[Problem]:
     base = {section: table.get(section, default) for section, default in sections.FALLBACK.items()}
     base["seed"] = 0
     tables = table.get("sweep", [])
-    tables = [tables] if isinstance(tables, Mapping) else tables
+    tables = tables if isinstance(tables, list) else [tables]
     if "sweep" not in wrong:
-        return surely_wrong(base, read_sweeps(list(tables)), 1, wrong)
+        return surely_wrong(base, read_sweeps(tables), 1, wrong)
     keys = [key for sweep in tables if isinstance(sweep, Mapping) for key, _ in flattened(sweep)]
     return untouched(base, {*wrong, *(key.partition(".")[0] for key in keys)})
 

@@ -8,71 +8,81 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.scaled import window
+from gradlab.core.scratch import scratch
 
 Array = NDArray[Any]
 
 
-class Accumulator:
-    """``sum_t left_t right_t`` over the way back, as mantissas with a power of two for each case.
+class Sums:
+    """``sum_t left_t right_t`` over the way back, for several views at once.
+
+    Every view and case has a power of two of its own, which moves with the terms: a sum that grows
+    is brought down before it overflows, and one that is still zero takes the power of its terms.
 
     Parameters
     ----------
-    total : array of shape ([block,] case, rows, columns)
-        Where the sum is formed; set to zero here.
-    product : array of the same shape
-        Scratch for one product.
+    total : array of shape (view, block, case, rows, columns)
+        Where the sums are formed; set to zero here.
     """
 
-    def __init__(self, total: Array, product: Array):
+    def __init__(self, total: Array):
         self.total = total
         self.total[...] = 0.0
-        self._product = product
-        cases = total.shape[-3]
-        self.exponent = np.zeros(cases, dtype=np.int64)
-        self._started = np.zeros(cases, dtype=bool)
-        self._all_started = False
+        views, _, cases = total.shape[:3]
+        self.exponent = np.zeros((views, cases), dtype=np.int64)
+        self._started = np.zeros((views, cases), dtype=bool)
+        self._moved = False  # whether any power of two differs from zero
         self._slack = window(total.dtype).accumulate
 
-    def add(self, left: Array, right: Array, shift: Array | None, factor: Array | None) -> None:
-        """Add ``left * factor * 2 ** shift @ right``.
+    def scales(self, shift: Array | None, factor: Array | None) -> Array | None:
+        """Return what the left factors of the first views are to be multiplied with.
 
         Parameters
         ----------
-        left : array of shape ([block,] case, rows, batch)
-        right : array of shape (case, batch, columns)
-        shift : integer array of shape (case, batch), or None
-            None stands for zeros.
-        factor : array of shape (case, batch), or None
-            None stands for ones.
+        shift : integer array of shape (view, case, batch), or None
+            Powers of two of the terms to come; None stands for zeros.
+        factor : array of shape (view, case, batch), or None
+            Further factors; None stands for ones.
+
+        Returns
+        -------
+        array of shape (view, case, batch), or None for ones
         """
-        if shift is not None:
-            shift = self._rebased(shift)
-        elif self.exponent.any():
-            shift = self._rebased(np.zeros((len(self.exponent), left.shape[-1]), dtype=np.int64))
-        if shift is not None or factor is not None:
-            scale = np.ones(1) if factor is None else factor
-            if shift is not None:
-                scale = np.ldexp(scale, shift)
-            left = left * scale.astype(left.dtype)[:, None, :]
-        np.matmul(left, right, out=self._product)
-        np.add(self.total, self._product, out=self.total)
-        if not self._all_started:
-            alive = self.total.any(axis=(-1, -2))
-            self._started |= alive.any(axis=0) if alive.ndim > 1 else alive
-            self._all_started = bool(self._started.all())
-
-    def _rebased(self, shift: Array) -> Array:
-        """Move the sum's power of two where the new terms need it; return `shift` relative to it."""
+        if shift is None and not self._moved:
+            return factor
+        if shift is None:
+            shift = np.zeros((*self.exponent.shape, 1), dtype=np.int64)
+        views = len(shift)
+        exponent, started = self.exponent[:views], self._started[:views]
         top = shift.max(axis=-1)
-        moved = np.where(self._started & (top <= self.exponent + self._slack), self.exponent, top)
-        if (moved != self.exponent).any():
-            np.ldexp(self.total, (self.exponent - moved)[:, None, None], out=self.total)
-            self.exponent = moved
-        return np.asarray(shift - self.exponent[:, None])
+        moved = np.where(started & (top <= exponent + self._slack), exponent, top)
+        changed = moved != exponent
+        if changed.any():
+            for v in np.flatnonzero(changed.any(axis=-1)):
+                np.ldexp(self.total[v], (exponent[v] - moved[v])[:, None, None], out=self.total[v])
+            self.exponent[:views] = moved
+            self._moved = True
+        return np.ldexp(1.0 if factor is None else factor, shift - moved[..., None])
 
-    def by_case(self) -> Array:
-        """Return the sum with the case in front, shape (case, rows of all blocks, columns)."""
-        if self.total.ndim == 3:
-            return self.total
-        cases = len(self.exponent)
-        return np.ascontiguousarray(self.total.transpose(1, 0, 2, 3)).reshape(cases, -1, self.total.shape[-1])
+    def add(self, view: int, left: Array, right: Array) -> None:
+        """Add ``left @ right`` to a view.
+
+        Parameters
+        ----------
+        view : int
+        left : array of shape (block, case, rows, batch)
+            Already multiplied with the view's scale.
+        right : array of shape (case, batch, columns)
+        """
+        total = self.total[view]
+        product = np.matmul(left, right, out=scratch("outer product", total.shape, total.dtype))
+        np.add(total, product, out=total)
+        if not self._started[view].all():
+            self._started[view] |= total.any(axis=(0, 2, 3))
+
+    def by_case(self, view: int) -> Array:
+        """Return a view's sum with the case in front, shape (case, rows of all blocks, columns)."""
+        total = self.total[view]
+        if len(total) == 1:
+            return total[0]
+        return np.ascontiguousarray(total.swapaxes(0, 1)).reshape(total.shape[1], -1, total.shape[-1])

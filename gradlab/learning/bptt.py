@@ -27,11 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.scaled import DEAD, renormalise, window
-from gradlab.learning.accumulate import Accumulator
+from gradlab.core.scratch import scratch
+from gradlab.learning.accumulate import Sums
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.taps import Taps
 from gradlab.learning.trajectory import Trajectory
+from gradlab.learning.views import Views
 from gradlab.learning.workspace import Workspace
 
 Array = NDArray[Any]
@@ -98,38 +100,28 @@ class _Pass:
         self.adjoint = [workspace.take(f"adjoint {p}", shape, dtype) for p in stack.cell.state_parts]
         blocks = rows // n
         self._dz = workspace.take("dz", (count * blocks, cases, n, batch), dtype)
-        self._handed = workspace.take("handed back", (count * blocks, cases, n, batch), dtype)
+        self._handed = workspace.take("handed back", (count * blocks if blocks > 1 else 0, cases, n, batch), dtype)
         self._squared = workspace.take("squared", shape, dtype)
         self.blocks = blocks
         self.exponent = np.zeros((count, cases, batch), dtype=np.int64)
         self.dead = np.zeros(self.exponent.shape, dtype=bool)  # samples whose adjoint is exactly zero
         self.shifted = False  # whether any exponent of an active lane differs from zero
-        self.factors = [[_SampleScale(rule, cases, batch) for rule in lane.views] for lane in lanes]
+        self.views = Views([lane.views for lane in lanes], cases, batch)
         weights = stack.affine[:, :, :n].reshape(cases, blocks, n, n)
         self.transposed = np.ascontiguousarray(weights.transpose(1, 0, 3, 2))[:, None]
         self.ones = np.ones((1, n), dtype=dtype)
         self.entry_lanes = [i for i, lane in enumerate(lanes) if lane.clip.changes_entries]
-        self.rescaling = any(np.isfinite(s.bound) for scales in self.factors for s in scales)
         self.result = Backward(np.zeros((count, cases, batch)), np.full((count, cases), -1, dtype=np.int64))
         self.range = window(dtype).adjoint
         self.low, self.high = np.ldexp(1.0, -2 * self.range), np.ldexp(1.0, 2 * self.range)
-        self.affine_sums: list[list[Accumulator]] = []
-        self.readout_sums: list[list[Accumulator | None]] = []
+        self.affine_sums: Sums | None = None
+        self.readout_sums: list[Sums | None] = [None] * count
         if gradients:
-            self._prepare_sums(workspace, width)
-
-    def _prepare_sums(self, workspace: Workspace, width: int) -> None:
-        cases, rows, _ = self.stack.affine.shape
-        dtype = self.stack.affine.dtype
-        self.right = workspace.take("affine input", (cases, self.stack.batch, width), dtype)
-        shape = (self.blocks, cases, rows // self.blocks, width)
-        product = workspace.take("product", shape, dtype)
-        for i, lane in enumerate(self.lanes):
-            totals = workspace.take(f"gradient {i}", (len(lane.views), *shape), dtype)
-            self.affine_sums.append([Accumulator(total, product) for total in totals])
-            self.readout_sums.append([
-                None if lane.readout is None else Accumulator(np.empty_like(lane.readout), np.empty_like(lane.readout))
-            ] * len(lane.views))
+            self.right = workspace.take("affine input", (cases, batch, width), dtype)
+            self.affine_sums = Sums(workspace.take("gradients", (self.views.count, blocks, cases, n, width), dtype))
+            self.readout_sums = [
+                None if lane.readout is None else Sums(np.empty((1, 1, *lane.readout.shape), dtype)) for lane in lanes
+            ]
 
     def look(self, i: int, t: int) -> None:
         """Add to lane `i` what its loss sends back at time `t`."""
@@ -151,9 +143,7 @@ class _Pass:
         else:
             n = self.stack.hidden
             injection = np.matmul(lane.readout[:, :, :n].transpose(0, 2, 1), slope)
-            if self.readout_sums and self.readout_sums[i][0] is not None:
-                right = np.concatenate([state, np.ones_like(state[:, :1])], axis=1).transpose(0, 2, 1)
-                self._add(self.readout_sums[i][0], slope, right, t + 1, size if size.any() else None, None)
+            self._add_readout(i, t, slope, state, size)
         if t == lane.looks[-1]:
             for part in self.adjoint:
                 part[i] = 0.0
@@ -166,7 +156,7 @@ class _Pass:
 
     def _inject(self, i: int, injection: Array, size: Array) -> None:
         """Add an injection to an adjoint already under way, its view's factor folded in first."""
-        self.factors[i][0].fold([part[i] for part in self.adjoint], self.exponent[i])
+        self.views.fold(i, [part[i] for part in self.adjoint], self.exponent[i])
         if self.exponent[i].any() or size.any():
             arriving = np.where((injection != 0).any(axis=1), size, DEAD)
             present = np.logical_or.reduce([(part[i] != 0).any(axis=1) for part in self.adjoint])
@@ -178,17 +168,23 @@ class _Pass:
             self.exponent[i] = top
         self.adjoint[0][i] += injection
 
-    def _add(
-        self, total: Accumulator | None, left: Array, right: Array, t: int, shift: Array | None, factor: Array | None
-    ) -> None:
-        """Add to a gradient, with the state at `t` scaled down where it is very large."""
-        assert total is not None
-        state_exponent = self.trajectory.state_exponent.get(t)
-        if state_exponent is not None:
-            right = np.ldexp(right, -state_exponent[:, None, None])
-            extra = np.broadcast_to(state_exponent[:, None], (len(right), right.shape[1]))
-            shift = extra if shift is None else shift + extra
-        total.add(left, right, shift, factor)
+    def _add_readout(self, i: int, t: int, slope: Array, state: Array, size: Array) -> None:
+        """Add to the readout's gradient of lane `i`; all views of a lane share it."""
+        sums = self.readout_sums[i]
+        if sums is None:
+            return
+        right = np.concatenate([state, np.ones_like(state[:, :1])], axis=1).transpose(0, 2, 1)
+        right, shift = self._in_range(right, t + 1, size[None] if size.any() else None)
+        scale = sums.scales(shift, None)
+        sums.add(0, (slope if scale is None else slope * scale[0].astype(slope.dtype)[:, None, :])[None], right)
+
+    def _in_range(self, right: Array, t: int, shift: Array | None) -> tuple[Array, Array | None]:
+        """Scale the state at `t` down where it is very large, and the terms' powers of two up."""
+        size = self.trajectory.state_exponent.get(t)
+        if size is None:
+            return right, shift
+        right = np.ldexp(right, -size[:, None, None])
+        return right, (np.zeros((self.views.count, 1, 1), dtype=np.int64) if shift is None else shift) + size[:, None]
 
     def sample_squares(self, array: Array) -> Array:
         """Return the sum of squares of every sample: (lane, case, hidden, batch) to (lane, case, batch)."""
@@ -231,17 +227,25 @@ class _Pass:
         total = squares
         for part in self.adjoint[1:]:
             total = total + self.sample_squares(part[:active])
-        for i in range(active):
-            for scale in self.factors[i]:
-                scale.update(total[i], self.exponent[i])
+        self.views.update(total, self.exponent[:active])
 
     def add_gradients(self, active: int, t: int, dz: Array) -> None:
-        """Add this time step's share to the gradients of every lane and view."""
+        """Add this time step's share to the gradients of every view."""
+        sums, views = self.affine_sums, self.views
+        assert sums is not None
         np.copyto(self.right, self.trajectory.affine_input(t).transpose(0, 2, 1))
-        for i in range(active):
-            for scale, total in zip(self.factors[i], self.affine_sums[i], strict=True):
-                shift = scale.shift(self.exponent[i] if self.shifted else None)
-                self._add(total, dz[:, i], self.right, t, shift, scale.mantissa)
+        count = views.active(active)
+        shift = views.shifts(self.exponent[:active] if self.shifted else None, active)
+        right, shift = self._in_range(self.right, t, shift)
+        factor = None if views.mantissa is None else views.mantissa[:count]
+        scale = sums.scales(None if shift is None else shift[:count], factor)
+        scale = None if scale is None else scale.astype(dz.dtype, copy=False)
+        for v in range(count):
+            left = dz[:, views.lane[v]]
+            # A raw view in range needs no pass: its scale is one throughout.
+            if scale is not None and (shift is not None or views.rescaled[v]):
+                left = np.multiply(left, scale[v][:, None, :], out=scratch("scaled dz", left.shape, left.dtype))
+            sums.add(v, left, right)
 
     def step(self, t: int, active: int, gradients: bool) -> None:
         """Go back over time step `t`."""
@@ -251,25 +255,25 @@ class _Pass:
                 for part in self.adjoint:
                     self.lanes[i].clip.clip_entries(part[i], self.exponent[i])
         squares = self.adjoint_squares(active)
-        if self.rescaling:
+        if self.views.mantissa is not None:
             self.rescale(active, squares)
         exponent = self.exponent if self.shifted else None
-        taps.put("state", t, squares, exponent, self.factors)
+        taps.put("state", t, squares, exponent, self.views)
         local = self.trajectory.local(t)
         exponent = self.make_room(t, active) if t in self.trajectory.local_exponent else exponent
         adjoint = [part[:active] for part in self.adjoint]
         dz = self._dz[: active * self.blocks].reshape(self.blocks, *adjoint[0].shape)
         cell.complete(local, adjoint)
         if taps.wants("memory") and len(adjoint) > 1:
-            taps.put("memory", t, self.sample_squares(adjoint[1]), exponent, self.factors)
+            taps.put("memory", t, self.sample_squares(adjoint[1]), exponent, self.views)
         cell.backward(local, adjoint, dz)
         if taps.wants("preactivation"):
             total = self.sample_squares(dz[0])
             for block in dz[1:]:
                 total = total + self.sample_squares(block)
-            taps.put("preactivation", t, total, exponent, self.factors)
+            taps.put("preactivation", t, total, exponent, self.views)
         if taps.wants("weight"):
-            taps.put_weight(t, dz, self.trajectory, self.exponent, self.factors)
+            taps.put_weight(t, dz, self.trajectory, self.exponent, self.views)
         if gradients:
             self.add_gradients(active, t, dz)
         if t > 0:
@@ -288,53 +292,19 @@ class _Pass:
 
     def finish(self) -> Backward:
         """Collect the gradients."""
-        for affine, readout in zip(self.affine_sums, self.readout_sums, strict=True):
-            pairs = [[s for s in pair if s is not None] for pair in zip(affine, readout, strict=True)]
-            self.result.gradients.append([
-                ScaledGradient(tuple(s.by_case() for s in sums), tuple(s.exponent for s in sums)) for sums in pairs
-            ])
+        sums = self.affine_sums
+        if sums is None:
+            return self.result
+        for i, readout in enumerate(self.readout_sums):
+            own = []
+            for v in self.views.of(i):
+                mantissas, exponents = [sums.by_case(v)], [sums.exponent[v]]
+                if readout is not None:
+                    mantissas.append(readout.by_case(0))
+                    exponents.append(readout.exponent[0])
+                own.append(ScaledGradient(tuple(mantissas), tuple(exponents)))
+            self.result.gradients.append(own)
         return self.result
-
-
-class _SampleScale:
-    """The factor, ``mantissa * 2 ** exponent`` for each sample, by which a view differs from its lane."""
-
-    def __init__(self, rule: AbstractClip, cases: int, batch: int):
-        self.bound = rule.sample_bound()
-        self.mantissa: Array | None = None
-        self.exponent: Array | None = None
-        if np.isfinite(self.bound):
-            self.mantissa = np.ones((cases, batch))
-            self.exponent = np.zeros((cases, batch), dtype=np.int64)
-
-    def update(self, squares: Array, exponent: Array) -> None:
-        """Lower the factor where the adjoint, so scaled, would be longer than the bound."""
-        if self.mantissa is None or self.exponent is None:
-            return
-        with np.errstate(divide="ignore"):
-            wanted, power = np.frexp(self.bound / np.sqrt(squares.astype(np.float64)))
-        power = np.where(squares > 0, power - exponent, np.iinfo(np.int32).max)
-        own, own_power = np.frexp(self.mantissa)
-        own_power = own_power + self.exponent
-        lower = (power < own_power) | ((power == own_power) & (wanted < own))
-        self.mantissa = np.where(lower, wanted, own)
-        self.exponent = np.where(lower, power, own_power)
-
-    def fold(self, parts: Sequence[Array], exponent: Array) -> None:
-        """Multiply the factor into a lane's adjoint, in place, and start again from one."""
-        if self.mantissa is None or self.exponent is None:
-            return
-        for part in parts:
-            part *= self.mantissa.astype(part.dtype)[:, None, :]
-        exponent += self.exponent
-        self.mantissa = np.ones_like(self.mantissa)
-        self.exponent = np.zeros_like(self.exponent)
-
-    def shift(self, exponent: Array | None) -> Array | None:
-        """Return the view's power of two for each sample, None for zeros."""
-        if self.exponent is None:
-            return exponent
-        return self.exponent if exponent is None else self.exponent + exponent
 
 
 def backpropagate(

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.scaled import LOG10_2, log2_of, log2_total
 from gradlab.learning.trajectory import Trajectory
+from gradlab.learning.views import Views
 
 Array = NDArray[Any]
-
-
-class SampleScale(Protocol):
-    """The factor for each sample by which a view differs from its lane."""
-
-    mantissa: Array | None
-    exponent: Array | None
 
 
 class Taps:
@@ -62,7 +56,9 @@ class Taps:
         gathered |= {"memory", "preactivation"} & self._names
         self._squares = {n: np.zeros((segment, lanes, cases, batch)) for n in gathered}
         self._exponents = {n: np.zeros((segment, lanes, cases, batch), dtype=np.int64) for n in gathered}
-        self._factors: dict[tuple[int, int], tuple[Array, Array]] = {}
+        self._factors: tuple[Array, Array] | None = None
+        self._first_view = np.concatenate([[0], np.cumsum(self._views)])
+        self._rescaled = np.zeros(sum(self._views), dtype=bool)
         self._cases = cases
         self._scaled = False  # whether any exponent has differed from zero
 
@@ -70,20 +66,18 @@ class Taps:
         """Whether a tap is open."""
         return name in self._names
 
-    def put(
-        self, name: str, t: int, squares: Array, exponent: Array | None, factors: Sequence[Sequence[SampleScale]]
-    ) -> None:
+    def put(self, name: str, t: int, squares: Array, exponent: Array | None, views: Views) -> None:
         """Take each sample's sum of squares, ``squares * 4 ** exponent``, (lane, case, batch), at `t`.
 
         An `exponent` of None stands for zeros, before which there were only zeros.
         """
         active, slot = len(squares), t % self._segment
-        if name == "state":
-            for i in range(active):
-                for v, scale in enumerate(factors[i]):
-                    if scale.mantissa is not None and scale.exponent is not None:
-                        kept = self._factors.setdefault((i, v), self._fresh())
-                        kept[0][slot], kept[1][slot] = scale.mantissa, scale.exponent
+        if name == "state" and views.mantissa is not None and views.exponent is not None:
+            if self._factors is None:
+                shape = (self._segment, *views.mantissa.shape)
+                self._factors = np.ones(shape), np.zeros(shape, dtype=np.int64)
+                self._rescaled = views.rescaled
+            self._factors[0][slot], self._factors[1][slot] = views.mantissa, views.exponent
         if name not in self._squares:
             return
         self._squares[name][slot, :active] = squares
@@ -91,13 +85,7 @@ class Taps:
             self._exponents[name][slot, :active] = exponent[:active]
             self._scaled = True
 
-    def _fresh(self) -> tuple[Array, Array]:
-        shape = (self._segment, self._cases, self._batch)
-        return np.ones(shape), np.zeros(shape, dtype=np.int64)
-
-    def put_weight(
-        self, t: int, dz: Array, trajectory: Trajectory, exponent: Array, factors: Sequence[Sequence[SampleScale]]
-    ) -> None:
+    def put_weight(self, t: int, dz: Array, trajectory: Trajectory, exponent: Array, views: Views) -> None:
         """Record the norm of this step's share of the recurrent weights' gradient, ``dz h'^T``.
 
         With fewer samples than units the matrix is never formed: its squared norm is the sum of
@@ -112,10 +100,10 @@ class Taps:
         for i in range(dz.shape[1]):
             own = dz[:, i]
             product = None if gram is None else np.matmul(own.swapaxes(-1, -2), own).sum(axis=0) * gram
-            for v, scale in enumerate(factors[i]):
-                power = exponent[i] if scale.exponent is None else exponent[i] + scale.exponent
+            for v, view in enumerate(views.of(i)):
+                power = exponent[i] if views.exponent is None else exponent[i] + views.exponent[view]
                 top = power.max(axis=-1)
-                weight = np.ldexp(1.0 if scale.mantissa is None else scale.mantissa, power - top[:, None])
+                weight = np.ldexp(1.0 if views.mantissa is None else views.mantissa[view], power - top[:, None])
                 if product is not None:
                     squares = (np.matmul(product, weight[..., None])[..., 0] * weight).sum(axis=-1)
                 else:
@@ -139,13 +127,14 @@ class Taps:
 
     def _reduce_one(self, name: str, i: int, v: int, slots: Array, lags: slice) -> None:
         squares = self._squares[name][slots, i]
-        if not self._scaled and (i, v) not in self._factors and name in self.records and "mean" not in self.records:
+        view = int(self._first_view[i]) + v
+        if not self._scaled and not self._rescaled[view] and name in self.records and "mean" not in self.records:
             total = LOG10_2 * log2_of(squares.sum(axis=-1), np.int64(0)) - np.log10(self._batch)
             self.records[name][i][v, :, lags] = total.T
             return
         exponent = self._exponents[name][slots, i]
-        if (i, v) in self._factors:
-            mantissa, power = (kept[slots] for kept in self._factors[i, v])
+        if self._factors is not None and self._rescaled[view]:
+            mantissa, power = (kept[slots, view] for kept in self._factors)
             squares, exponent = squares * mantissa * mantissa, exponent + power
         if name in self.records:
             total = LOG10_2 * log2_total(squares, exponent) - np.log10(self._batch)

@@ -26,7 +26,7 @@ from gradlab.measure.records import (
     UNDETERMINED,
     growth,
 )
-from gradlab.measure.size import tile_and_segment
+from gradlab.measure.size import Sizes, sizes_of, tile_and_segment
 from gradlab.network.parameters import Parameters, draw_readout
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
@@ -143,9 +143,7 @@ def probe(
     gradients = bool(wanted & OF_GRADIENT)
     layout = _layout(block.views, gradients)
     workspace = workspace or Workspace()
-    tile, segment = tile_and_segment(
-        block.runs[0].network, layout.tasks, sum(map(len, layout.scales)), gradients, _open_taps(wanted), memory
-    )
+    tile, segment = tile_and_segment(_sizes(block, layout, wanted), memory)
     parts = [
         _probe_tile(block.runs[i : i + tile], block.views, layout, wanted, segment, workspace)
         for i in range(0, len(block.runs), tile)
@@ -165,9 +163,24 @@ def check_memory(block: Block, record: Collection[str], memory: int, total: Call
     """
     wanted = frozenset(record)
     layout = _layout(block.views, bool(wanted & OF_GRADIENT))
-    views = sum(map(len, layout.scales))
-    network = block.runs[0].network
-    tile_and_segment(network, layout.tasks, views, bool(wanted & OF_GRADIENT), _open_taps(wanted), memory, total)
+    tile_and_segment(_sizes(block, layout, wanted), memory, total)
+
+
+def buffer_bytes(block: Block, record: Collection[str], memory: int) -> int:
+    """Return the bytes that `probe` will take for a block under a bound."""
+    wanted = frozenset(record)
+    sizes = _sizes(block, _layout(block.views, bool(wanted & OF_GRADIENT)), wanted)
+    tile, segment = tile_and_segment(sizes, memory)
+    return sizes.total(min(tile, len(block.runs)), segment)
+
+
+def _sizes(block: Block, layout: _Layout, wanted: frozenset[str]) -> Sizes:
+    views, lags = len(block.views), layout.tasks[0].lags
+    along = [RECORDS[name] for name in wanted]
+    results = len(block.runs) * views * sum(lags if kind == "lag" else 1 for kind in along)
+    scales = sum(map(len, layout.scales))
+    gradients = bool(wanted & OF_GRADIENT)
+    return sizes_of(block.runs[0].network, layout.tasks, scales, gradients, _open_taps(wanted), results)
 
 
 def _open_taps(wanted: frozenset[str]) -> frozenset[str]:

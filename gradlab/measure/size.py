@@ -7,6 +7,7 @@ once, and how many time steps of the tape.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,16 +20,48 @@ TAPE = 128 << 20  # bytes of tape beyond which larger tiles gain nothing
 _MOST_RUNS = 64
 
 
-def tile_and_segment(
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes that a probe takes.
+
+    Parameters
+    ----------
+    adjoint : int
+        Touched at every time step of the way back, for each forward pass.
+    fixed : int
+        Adjoints, sums and records of one forward pass.
+    step : int
+        One time step of tape, and of what the taps gather, of one forward pass.
+    stored : int
+        The states where one stretch begins, of one forward pass.
+    shared : int
+        Whatever the number of forward passes held at once.
+    length : int
+        Time steps.
+    """
+
+    adjoint: int
+    fixed: int
+    step: int
+    stored: int
+    shared: int
+    length: int
+
+    def total(self, tile: int, segment: int) -> int:
+        """Return the bytes with `tile` forward passes and stretches of `segment` time steps."""
+        stretches = -(-self.length // segment)
+        return self.shared + tile * (self.fixed + segment * self.step + stretches * self.stored)
+
+
+def sizes_of(
     network: NetworkSettings,
     tasks: Sequence[AbstractTask],
     views: int,
     gradients: bool,
     taps: Collection[str],
-    memory: int,
-    total: Callable[[int], int] = int,
-) -> tuple[int, int]:
-    """Return how many forward passes to hold at once, and the time steps of a stretch of tape.
+    results: int,
+) -> Sizes:
+    """Return the bytes a probe takes.
 
     Parameters
     ----------
@@ -42,6 +75,30 @@ def tile_and_segment(
         Whether parameter gradients are formed.
     taps : collection of str
         The open taps.
+    results : int
+        Numbers that the whole block returns.
+    """
+    size = np.dtype(network.dtype).itemsize
+    n, task, lanes = network.hidden, tasks[0], len(tasks)
+    blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
+    width, batch, length = n + task.features + 1, task.batch, task.lags
+    state = batch * size * n
+    adjoint = lanes * state * (parts + 1 + blocks * (2 if blocks > 1 else 1))
+    sums = blocks * n * width * size * ((views + 3) if gradients else 1)
+    gathered = 16 * (1 + len({"memory", "preactivation"} & set(taps))) * lanes + 16 * views + 48
+    step = state * network.cell.local_parts + batch * (size * (width + task.features) + gathered)
+    records = 8 * length * (views * (len(taps) + 2) + 4)
+    fixed = adjoint + sums + records + 12 * state + 6 * batch * size * width
+    return Sizes(adjoint, fixed, step, parts * state, 16 * results, length)
+
+
+def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = int) -> tuple[int, int]:
+    """Return how many forward passes to hold at once, and the time steps of a stretch of tape.
+
+    Parameters
+    ----------
+    sizes : Sizes
+        What they take.
     memory : int
         Bytes for all buffers.
     total : callable
@@ -52,41 +109,20 @@ def tile_and_segment(
     UserMistake
         If not even one forward pass fits.
     """
-    size = np.dtype(network.dtype).itemsize
-    n, task = network.hidden, tasks[0]
-    blocks = len(network.cell.row_blocks)
-    width, batch, length = n + task.features + 1, task.batch, task.lags
-    adjoint = len(tasks) * batch * size * n * (len(network.cell.state_parts) + 2 * blocks)
-    sums = blocks * n * width * size * ((views + 1) if gradients else 0)
-    gathered = (1 + len({"memory", "preactivation"} & set(taps))) * 16 + 16 * (views > len(tasks))
-    step = batch * (size * (network.cell.local_parts * n + width + task.features) + len(tasks) * gathered)
-    stored = batch * size * n * len(network.cell.state_parts)
-    records = 8 * (views * (2 + len(taps)) + 1)
-    fixed = adjoint + sums + 2 * batch * size * width * 4 + length * records
-
-    tile = int(max(1, min(_MOST_RUNS, CACHE // max(adjoint, 1), TAPE // (step * length))))
-    while True:
-        free = memory - tile * fixed
-        segment = _segment(free, tile, step, stored, length)
-        if segment >= min(length, 16) or tile == 1:
-            break
+    tile = min(_MOST_RUNS, CACHE // max(sizes.adjoint, 1), TAPE // (sizes.step * sizes.length))
+    tile = max(1, int(tile))
+    while tile > 1 and sizes.total(tile, sizes.length) > memory:
         tile //= 2
-    if segment < 1:
-        needed = total(int(1.05 * (fixed + 2 * np.sqrt(length * step * stored) + step + stored)))
+    if sizes.total(tile, sizes.length) <= memory:
+        return tile, sizes.length
+    least = max(1, int(np.sqrt(sizes.length * sizes.stored / sizes.step)))
+    if sizes.total(1, least) > memory:
+        needed = total(sizes.total(1, least)) + (1 << 20)
         got = f"{max(total(memory), 0) >> 20} MiB"
         hint = "Raise it with memory = or --memory, or shrink batch, hidden or length."
-        raise UserMistake(Problem("memory", f"at least {(needed >> 20) + 1} MiB for cases of this size", got, hint))
-    return tile, segment
-
-
-def _segment(free: int, tile: int, step: int, stored: int, length: int) -> int:
-    """Return the longest stretch whose tape and stored states fit into `free` bytes; 0 if none does."""
-    if tile * (step * length + stored) <= free:
-        return length
-    best = free / (2 * tile * step)
-    for segment in (int(best * 1.6), int(best)):
-        if segment >= 1 and tile * (segment * step + -(-length // segment) * stored) <= free:
-            return min(segment, length)
-    middle = int(np.sqrt(length * stored / step)) + 1
-    fits = tile * (middle * step + -(-length // middle) * stored) <= free
-    return middle if fits else 0
+        raise UserMistake(Problem("memory", f"at least {needed >> 20} MiB for cases of this size", got, hint))
+    low, high = least, sizes.length  # the longest stretch that fits, by bisection: total() grows beyond `least`
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if sizes.total(1, middle) <= memory else (low, middle)
+    return 1, low

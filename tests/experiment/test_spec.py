@@ -218,6 +218,15 @@ def test_a_wrong_sweep_does_not_hide_what_else_is_wrong():
     assert {p.where for p in found} == {"sweep.where", "network.hiden", "network.dtyp", "task.lenght"}
 
 
+def test_what_a_wrong_filter_may_have_meant_to_leave_out_is_not_held_against_the_spec():
+    sweep = {
+        "network.spectrum": ["delay_line", "ginibre"],
+        "network.spectrum.radius": [1.0],
+        "where": "spectrm == 1",
+    }
+    assert [p.where for p in problems({"sweep": sweep})] == ["sweep.where"]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
 def test_numbers_that_are_none_are_refused_wherever_they_stand(value):
     found = problems(
@@ -245,6 +254,7 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(value):
             r"^task(\.name)?: expected the name of a known task, got 'nois'\. Did you mean 'noise'\?",
         ),
         ({"sweep": "x"}, r"^sweep: expected a table of axes, \[sweep\], or several, \[\[sweep\]\], got 'x'"),
+        ({"sweep": False, "seed": 0.5}, r"(?m)^seed: expected an integer.*\nsweep: expected a table of axes"),
         ({"sweep": [3]}, r"^sweep: expected a table of axes, got 3"),
         ({"record": []}, r"^record: expected at least one name of a record, got an empty list"),
         ({"record": [3]}, r"^record: expected names of records, got 3"),

@@ -9,7 +9,13 @@ import pytest
 import xarray as xr
 
 Ran = Callable[..., xr.Dataset]
-SWEEP = ("spectral-sweep", "replicates=3", "task.batch=8", "task.length=[100]", "network.spectrum.radius=[0.5,0.9,1.1,1.3,1.5]")
+SWEEP = (
+    "spectral-sweep",
+    "replicates=3",
+    "task.batch=8",
+    "task.length=[100]",
+    "network.spectrum.radius=[0.5,0.9,1.1,1.3,1.5]",
+)
 SCOPES = ("clipping-scopes", "replicates=2", "task.batch=8", "task.length=60")
 ZOO = ("spectra-zoo", "replicates=1", "task.batch=4")
 LSTM = ("lstm-forget-bias", "replicates=1", "task.batch=4", "task.length=30")
@@ -66,7 +72,10 @@ def test_clipping_the_adjoint_bounds_it_at_every_lag_and_changes_the_profile(ran
     ds = ran(*SCOPES)
     batch, hidden = 8, 64
     profile = ds["log10_state_gradient_norm"]
-    bounds = {"adjoint_norm(1.0)": np.log10(np.sqrt(batch)), "adjoint_value(0.1)": np.log10(0.1 * np.sqrt(batch * hidden))}
+    bounds = {
+        "adjoint_norm(1.0)": np.log10(np.sqrt(batch)),
+        "adjoint_value(0.1)": np.log10(0.1 * np.sqrt(batch * hidden)),
+    }
     for rule, bound in bounds.items():
         assert (profile.sel(clip=rule) <= bound + 1e-12).all()
         assert (profile.sel(clip=rule, radius=1.1) != profile.sel(clip="off", radius=1.1)).any()
@@ -107,7 +116,10 @@ def test_at_equal_radius_the_late_slope_is_the_radius(ran: Ran) -> None:
     ds = ran(*ZOO).sel(activation="identity")
     same = ds.sel(spectrum=families(ds, "radius="))
     np.testing.assert_allclose(same["radius_drawn"], 0.95, rtol=1e-9, atol=0.0)
-    np.testing.assert_allclose(late_slope(same), np.log10(0.95), rtol=0.2, atol=0.0)
+    slope = late_slope(same) / np.log10(0.95)
+    settled = [label for label in families(ds, "radius=") if not label.startswith("nonnormal")]
+    np.testing.assert_allclose(slope.sel(spectrum=settled), 1.0, rtol=0.1, atol=0.0)
+    assert ((slope > 0.5) & (slope < 1.1)).all()  # a nonnormal matrix is still on its way after 200 steps
     assert same["norm_drawn"].max() / same["norm_drawn"].min() > 15.0
 
 
@@ -143,7 +155,9 @@ def test_with_tiny_weights_the_memory_shrinks_by_the_forget_gate(ran: Ran) -> No
     ds = ran(*LSTM).sel(spectrum="ginibre(gain=1e-09)")
     steps = ds["log10_memory_gradient_norm"].diff("lag").squeeze()
     expected = -np.log10(1.0 + np.exp(-ds["forget_bias"]))
-    np.testing.assert_allclose(steps, expected.broadcast_like(steps).transpose(*steps.dims), rtol=1e-7, atol=0.0)
+    np.testing.assert_allclose(
+        steps, expected.broadcast_like(steps).transpose(*steps.dims), rtol=1e-7, atol=0.0
+    )
 
 
 def test_with_larger_weights_the_forget_gate_alone_does_not_decide(ran: Ran) -> None:
@@ -157,13 +171,15 @@ def test_with_larger_weights_the_forget_gate_alone_does_not_decide(ran: Ran) -> 
 
 
 def test_a_linear_network_does_not_see_its_inputs(ran: Ran) -> None:
-    rate = ran(*SUNSPOTS)["growth_rate"].sel(activation="identity")
-    np.testing.assert_allclose(rate.isel(task=1), rate.isel(task=0), rtol=1e-12, atol=0.0)
-    np.testing.assert_allclose(rate.isel(task=0, replicate=0), np.log10(rate["radius"]), rtol=1e-12, atol=0.0)
+    rate = ran(*SUNSPOTS, "network.activation=identity")["growth_rate"]
+    np.testing.assert_allclose(rate.sel(column="shuffled"), rate.sel(column="sunspots"), rtol=1e-12, atol=0.0)
+    expected = np.log10(rate["radius"]).broadcast_like(rate).transpose(*rate.dims)
+    np.testing.assert_allclose(rate, expected, rtol=1e-12, atol=0.0)
 
 
-def test_sunspots_saturate_tanh_less_than_noise_does(ran: Ran) -> None:
-    ds = ran(*SUNSPOTS).sel(activation="tanh")
-    noise, sunspots = ds.isel(task=0).mean("replicate"), ds.isel(task=1).mean("replicate")
-    assert (sunspots["growth_rate"] > noise["growth_rate"]).all()
-    assert (sunspots["saturation"].mean("lag") > noise["saturation"].mean("lag")).all()
+def test_sunspots_saturate_tanh_less_than_the_same_readings_shuffled(ran: Ran) -> None:
+    ds = ran(*SUNSPOTS).mean("replicate")
+    record, shuffled = ds.sel(column="sunspots"), ds.sel(column="shuffled")
+    gain = record["growth_rate"] - shuffled["growth_rate"]
+    assert ((gain > 0.005) & (gain < 0.03)).all()
+    assert (record["saturation"].mean("lag") > shuffled["saturation"].mean("lag")).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import tomllib
 from collections.abc import Callable
@@ -79,8 +80,11 @@ def test_the_main_job_is_the_one_described() -> None:
 
 def test_the_sunspots_are_the_record_of_309_years() -> None:
     lines = (FOLDER / "data" / "sunspots-yearly.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "year,sunspots"
-    rows = [line.split(",") for line in lines[1:]]
-    assert [int(year) for year, _ in rows] == list(range(1700, 2009))
-    assert (rows[0][1], rows[-1][1]) == ("5", "2.9")
-    assert max(rows, key=lambda row: float(row[1])) == ["1957", "190.2"]
+    assert lines[0] == "year,sunspots,shuffled"
+    years, record, shuffled = zip(*(line.split(",") for line in lines[1:]), strict=True)
+    assert [int(year) for year in years] == list(range(1700, 2009))
+    assert (record[0], record[-1]) == ("5", "2.9")
+    assert max(zip(map(float, record), years, strict=True)) == (190.2, "1957")
+    order = list(record)
+    random.Random(1700).shuffle(order)
+    assert order == list(shuffled)

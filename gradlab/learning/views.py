@@ -1,0 +1,97 @@
+"""Views of lanes: factors for each sample by which a clipped pass differs from the raw one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.learning.clipping import AbstractClip
+
+Array = NDArray[Any]
+_NEVER = 2**31 - 1
+
+
+class Views:
+    """All views of all lanes, in the order of the lanes.
+
+    A view's factor is ``mantissa * 2 ** exponent`` for each sample; it starts at one and can only
+    fall on the way back, to wherever its rule holds the sample's adjoint.
+
+    Parameters
+    ----------
+    rules : sequence of sequences of AbstractClip
+        For every lane the rules of its views.
+    cases, batch : int
+        Sizes.
+
+    Attributes
+    ----------
+    lane : integer array of shape (view,)
+        The lane of each view.
+    rescaled : boolean array of shape (view,)
+        Whether the view has a rule that rescales samples.
+    mantissa, exponent : arrays of shape (view, case, batch), or None
+        None where no view is rescaled.
+    """
+
+    def __init__(self, rules: Sequence[Sequence[AbstractClip]], cases: int, batch: int):
+        flat = [rule for own in rules for rule in own]
+        self.count = len(flat)
+        self.lane = np.repeat(np.arange(len(rules)), [len(own) for own in rules])
+        self._ends = np.cumsum([len(own) for own in rules])
+        self._bound = np.array([rule.sample_bound() for rule in flat])
+        self.rescaled = np.isfinite(self._bound)
+        self.mantissa: Array | None = None
+        self.exponent: Array | None = None
+        if self.rescaled.any():
+            self.mantissa = np.ones((self.count, cases, batch))
+            self.exponent = np.zeros((self.count, cases, batch), dtype=np.int64)
+
+    def of(self, lane: int) -> range:
+        """Return the numbers of a lane's views."""
+        return range(0 if lane == 0 else int(self._ends[lane - 1]), int(self._ends[lane]))
+
+    def active(self, lanes: int) -> int:
+        """Return how many views the first `lanes` lanes have."""
+        return int(self._ends[lanes - 1])
+
+    def update(self, squares: Array, exponent: Array) -> None:
+        """Lower the factors where an adjoint, so scaled, would be longer than its rule allows.
+
+        Parameters
+        ----------
+        squares, exponent : arrays of shape (lane, case, batch)
+            Each sample's squared adjoint norm, ``squares * 4 ** exponent``, of the active lanes.
+        """
+        if self.mantissa is None or self.exponent is None:
+            return
+        lane = self.lane[: self.active(len(squares))]
+        own = squares[lane].astype(np.float64)
+        wanted, power = np.frexp(self._bound[: len(lane), None, None] / np.sqrt(own))
+        power = np.where((own > 0) & self.rescaled[: len(lane), None, None], power - exponent[lane], _NEVER)
+        held, held_power = np.frexp(self.mantissa[: len(lane)])
+        held_power = held_power + self.exponent[: len(lane)]
+        lower = (power < held_power) | ((power == held_power) & (wanted < held))
+        self.mantissa[: len(lane)] = np.where(lower, wanted, held)
+        self.exponent[: len(lane)] = np.where(lower, power, held_power)
+
+    def fold(self, lane: int, parts: Sequence[Array], exponent: Array) -> None:
+        """Multiply the factor of a lane's only view into its adjoint, in place, and start again from one."""
+        if self.mantissa is None or self.exponent is None:
+            return
+        (view,) = self.of(lane)
+        for part in parts:
+            part *= self.mantissa[view].astype(part.dtype)[:, None, :]
+        exponent += self.exponent[view]
+        self.mantissa[view], self.exponent[view] = 1.0, 0
+
+    def shifts(self, exponent: Array | None, lanes: int) -> Array | None:
+        """Return the powers of two of the active views, (view, case, batch); None for zeros."""
+        count = self.active(lanes)
+        if self.exponent is None:
+            return None if exponent is None else exponent[self.lane[:count]]
+        own = self.exponent[:count]
+        return own if exponent is None else own + exponent[self.lane[:count]]

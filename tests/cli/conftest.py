@@ -1,0 +1,77 @@
+"""A command line run in this process in a folder of its own, and a tiny archive made once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gradlab.cli.main import app
+
+TINY = """
+title = "Tiny"
+replicates = 2
+[network]
+hidden = 4
+[task]
+name = "noise"
+features = 3
+batch = 2
+length = 5
+[sweep]
+"network.spectrum.radius" = [0.5, 3.0]
+"network.activation" = ["tanh", "identity"]
+"""
+
+Cli = Callable[..., Result]
+
+
+def call(*arguments: object, **options: Any) -> Result:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], prog_name="gradlab", **options)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception  # a traceback is a bug
+    return result
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    return call
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    spec = folder / "tiny.toml"
+    spec.write_text(TINY)
+    result = call("run", spec, "--out", folder / "tiny", "--workers", 1, "--no-figures", "--quiet")
+    assert result.exit_code == 0, result.stderr
+    return folder / "tiny"
+
+
+PROGRAM = [sys.executable, "-c", "from gradlab.cli.main import main; main()"]
+
+
+@pytest.fixture
+def program() -> Callable[..., subprocess.Popen[str]]:
+    """Start the program in a process of its own, as a shell does."""
+    root = str(Path(__file__).resolve().parents[2])
+
+    def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": root,
+            "OPENBLAS_NUM_THREADS": "1",
+            **options.pop("env", {}),
+        }
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        return subprocess.Popen([*PROGRAM, *map(str, arguments)], text=True, env=environment, **pipes)
+
+    return start

@@ -1,0 +1,179 @@
+"""``gradlab plan``, ``show``, ``plot``, ``list`` and ``new``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from conftest import TINY, Cli
+
+from gradlab.cli import complete
+from gradlab.cli.catalogues import _registry
+from gradlab.experiment.sections import record_names
+
+
+def test_plan_tells_what_a_spec_comes_to_and_runs_nothing(cli: Cli) -> None:
+    sweep = '"task.length" = [3, 5]\nclip = ["off", {name = "norm", threshold = 1.0}]\n'
+    Path("more.toml").write_text(TINY + sweep)
+    table = json.loads(cli("plan", "more.toml", "--workers", 1, "--json").stdout)
+    assert table["axes"]["radius"] == [0.5, 3.0]
+    assert table["axes"]["clip"] == ["off", "norm(1.0)"]
+    assert (table["cases"], table["forward_passes"], table["lanes"]) == (32, 8, 16)
+    assert (table["forward_passes_unshared"], table["lanes_unshared"]) == (32, 32)
+    assert table["workers"] == 1
+    assert table["seconds"] > 0
+    assert 0 < table["memory_bytes"] <= table["memory_bound_bytes"] == 2**30
+    text = cli("plan", "more.toml", "--workers", 1).stdout
+    assert "8 in place of 32: sharing saves 75%" in text
+    assert "nothing was run" in text
+    assert sorted(p.name for p in Path().iterdir()) == ["more.toml", "tiny.toml"]
+
+
+def test_plan_takes_settings_and_refuses_what_is_wrong(cli: Cli) -> None:
+    table = json.loads(cli("plan", "tiny.toml", "--json", "--set", "replicates=5").stdout)
+    assert table["cases"] == 20
+    assert cli("plan", "tiny.toml", "--set", "replicates=0").exit_code == 2
+    assert cli("plan", "none.toml").exit_code == 2
+
+
+def test_show_tells_what_an_archive_holds(cli: Cli, archive: Path) -> None:
+    text = cli("show", archive).stdout
+    for part in ("Tiny", "radius", "0.5, 3", "log10_state_gradient_norm", "Of 8 cases", "Run: gradlab run"):
+        assert part in text
+    table = json.loads(cli("show", archive, "--json").stdout)
+    assert table["axes"] == {"radius": [0.5, 3.0], "activation": ["tanh", "identity"], "replicate": [0, 1]}
+    assert table["records"]["growth_rate"]["units"] == "decades per time step"
+    assert table["counts"]["all"] == 8
+    assert table["failures"] == 0
+
+
+@pytest.mark.parametrize("command", ["show", "plot"])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("none", "none: expected an archive of gradlab, got nothing"),
+        ("tiny.toml", "expected the directory of an archive of gradlab, got a file"),
+        (".", "expected the directory of an archive of gradlab"),
+        ("damaged", "archive.json: expected JSON"),
+    ],
+)
+def test_what_is_no_archive_ends_with_2(cli: Cli, command: str, place: str, message: str) -> None:
+    Path("damaged").mkdir()
+    Path("damaged/archive.json").write_text("{")
+    result = cli(command, place)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_plot_draws_what_is_asked_for_and_prints_the_paths(cli: Cli, archive: Path) -> None:
+    result = cli("plot", archive, "phase", "--format", "svg,png", "--out", "paper")
+    assert result.exit_code == 0
+    assert result.stdout == "paper/phase.svg\npaper/phase.png\n"
+    assert Path("paper/phase.svg").read_bytes().startswith(b"<?xml")
+    assert Path("paper/phase.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_without_names_draws_what_the_data_allow(cli: Cli, archive: Path) -> None:
+    result = cli("plot", archive, "--format", "svg", "--out", "all", "--json")
+    assert result.exit_code == 0
+    assert {"profile", "phase", "spectrum"} <= set(json.loads(result.stdout))
+    assert "Not drawn: figure 'clipping': expected a dataset with the axis 'clip'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["phsae", "--format", "svg,jpeg"],
+         ["got 'phsae'. Did you mean 'phase'?", "--format: expected one of png, pdf, svg, got 'jpeg'"]),
+        (["clipping"], ["figure 'clipping': expected a dataset with the axis 'clip'"]),
+        (["phase", "--out", "tiny.toml"], ["tiny.toml: expected a folder that can be written"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_ends_with_2(
+    cli: Cli, archive: Path, arguments: list[str], messages: list[str]
+) -> None:
+    result = cli("plot", archive, *arguments)
+    assert result.exit_code == 2
+    assert all(message in result.stderr for message in messages)
+    assert Path("tiny.toml").read_text() == TINY
+
+
+@pytest.mark.parametrize("what", complete.LISTS)
+def test_list_tells_every_entry_its_claims_and_settings(cli: Cli, what: str) -> None:
+    table = json.loads(cli("list", what, "--json").stdout)
+    expected = record_names() if what == "records" else _registry(what).names()
+    assert list(table) == expected
+    assert all(entry["what"] for entry in table.values())
+    text = cli("list", what, env={"COLUMNS": "200"}).stdout
+    assert all(f"  {name} " in text for name in expected)
+
+
+def test_list_gives_claims_and_defaults(cli: Cli) -> None:
+    activations = json.loads(cli("list", "activations", "--json").stdout)
+    assert activations["logistic"]["claims"] == {"derivative_bound": 0.25, "bounded": True, "analytic": True}
+    assert activations["leaky_relu"]["settings"] == {"slope": 0.01}
+    clips = json.loads(cli("list", "clips", "--json").stdout)
+    assert clips["adjoint_norm"]["claims"]["scope"] == "adjoint"
+    assert clips["adjoint_norm"]["settings"] == {"threshold": "required"}
+    spectra = json.loads(cli("list", "spectra", "--json").stdout)
+    assert spectra["delay_line"]["settings"] == {"norm": None}
+    assert "threshold, required" in cli("list", "clips").stdout
+
+
+def test_list_alone_names_everything_and_an_unknown_catalogue_is_refused(cli: Cli) -> None:
+    assert list(json.loads(cli("list", "--json").stdout)) == list(complete.LISTS)
+    assert "activations: " in cli("list").stdout
+    result = cli("list", "activation")
+    assert result.exit_code == 2
+    assert "Did you mean 'activations'?" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.toml"])
+def test_new_writes_a_spec_that_runs(cli: Cli, name: str) -> None:
+    assert cli("new", name).exit_code == 0
+    tiny = [f"--set={key}" for key in ("network.hidden=4", "task.batch=2", "task.length=5", "replicates=1")]
+    result = cli("run", "mine.toml", *tiny, "--workers", 1, "--no-figures")
+    assert result.exit_code == 0, result.stderr
+    assert Path("results/mine/data.zarr").is_dir()
+
+
+def test_every_line_commented_out_in_the_starter_is_valid_too(cli: Cli) -> None:
+    cli("new", "mine")
+    keys = ("record", "memory", "input", "bias", "readout", "dtype", '"task.length"', '"clip"', "where")
+    lines = Path("mine.toml").read_text().splitlines()
+    opened = [line[2:] if line.startswith(tuple(f"# {key} = " for key in keys)) else line for line in lines]
+    assert sum(a != b for a, b in zip(lines, opened, strict=True)) == len(keys)
+    Path("mine.toml").write_text("\n".join(opened))
+    result = cli("run", "mine.toml", "--workers", 1, "--no-figures", "--quiet", "--set", "network.hidden=4",
+                 "--set", "task.length=5", "--set", "task.batch=2", "--set", "replicates=1")  # fmt: skip
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tiny", "tiny.toml: expected a file that does not exist yet, got one that does"),
+        ("", "NAME: expected a name for a file"),
+        ("a\nb", "NAME: expected a name for a file"),
+        ("none/mine", "none/mine.toml: expected a file that can be written, got No such file or directory"),
+    ],
+)
+def test_new_refuses_what_it_cannot_write(cli: Cli, name: str, message: str) -> None:
+    result = cli("new", name)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert Path("tiny.toml").read_text() == TINY
+    assert [p.name for p in Path().iterdir()] == ["tiny.toml"]
+
+
+def test_an_odd_name_is_quoted_in_the_spec(cli: Cli) -> None:
+    assert cli("new", 'a "b" {c}').exit_code == 0
+    assert cli("plan", 'a "b" {c}.toml', "--json").exit_code == 0
+
+
+def test_figures_of_no_number_are_json_all_the_same(cli: Cli) -> None:
+    from gradlab.cli.terminal import _json
+
+    assert _json({"a": (math.inf, -math.inf, math.nan, 1.5)}) == {"a": ["inf", "-inf", None, 1.5]}
