@@ -88,7 +88,9 @@ def run(
     bound = resolved.memory if memory is None else parse_memory(memory)
     if out is not None:
         text = Path(spec).read_text(encoding="utf-8") if isinstance(spec, str | Path) else None
-        return run_archive(resolved, Path(out), spec_text=text, workers=workers, memory=bound, progress=progress)[0]
+        return run_archive(
+            resolved, Path(out), spec_text=text, workers=workers, memory=bound, progress=progress
+        )[0]
     from gradlab.experiment.runner import execute
     from gradlab.experiment.sink import MemorySink
 
@@ -126,7 +128,12 @@ def attributes(spec: Spec) -> dict[str, Any]:
     from gradlab.experiment.labels import labels_of
 
     swept = {key for sweep in spec.sweeps for key in sweep.axes}
-    table: dict[str, Any] = {"title": spec.title, "question": spec.question, "measure": spec.measure, "seed": spec.seed}
+    table: dict[str, Any] = {
+        "title": spec.title,
+        "question": spec.question,
+        "measure": spec.measure,
+        "seed": spec.seed,
+    }
     resolved = spec.to_dict()
     for key in ("network.cell", "network.activation", "network.spectrum", "clip"):
         if not any(key == other or key.startswith(f"{other}.") for other in swept):
@@ -288,7 +295,10 @@ def _short(value: Any) -> str:
 
 
 def draw_figures(
-    path: str | Path, names: Sequence[str] | None = None, formats: Sequence[str] = ("png", "pdf"), out: Path | None = None
+    path: str | Path,
+    names: Sequence[str] | None = None,
+    formats: Sequence[str] = ("png", "pdf"),
+    out: Path | None = None,
 ) -> dict[str, list[Path] | UserMistake]:
     """Draw figures of an archive into files.
 

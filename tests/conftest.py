@@ -18,7 +18,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 @pytest.fixture(scope="session", autouse=True)
 def one_blas_thread() -> Iterator[None]:
-    """Run on one BLAS thread, as a worker does: a product differs in its last bits with the number of them."""
+    """Run on one BLAS thread, as a worker does: their number is in the last bits of a product."""
     with threadpool_limits(1, user_api="blas"):
         yield
 

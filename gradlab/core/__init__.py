@@ -1,1 +1,1 @@
-"""core"""
+"""What every room uses: errors, checks, catalogues, random streams, scaled numbers. Knows no other room."""

@@ -37,10 +37,17 @@ def one_of(where: str, value: object, known: Iterable[str], what: str = "a known
     raise UserMistake(Problem(where, what, shown(value), nearest(value, names)))
 
 
-def _range_text(at_least: float | None, above: float | None, at_most: float | None, below: float | None) -> str:
+def _range_text(
+    at_least: float | None, above: float | None, at_most: float | None, below: float | None
+) -> str:
     parts = [
         f"{word} {bound:g}"
-        for word, bound in (("of at least", at_least), ("above", above), ("of at most", at_most), ("below", below))
+        for word, bound in (
+            ("of at least", at_least),
+            ("above", above),
+            ("of at most", at_most),
+            ("below", below),
+        )
         if bound is not None
     ]
     return (" " + " and ".join(parts)) if parts else ""
@@ -102,7 +109,9 @@ def array(
         result = np.asarray(value, dtype=dtype)
     except (TypeError, ValueError, OverflowError):
         raise UserMistake(Problem(where, expected, shown(value), hint)) from None
-    if result.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, result.shape, strict=True)):
+    if result.ndim != len(shape) or any(
+        n is not None and n != m for n, m in zip(shape, result.shape, strict=True)
+    ):
         raise UserMistake(Problem(where, expected, f"shape {result.shape}", hint))
     if not np.isfinite(result).all():
         raise UserMistake(Problem(where, expected, "NaN or infinity among them", hint))

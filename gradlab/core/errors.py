@@ -34,7 +34,7 @@ class Problem:
         return replace(self, where=f"{prefix}.{self.where}" if self.where else prefix)
 
 
-class UserMistake(ValueError):
+class UserMistake(ValueError):  # noqa: N818  # it is the user's, not the program's
     """What the user asked for cannot be done; every known problem is in `problems`.
 
     The command line prints it without a traceback and ends with exit code 2.

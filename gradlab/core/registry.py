@@ -73,7 +73,9 @@ class Registry(Generic[E]):
         """Return the entry called `name`; an unknown name is the user's mistake."""
         entries = self._load()
         if not isinstance(name, str) or name not in entries:
-            raise UserMistake(Problem(where, f"the name of a known {self.kind}", shown(name), nearest(name, entries)))
+            raise UserMistake(
+                Problem(where, f"the name of a known {self.kind}", shown(name), nearest(name, entries))
+            )
         return entries[name]
 
     def build(self, setting: object, where: str = "") -> E:
@@ -90,7 +92,12 @@ class Registry(Generic[E]):
         table = {"name": setting} if isinstance(setting, str) else setting
         if not isinstance(table, Mapping) or "name" not in table:
             raise UserMistake(
-                Problem(where, f"the name of a {self.kind}, or a table with one", shown(setting), nearest("", self.names()))
+                Problem(
+                    where,
+                    f"the name of a {self.kind}, or a table with one",
+                    shown(setting),
+                    nearest("", self.names()),
+                )
             )
         entry = self.get(table["name"], where if isinstance(setting, str) else f"{where}.name")
         return build(entry, {k: v for k, v in table.items() if k != "name"}, where)

@@ -75,7 +75,7 @@ def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> None:
     exponent[lane, case] += shift
 
 
-def log2_of(squares: Array, exponent: Array) -> Array:
+def log2_of(squares: Array, exponent: Array | int) -> Array:
     """Return ``log2(sqrt(squares) * 2 ** exponent)``; -inf for zero.
 
     The logarithm is taken of the one mantissa in [1/2, 1), so that the result does not depend on how a

@@ -24,4 +24,5 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     held = _buffers.by_name.get(name)
     if held is None or held.size < size:
         held = _buffers.by_name[name] = np.empty(size, dtype=np.uint8)
-    return held[:size].view(dtype).reshape(shape)
+    array: NDArray[Any] = held[:size].view(dtype).reshape(shape)
+    return array

@@ -47,7 +47,9 @@ class Estimate:
     blocks: int
 
 
-def estimate(plan: Plan, workers: int = 1, memory: int = 1 << 30, finished: np.ndarray | None = None) -> Estimate:
+def estimate(
+    plan: Plan, workers: int = 1, memory: int = 1 << 30, finished: np.ndarray | None = None
+) -> Estimate:
     """Estimate the cost of a plan; nothing of it is run.
 
     Parameters
@@ -82,7 +84,8 @@ def estimate(plan: Plan, workers: int = 1, memory: int = 1 << 30, finished: np.n
         forward_passes_unshared=sum(b.cases for b in blocks),
         lanes=sum(len(b.block.runs) * backward_passes(b.block.views, gradients) for b in blocks),
         lanes_unshared=sum(
-            len(b.block.runs) * sum(backward_passes((view,), gradients) for view in b.block.views) for b in blocks
+            len(b.block.runs) * sum(backward_passes((view,), gradients) for view in b.block.views)
+            for b in blocks
         ),
         blocks=len(blocks),
     )
@@ -113,7 +116,8 @@ def _units(block: Block, gradients: bool) -> float:
 def _seconds_per_unit(block: Block, record: tuple[str, ...]) -> float:
     """Time a shortened copy of a block, twice; the first time pays for fresh memory."""
     short = {
-        view.task: replace(view.task, length=min(view.task.length, CALIBRATION_LENGTH), at="final") for view in block.views
+        view.task: replace(view.task, length=min(view.task.length, CALIBRATION_LENGTH), at="final")
+        for view in block.views
     }
     views = tuple(dict.fromkeys(View(short[view.task], view.clip) for view in block.views))
     trial = Block(block.runs[: max(1, min(len(block.runs), 8))], views)

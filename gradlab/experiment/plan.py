@@ -49,7 +49,7 @@ class PlannedBlock:
     @property
     def cases(self) -> int:
         """Number of cases."""
-        return self.index.shape[0] * self.index.shape[1]
+        return int(self.index.shape[0] * self.index.shape[1])
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Plan:
     @property
     def lags(self) -> int:
         """Number of lags of the longest case."""
-        return max(task.lags for task in self.grid.tasks)
+        return max(int(task.lags) for task in self.grid.tasks)
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -123,7 +123,8 @@ def forward_ids(grid: Grid) -> tuple[Index, Index]:
     input_of_task = [inputs.setdefault(digest(task.input_identity()), len(inputs)) for task in grid.tasks]
     shapes: dict[Any, int] = {}
     shape_of_network = [
-        shapes.setdefault((n.cell.name, n.cell, n.activation, n.hidden, n.dtype), len(shapes)) for n in grid.networks
+        shapes.setdefault((n.cell.name, n.cell, n.activation, n.hidden, n.dtype), len(shapes))
+        for n in grid.networks
     ]
     by_length = np.array([network.cell.depends_on_length for network in grid.networks], dtype=bool)
     length_of_task = np.array([task.length for task in grid.tasks], dtype=np.int64)
@@ -132,11 +133,18 @@ def forward_ids(grid: Grid) -> tuple[Index, Index]:
     shape = np.array(shape_of_network, dtype=np.int64)[grid.network_index]
     forward = np.stack([grid.network_index, stream, grid.seed_index, length], axis=1)
     kind = np.stack([shape, stream, length], axis=1)
-    return tuple(np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1) for columns in (forward, kind))  # type: ignore[return-value]
+    return tuple(
+        np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1) for columns in (forward, kind)
+    )  # type: ignore[return-value]
 
 
 def _tile_blocks(
-    grid: Grid, rows: Index, replicates: range, forward: Index, kind: Index, finished: NDArray[np.bool_] | None
+    grid: Grid,
+    rows: Index,
+    replicates: range,
+    forward: Index,
+    kind: Index,
+    finished: NDArray[np.bool_] | None,
 ) -> Iterator[PlannedBlock]:
     """Yield the blocks of one tile: runs of one kind that are measured through the same views."""
     views: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -217,4 +225,4 @@ def _point_seconds(grid: Grid, row: int) -> float:
     network, task = grid.networks[grid.network_index[row]], grid.tasks[grid.task_index[row]]
     rows = network.hidden * len(network.cell.row_blocks)
     work = rows * (network.hidden + task.features + 40) * task.batch
-    return (2.0e-6 + 2.0 * work / RATE) * task.lags
+    return float((2.0e-6 + 2.0 * work / RATE) * task.lags)

@@ -99,10 +99,15 @@ def memory_share(memory: int, workers: int) -> int:
     return (memory - PARENT_BYTES - workers * WORKER_BYTES) // workers
 
 
-def _deliver(plan: Plan, sink: Sink, planned: PlannedBlock, result: dict[str, Array] | str, outcome: Outcome) -> None:
+def _deliver(
+    plan: Plan, sink: Sink, planned: PlannedBlock, result: dict[str, Array] | str, outcome: Outcome
+) -> None:
     index = planned.index.reshape(-1, planned.index.shape[-1])
     if isinstance(result, str):
-        settings = [plan.grid.settings(row, place[-1]) for row, place in zip(_rows(plan, index), index.tolist(), strict=True)]
+        settings = [
+            plan.grid.settings(row, place[-1])
+            for row, place in zip(_rows(plan, index), index.tolist(), strict=True)
+        ]
         sink.fail(index, result, settings)
         outcome.failed += len(index)
         outcome.errors.append(result)
@@ -161,7 +166,9 @@ def _measured(planned: PlannedBlock, record: tuple[str, ...], share: int, worksp
         yield part, _attempt(part.block, record, share, workspace)
 
 
-def _attempt(block: Block, record: tuple[str, ...], share: int, workspace: Workspace) -> dict[str, Array] | str:
+def _attempt(
+    block: Block, record: tuple[str, ...], share: int, workspace: Workspace
+) -> dict[str, Array] | str:
     try:
         return probe(block, record, share, workspace)
     except Exception:  # a case that raises is a result: it is kept with its error

@@ -1,1 +1,1 @@
-"""learning"""
+"""How gradients are made and used: the engine of backpropagation through time, and clip rules."""

@@ -62,7 +62,7 @@ class Sums:
                 np.ldexp(self.total[v], (exponent[v] - moved[v])[:, None, None], out=self.total[v])
             self.exponent[:views] = moved
             self._moved = True
-        return np.ldexp(1.0 if factor is None else factor, shift - moved[..., None])
+        return np.asarray(np.ldexp(1.0 if factor is None else factor, shift - moved[..., None]))
 
     def add(self, view: int, left: Array, right: Array) -> None:
         """Add ``left @ right`` to a view.
@@ -84,5 +84,5 @@ class Sums:
         """Return a view's sum with the case in front, shape (case, rows of all blocks, columns)."""
         total = self.total[view]
         if len(total) == 1:
-            return total[0]
+            return np.asarray(total[0])
         return np.ascontiguousarray(total.swapaxes(0, 1)).reshape(total.shape[1], -1, total.shape[-1])

@@ -90,7 +90,9 @@ class Backward:
 class _Pass:
     """The state of a backward pass: adjoints of the active lanes and what is summed on the way."""
 
-    def __init__(self, trajectory: Trajectory, lanes: Sequence[Lane], taps: Taps, gradients: bool, workspace: Workspace):
+    def __init__(
+        self, trajectory: Trajectory, lanes: Sequence[Lane], taps: Taps, gradients: bool, workspace: Workspace
+    ):
         stack = trajectory.stack
         cases, rows, width = stack.affine.shape
         n, batch, dtype = stack.hidden, stack.batch, stack.affine.dtype
@@ -100,7 +102,9 @@ class _Pass:
         self.adjoint = [workspace.take(f"adjoint {p}", shape, dtype) for p in stack.cell.state_parts]
         blocks = rows // n
         self._dz = workspace.take("dz", (count * blocks, cases, n, batch), dtype)
-        self._handed = workspace.take("handed back", (count * blocks if blocks > 1 else 0, cases, n, batch), dtype)
+        self._handed = workspace.take(
+            "handed back", (count * blocks if blocks > 1 else 0, cases, n, batch), dtype
+        )
         self._squared = workspace.take("squared", shape, dtype)
         self.blocks = blocks
         self.exponent = np.zeros((count, cases, batch), dtype=np.int64)
@@ -118,9 +122,12 @@ class _Pass:
         self.readout_sums: list[Sums | None] = [None] * count
         if gradients:
             self.right = workspace.take("affine input", (cases, batch, width), dtype)
-            self.affine_sums = Sums(workspace.take("gradients", (self.views.count, blocks, cases, n, width), dtype))
+            self.affine_sums = Sums(
+                workspace.take("gradients", (self.views.count, blocks, cases, n, width), dtype)
+            )
             self.readout_sums = [
-                None if lane.readout is None else Sums(np.empty((1, 1, *lane.readout.shape), dtype)) for lane in lanes
+                None if lane.readout is None else Sums(np.empty((1, 1, *lane.readout.shape), dtype))
+                for lane in lanes
             ]
 
     def look(self, i: int, t: int) -> None:
@@ -128,7 +135,7 @@ class _Pass:
         lane = self.lanes[i]
         state = self.trajectory.state(t)
         loss, slope = lane.look(t, state)
-        finite = np.isfinite(loss).all(axis=-1) & np.isfinite(slope).all(axis=(1, 2))
+        finite = np.asarray(np.isfinite(loss).all(axis=-1) & np.isfinite(slope).all(axis=(1, 2)))
         self.result.overflow[i][~finite & (self.result.overflow[i] < 0)] = t
         slope = np.where(finite[:, None, None], slope, 0.0).astype(self.stack.affine.dtype)
         self.result.loss[i] += loss
@@ -176,7 +183,9 @@ class _Pass:
         right = np.concatenate([state, np.ones_like(state[:, :1])], axis=1).transpose(0, 2, 1)
         right, shift = self._in_range(right, t + 1, size[None] if size.any() else None)
         scale = sums.scales(shift, None)
-        sums.add(0, (slope if scale is None else slope * scale[0].astype(slope.dtype)[:, None, :])[None], right)
+        sums.add(
+            0, (slope if scale is None else slope * scale[0].astype(slope.dtype)[:, None, :])[None], right
+        )
 
     def _in_range(self, right: Array, t: int, shift: Array | None) -> tuple[Array, Array | None]:
         """Scale the state at `t` down where it is very large, and the terms' powers of two up."""
@@ -184,7 +193,9 @@ class _Pass:
         if size is None:
             return right, shift
         right = np.ldexp(right, -size[:, None, None])
-        return right, (np.zeros((self.views.count, 1, 1), dtype=np.int64) if shift is None else shift) + size[:, None]
+        return right, (np.zeros((self.views.count, 1, 1), dtype=np.int64) if shift is None else shift) + size[
+            :, None
+        ]
 
     def sample_squares(self, array: Array) -> Array:
         """Return the sum of squares of every sample: (lane, case, hidden, batch) to (lane, case, batch)."""
@@ -215,7 +226,9 @@ class _Pass:
         size = self.trajectory.local_exponent[t] - window(self.stack.affine.dtype).product
         room = np.maximum(size, 0)
         parts = [part[:active] for part in self.adjoint]
-        renormalise(parts, self.exponent[:active], np.broadcast_to(room > 0, self.exponent.shape[:2])[:active])
+        renormalise(
+            parts, self.exponent[:active], np.broadcast_to(room > 0, self.exponent.shape[:2])[:active]
+        )
         for part in parts:
             np.ldexp(part, -room[:, None, None], out=part)
         self.exponent[:active] += room[:, None]
@@ -244,7 +257,9 @@ class _Pass:
             left = dz[:, views.lane[v]]
             # A raw view in range needs no pass: its scale is one throughout.
             if scale is not None and (shift is not None or views.rescaled[v]):
-                left = np.multiply(left, scale[v][:, None, :], out=scratch("scaled dz", left.shape, left.dtype))
+                left = np.multiply(
+                    left, scale[v][:, None, :], out=scratch("scaled dz", left.shape, left.dtype)
+                )
             sums.add(v, left, right)
 
     def step(self, t: int, active: int, gradients: bool) -> None:

@@ -43,7 +43,9 @@ class ScaledGradient:
     def values(self) -> tuple[Array, ...]:
         """Return the gradients as plain arrays; out of range they become 0 or inf."""
         with np.errstate(over="ignore", under="ignore"):
-            return tuple(np.ldexp(m, e[:, None, None]) for m, e in zip(self.mantissas, self.exponents, strict=True))
+            return tuple(
+                np.ldexp(m, e[:, None, None]) for m, e in zip(self.mantissas, self.exponents, strict=True)
+            )
 
 
 def squares(x: Array) -> Array:

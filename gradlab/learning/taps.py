@@ -39,12 +39,18 @@ class Taps:
     """
 
     def __init__(
-        self, names: Iterable[str], last: Sequence[int], views: Sequence[int], cases: int, batch: int, segment: int
+        self,
+        names: Iterable[str],
+        last: Sequence[int],
+        views: Sequence[int],
+        cases: int,
+        batch: int,
+        segment: int,
     ):
         self._names = frozenset(names)
         self._last, self._views, self._batch = list(last), list(views), batch
         lanes = len(self._last)
-        recorded = [n for n in ("state", "memory", "preactivation", "weight") if n in self._names]
+        recorded: list[str] = [n for n in ("state", "memory", "preactivation", "weight") if n in self._names]
         if "sample" in self._names:
             recorded += ["mean", "std"]
         self.records: dict[str, list[Array]] = {
@@ -103,7 +109,9 @@ class Taps:
             for v, view in enumerate(views.of(i)):
                 power = exponent[i] if views.exponent is None else exponent[i] + views.exponent[view]
                 top = power.max(axis=-1)
-                weight = np.ldexp(1.0 if views.mantissa is None else views.mantissa[view], power - top[:, None])
+                weight = np.ldexp(
+                    1.0 if views.mantissa is None else views.mantissa[view], power - top[:, None]
+                )
                 if product is not None:
                     squares = (np.matmul(product, weight[..., None])[..., 0] * weight).sum(axis=-1)
                 else:
@@ -128,8 +136,13 @@ class Taps:
     def _reduce_one(self, name: str, i: int, v: int, slots: Array, lags: slice) -> None:
         squares = self._squares[name][slots, i]
         view = int(self._first_view[i]) + v
-        if not self._scaled and not self._rescaled[view] and name in self.records and "mean" not in self.records:
-            total = LOG10_2 * log2_of(squares.sum(axis=-1), np.int64(0)) - np.log10(self._batch)
+        if (
+            not self._scaled
+            and not self._rescaled[view]
+            and name in self.records
+            and "mean" not in self.records
+        ):
+            total = LOG10_2 * log2_of(squares.sum(axis=-1), 0) - np.log10(self._batch)
             self.records[name][i][v, :, lags] = total.T
             return
         exponent = self._exponents[name][slots, i]
@@ -150,5 +163,3 @@ def _spread(logs: Array) -> Array:
     dead = np.isneginf(logs)
     spread = np.where(dead, 0.0, logs).std(axis=-1)
     return np.where(dead.all(axis=-1), 0.0, np.where(dead.any(axis=-1), np.inf, spread))
-
-

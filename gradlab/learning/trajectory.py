@@ -106,14 +106,19 @@ class Trajectory:
         states[:, :, -1] = 1.0
         self._carried_ring = self.segment + 1 if keep_carried else 2
         others = [
-            workspace.take(f"carried {part}", (self._carried_ring, *one), dtype) for part in stack.cell.state_parts[1:]
+            workspace.take(f"carried {part}", (self._carried_ring, *one), dtype)
+            for part in stack.cell.state_parts[1:]
         ]
         self._hidden = workspace.take("hidden", (2, *one), dtype)
         # Blocks in front: [W U b] of every row block of every case, as the products take them.
-        self._affine = np.ascontiguousarray(stack.affine.reshape(cases, blocks, n, width).transpose(1, 0, 2, 3))
+        self._affine = np.ascontiguousarray(
+            stack.affine.reshape(cases, blocks, n, width).transpose(1, 0, 2, 3)
+        )
         # Views are made once: making them anew at every time step costs as much as small products.
-        self._local = [(local[i], local[i, :blocks]) for i in range(self.segment)]
-        self._states = [(states[i], states[i, :, :n], states[i, :, n:-1]) for i in range(self._ring)]
+        self._local: list[tuple[Array, Array]] = [(local[i], local[i, :blocks]) for i in range(self.segment)]
+        self._states: list[tuple[Array, Array, Array]] = [
+            (states[i], states[i, :, :n], states[i, :, n:-1]) for i in range(self._ring)
+        ]
         self._others = [[other[i] for other in others] for i in range(self._carried_ring)]
         starts = range(0, stack.length, self.segment)
         self._stored = {start: [np.empty(one, dtype) for _ in stack.cell.state_parts] for start in starts}

@@ -69,9 +69,11 @@ class Views:
         if self.mantissa is None or self.exponent is None:
             return
         lane = self.lane[: self.active(len(squares))]
-        own = squares[lane].astype(np.float64)
-        wanted, power = np.frexp(self._bound[: len(lane), None, None] / np.sqrt(own))
-        power = np.where((own > 0) & self.rescaled[: len(lane), None, None], power - exponent[lane], _NEVER)
+        size, size_power = np.frexp(np.sqrt(squares[lane].astype(np.float64)))
+        bound, bound_power = np.frexp(np.where(self.rescaled, self._bound, 1.0)[: len(lane), None, None])
+        wanted, power = np.frexp(bound / size)
+        power = power + (bound_power - size_power) - exponent[lane]
+        power = np.where((size > 0) & self.rescaled[: len(lane), None, None], power, _NEVER)
         held, held_power = np.frexp(self.mantissa[: len(lane)])
         held_power = held_power + self.exponent[: len(lane)]
         lower = (power < held_power) | ((power == held_power) & (wanted < held))

@@ -25,4 +25,5 @@ class Workspace:
         if name not in self._buffers or self._buffers[name].size < size:
             self._buffers.pop(name, None)
             self._buffers[name] = np.empty(size, dtype=np.uint8)
-        return self._buffers[name][:size].view(dtype).reshape(shape)
+        array: NDArray[Any] = self._buffers[name][:size].view(dtype).reshape(shape)
+        return array

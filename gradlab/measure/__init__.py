@@ -1,1 +1,1 @@
-"""measure"""
+"""Settings in, named NumPy arrays out."""

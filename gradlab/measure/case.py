@@ -73,7 +73,13 @@ class Case:
         out: dict[str, Array] = {}
         with np.errstate(all="ignore"):
             trajectory = Trajectory(
-                stack, segment=length, keep_states=True, looks=set(), saturation=False, workspace=Workspace(), keep_carried=True
+                stack,
+                segment=length,
+                keep_states=True,
+                looks=set(),
+                saturation=False,
+                workspace=Workspace(),
+                keep_carried=True,
             )
             trajectory.run()
             states = np.stack([trajectory.state(t)[0].T for t in range(length)])
@@ -85,7 +91,9 @@ class Case:
         return out
 
 
-def draw_case(network: NetworkSettings, task: AbstractTask, clip: AbstractClip, seed: int, replicate: int) -> Case:
+def draw_case(
+    network: NetworkSettings, task: AbstractTask, clip: AbstractClip, seed: int, replicate: int
+) -> Case:
     """Draw a case.
 
     Parameters
@@ -96,7 +104,9 @@ def draw_case(network: NetworkSettings, task: AbstractTask, clip: AbstractClip, 
         The keys of its random streams.
     """
     n, dtype = network.hidden, network.dtype
-    drawn = Parameters.draw(network, features=task.features, length=task.length, seed=seed, replicate=replicate)
+    drawn = Parameters.draw(
+        network, features=task.features, length=task.length, seed=seed, replicate=replicate
+    )
     bias = drawn.affine[:, -1].copy()
     parameters = {
         "weight_ih_l0": drawn.affine[:, n:-1].copy(),

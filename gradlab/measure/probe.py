@@ -85,7 +85,9 @@ def _layout(views: Sequence[View], gradients: bool) -> _Layout:
     """Share backward passes among views: lanes by (task, rule of the recursion)."""
     lanes: dict[tuple[AbstractTask, AbstractClip], list[AbstractClip]] = {}
 
-    def serve(task: AbstractTask, clip: AbstractClip) -> tuple[tuple[AbstractTask, AbstractClip], AbstractClip]:
+    def serve(
+        task: AbstractTask, clip: AbstractClip
+    ) -> tuple[tuple[AbstractTask, AbstractClip], AbstractClip]:
         alone = clip.changes_entries or (clip.rescales_samples and len(task.looks()) > 1)
         key = (task, clip if alone else _OFF)
         scale = clip if clip.rescales_samples else _OFF
@@ -116,7 +118,10 @@ def _layout(views: Sequence[View], gradients: bool) -> _Layout:
 
 
 def probe(
-    block: Block, record: Collection[str] = tuple(RECORDS), memory: int = 256 << 20, workspace: Workspace | None = None
+    block: Block,
+    record: Collection[str] = tuple(RECORDS),
+    memory: int = 256 << 20,
+    workspace: Workspace | None = None,
 ) -> dict[str, Array]:
     """Measure every case of a block.
 
@@ -156,7 +161,9 @@ def backward_passes(views: Sequence[View], gradients: bool) -> int:
     return len(_layout(views, gradients).tasks)
 
 
-def check_memory(block: Block, record: Collection[str], memory: int, total: Callable[[int], int] = int) -> None:
+def check_memory(
+    block: Block, record: Collection[str], memory: int, total: Callable[[int], int] = int
+) -> None:
     """Raise UserMistake if not even one run of the block fits into `memory` bytes.
 
     `total` turns the bytes that would suffice for the buffers into what the message asks for.
@@ -247,9 +254,12 @@ def _lane(
     network, loss = runs[0].network, task.loss_entry
     readout = None
     if loss.uses_readout:
-        readout = np.stack([
-            draw_readout(run.network, outputs=task.n_outputs, seed=run.seed, replicate=run.replicate) for run in runs
-        ])
+        readout = np.stack(
+            [
+                draw_readout(run.network, outputs=task.n_outputs, seed=run.seed, replicate=run.replicate)
+                for run in runs
+            ]
+        )
 
     def look(t: int, state: Array) -> tuple[Array, Array]:
         target = np.stack([task.targets(t, t + 1, r.seed, r.replicate, network.hidden)[0] for r in runs])
@@ -305,10 +315,14 @@ class _Collect:
         if self.wanted & OF_GRADIENT:
             self._add_gradients(out)
         if "loss" in self.wanted:
-            out["loss"] = np.stack([self.result.loss[lane].mean(axis=-1) for lane, _ in self.layout.place], axis=1)
+            out["loss"] = np.stack(
+                [self.result.loss[lane].mean(axis=-1) for lane, _ in self.layout.place], axis=1
+            )
         self._mark_overflow(out, first >= 0)
         self._add_drawn(out)
-        return {name: out[name] for name in out if name in self.wanted or name in ("status", "first_overflow")}
+        return {
+            name: out[name] for name in out if name in self.wanted or name in ("status", "first_overflow")
+        }
 
     def _has_memory(self) -> bool:
         return "memory" in self.trajectory.stack.cell.state_parts
@@ -361,7 +375,9 @@ class _Collect:
             after = own_norm if clipped is own else clipped.log2_norm()
             out["log10_gradient_norm"][:, v] = before * LOG10_2
             out["log10_clipped_gradient_norm"][:, v] = after * LOG10_2
-            difference = np.where(np.isfinite(before), after - np.where(np.isfinite(before), before, 0.0), 0.0)
+            difference = np.where(
+                np.isfinite(before), after - np.where(np.isfinite(before), before, 0.0), 0.0
+            )
             out["clip_factor"][:, v] = np.exp2(difference)
             parallel = clipped is raw or (view.clip.scope == "parameters" and view.clip.keeps_direction)
             out["clip_angle"][:, v] = 0.0 if parallel else angle(raw, clipped)
@@ -382,7 +398,9 @@ class _Collect:
 
     def _add_drawn(self, out: dict[str, Array]) -> None:
         for name, attribute in (
-            ("radius_drawn", "radius"), ("norm_drawn", "norm"), ("henrici_departure", "henrici_departure")
+            ("radius_drawn", "radius"),
+            ("norm_drawn", "norm"),
+            ("henrici_departure", "henrici_departure"),
         ):
             if name in self.wanted:
                 values = np.array([[getattr(d, attribute) for d in p.drawn] for p in self.drawn])

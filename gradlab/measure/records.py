@@ -36,7 +36,13 @@ RECORDS: dict[str, Kind] = {
 OF_GRADIENT = frozenset({"log10_gradient_norm", "log10_clipped_gradient_norm", "clip_factor", "clip_angle"})
 #: Records that need the norm of every sample's adjoint.
 OF_SAMPLES = frozenset(
-    {"mean_log10_sample_gradient_norm", "std_log10_sample_gradient_norm", "growth_rate", "growth_rate_standard_error", "regime"}
+    {
+        "mean_log10_sample_gradient_norm",
+        "std_log10_sample_gradient_norm",
+        "growth_rate",
+        "growth_rate_standard_error",
+        "regime",
+    }
 )
 
 NOT_RUN, OK, OVERFLOWED, UNDERFLOWED, FAILED = range(5)
@@ -79,6 +85,6 @@ def growth(profile: Array) -> tuple[Array, Array, Array]:
     variance = (residual * residual).sum(axis=-1) / np.maximum(count - 2, 1)
     error = np.where(count >= 3, np.sqrt(variance / np.where(fitted, sxx, 1.0)), np.inf)
     rate = np.where(~fitted & ~finite.all(axis=-1), -np.inf, rate)
-    clear = (np.abs(rate) > np.maximum(2.0 * np.where(np.isinf(rate), 0.0, error), RATE_RESOLUTION))
+    clear = np.abs(rate) > np.maximum(2.0 * np.where(np.isinf(rate), 0.0, error), RATE_RESOLUTION)
     regime = np.where(clear, np.sign(rate), 0.0).astype(np.int8)
     return rate, error, regime

@@ -121,7 +121,10 @@ def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = in
         got = f"{max(total(memory), 0) >> 20} MiB"
         hint = "Raise it with memory = or --memory, or shrink batch, hidden or length."
         raise UserMistake(Problem("memory", f"at least {needed >> 20} MiB for cases of this size", got, hint))
-    low, high = least, sizes.length  # the longest stretch that fits, by bisection: total() grows beyond `least`
+    low, high = (
+        least,
+        sizes.length,
+    )  # the longest stretch that fits, by bisection: total() grows beyond `least`
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if sizes.total(1, middle) <= memory else (low, middle)

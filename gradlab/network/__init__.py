@@ -1,1 +1,1 @@
-"""network"""
+"""What is simulated: activations, spectra, cells, initialisers, and the parameters drawn from them."""

@@ -42,13 +42,16 @@ class Parameters:
         hidden, blocks, dtype = settings.hidden, settings.cell.row_blocks, settings.dtype
         families = settings.spectra * len(blocks) if len(settings.spectra) == 1 else settings.spectra
         drawn = tuple(
-            family.draw(hidden, seed, replicate, part=block) for family, block in zip(families, blocks, strict=True)
+            family.draw(hidden, seed, replicate, part=block)
+            for family, block in zip(families, blocks, strict=True)
         )
         rows = hidden * len(blocks)
         affine = np.empty((rows, hidden + features + 1), dtype=dtype)
         affine[:, :hidden] = np.concatenate([d.matrix for d in drawn])
         affine[:, hidden:-1] = settings.input.draw((rows, features), seed, replicate, "input weights")
-        offset = settings.cell.bias_offset(hidden, length, streams.stream(seed, "cell biases", hidden, replicate))
+        offset = settings.cell.bias_offset(
+            hidden, length, streams.stream(seed, "cell biases", hidden, replicate)
+        )
         affine[:, -1] = settings.bias.draw((rows, 1), seed, replicate, "biases")[:, 0] + offset
         return cls(affine, drawn)
 

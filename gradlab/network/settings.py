@@ -125,10 +125,14 @@ def _spectra(setting: Any, where: str, blocks: tuple[str, ...]) -> tuple[Abstrac
     built = []
     for key in setting:
         if key not in blocks:
-            problems.append(Problem(f"{where}.{key}", "a row block of the cell", shown(key), nearest(key, blocks)))
+            problems.append(
+                Problem(f"{where}.{key}", "a row block of the cell", shown(key), nearest(key, blocks))
+            )
     for block in blocks:
         if block not in setting:
-            problems.append(Problem(f"{where}.{block}", "a spectrum", "nothing", "Every row block needs one."))
+            problems.append(
+                Problem(f"{where}.{block}", "a spectrum", "nothing", "Every row block needs one.")
+            )
             continue
         try:
             built.append(spectra.registry.build(setting[block], f"{where}.{block}"))

@@ -53,7 +53,9 @@ class AbstractTask(ABC):
             value = getattr(self, field)
             if value is not None:
                 _collect(problems, lambda f=field, v=value: integer(f, v, at_least=1))
-        _collect(problems, lambda: one_of("loss", self.loss, losses.registry.names(), "the name of a known loss"))
+        _collect(
+            problems, lambda: one_of("loss", self.loss, losses.registry.names(), "the name of a known loss")
+        )
         _collect(problems, self._check_at)
         if not problems and self.loss == "cross_entropy" and self.n_outputs < 2:
             problems.append(Problem("outputs", "at least 2 classes for cross_entropy", shown(self.n_outputs)))
@@ -67,7 +69,11 @@ class AbstractTask(ABC):
             return
         length = self.length if isinstance(self.length, int) else 1
         steps = [t if isinstance(t, int) and not isinstance(t, bool) else length for t in self.at]
-        if not steps or any(not -length <= t < length for t in steps) or len({t % length for t in steps}) < len(steps):
+        if (
+            not steps
+            or any(not -length <= t < length for t in steps)
+            or len({t % length for t in steps}) < len(steps)
+        ):
             hint = f"With length {self.length}, steps go from 0 to {length - 1}, each once."
             raise UserMistake(Problem("at", expected, shown(list(self.at)), hint))
 
@@ -113,7 +119,9 @@ class AbstractTask(ABC):
         def draw(stream: np.random.RandomState, steps: int) -> Array:
             return stream.standard_normal((steps, self.n_outputs, self.batch))
 
-        return streams.in_time(draw, start, stop, seed, "target values", self.n_outputs, self.batch, replicate)
+        return streams.in_time(
+            draw, start, stop, seed, "target values", self.n_outputs, self.batch, replicate
+        )
 
     def classes(self, start: int, stop: int, seed: int, replicate: int) -> Array:
         """Return target classes, shape (time, batch): uniform by default."""
@@ -121,7 +129,9 @@ class AbstractTask(ABC):
         def draw(stream: np.random.RandomState, steps: int) -> Array:
             return stream.randint(self.n_outputs, size=(steps, self.batch))
 
-        return streams.in_time(draw, start, stop, seed, "target classes", self.n_outputs, self.batch, replicate)
+        return streams.in_time(
+            draw, start, stop, seed, "target classes", self.n_outputs, self.batch, replicate
+        )
 
     def directions(self, start: int, stop: int, seed: int, replicate: int, hidden: int) -> Array:
         """Return random unit vectors, shape (time, hidden, batch), for the loss ``unit``."""

@@ -35,11 +35,15 @@ class Given(AbstractTask):
         super().__post_init__()
         dims = "time steps, features"
         rows = array("inputs_given", self.inputs_given, (None, self.features), dims)
-        targets = array("targets_given", self.targets_given, (len(rows), self.n_outputs), "time steps, outputs")
+        targets = array(
+            "targets_given", self.targets_given, (len(rows), self.n_outputs), "time steps, outputs"
+        )
         if self.length > len(rows):
             raise UserMistake(Problem("length", f"at most {len(rows)}, the rows given", str(self.length)))
         if self.loss == "cross_entropy":
-            raise UserMistake(Problem("loss", '"mse" or "unit"', "'cross_entropy'", "The targets given are values."))
+            raise UserMistake(
+                Problem("loss", '"mse" or "unit"', "'cross_entropy'", "The targets given are values.")
+            )
         object.__setattr__(self, "inputs_given", tuple(map(tuple, rows.tolist())))
         object.__setattr__(self, "targets_given", tuple(map(tuple, targets.tolist())))
 

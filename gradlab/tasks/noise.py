@@ -24,4 +24,6 @@ class Noise(AbstractTask):
         def draw(stream: np.random.RandomState, steps: int) -> Array:
             return stream.standard_normal((steps, self.features, self.batch))
 
-        return streams.in_time(draw, start, stop, seed, "inputs", "noise", self.features, self.batch, replicate)
+        return streams.in_time(
+            draw, start, stop, seed, "inputs", "noise", self.features, self.batch, replicate
+        )

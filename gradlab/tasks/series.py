@@ -51,12 +51,14 @@ class Series(AbstractTask):
         super().__post_init__()
         if self.n_outputs != 1 or self.loss == "cross_entropy":
             got = f"outputs = {self.n_outputs}, loss = {self.loss!r}"
-            raise UserMistake(Problem("outputs", 'one output with loss "mse" or "unit"', got, "The next reading is one number."))
+            expected, hint = 'one output with loss "mse" or "unit"', "The next reading is one number."
+            raise UserMistake(Problem("outputs", expected, got, hint))
         readings = len(self._record()[0])
         needed = self.features + self.length
         if readings < needed:
+            expected = f"at most {readings - self.features} ({readings} readings less the window)"
             hint = "Shorten the length or the window (features)."
-            raise UserMistake(Problem("length", f"at most {readings - self.features} ({readings} readings less the window)", shown(self.length), hint))
+            raise UserMistake(Problem("length", expected, shown(self.length), hint))
 
     def _record(self) -> tuple[Array, str]:
         return read_column(self.file, self.column)
@@ -66,7 +68,7 @@ class Series(AbstractTask):
         return {**super().identity(), "file": self._record()[1]}
 
     def input_identity(self) -> dict[str, Any]:
-        """The samples' starts depend on the length, so inputs are shared at equal length only."""
+        """Return the settings and the length: the samples' starts depend on it."""
         return {**super().input_identity(), "length": self.length}
 
     def _windows(self) -> Array:
@@ -108,7 +110,8 @@ def read_column(file: str, column: str) -> tuple[Array, str]:
         raise UserMistake(Problem("file", "a readable CSV file", f"{shown(file)} ({reason})")) from None
     header = [name.strip() for name in rows[0]] if rows else []
     if column not in header:
-        raise UserMistake(Problem("column", f"a column of {Path(file).name}", shown(column), nearest(column, header)))
+        expected = f"a column of {Path(file).name}"
+        raise UserMistake(Problem("column", expected, shown(column), nearest(column, header)))
     place = header.index(column)
     numbers = []
     for line, row in enumerate(rows[1:], start=2):
@@ -120,8 +123,9 @@ def read_column(file: str, column: str) -> tuple[Array, str]:
         except ValueError:
             x = math.nan
         if not math.isfinite(x):
+            expected = f"a finite number in every line of column {column!r}"
             got = f"{shown(cell) if cell else 'a hole'} in line {line}"
-            raise UserMistake(Problem("file", f"a finite number in every line of column {column!r}", got, "Fill or remove that line."))
+            raise UserMistake(Problem("file", expected, got, "Fill or remove that line."))
         numbers.append(x)
     values = np.array(numbers)
     values.setflags(write=False)

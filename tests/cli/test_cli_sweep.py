@@ -43,8 +43,8 @@ def test_lists_and_ranges_are_axes_and_single_values_are_not(cli: Cli) -> None:
         (["--norm", "2"], "network", {"spectrum": {"name": "ginibre", "norm": 2}}),
         (["--spectrum", "orthogonal"], "network", {"spectrum": {"name": "orthogonal", "radius": 1.0}}),
         (["--spectrum", "delay_line"], "network", {"spectrum": {"name": "delay_line", "norm": 1.0}}),
-        (["--spectrum", "sparse:0.2", "--norm", "2"], "network", {
-            "spectrum": {"name": "sparse", "density": 0.2, "norm": 2}}),
+        (["--spectrum", "sparse:3", "--norm", "2"], "network", {
+            "spectrum": {"name": "sparse", "connections": 3, "norm": 2}}),
         (["--cell", "lstm", "--forget-bias", "1"], "network", {"cell": {"name": "lstm", "forget_bias": 1}}),
         (["--cell", "lstm:chrono=true"], "network", {"cell": {"name": "lstm", "chrono": True}}),
         (["--activation", "leaky_relu:0.2"], "network", {"activation": {"name": "leaky_relu", "slope": 0.2}}),

@@ -65,7 +65,7 @@ def test_norm_times_derivative_bound_is_never_exceeded(activation):
 
 def test_the_radius_version_of_the_bound_is_false():
     """Radius below 1, yet the adjoint grows at first: a non-normal matrix must show its transient."""
-    net = linear({"name": "nonnormal", "radius": 0.8, "feed_forward": 2.0}, hidden=30)
+    net = linear({"name": "nonnormal", "radius": 0.8, "feed_forward": 5.0}, hidden=30)
     got = probe_case(net, unit(400, batch=8))
     assert got["radius_drawn"][0] == pytest.approx(0.8, rel=1e-9)
     rise = got[STATE] - got[STATE][0]

@@ -53,7 +53,7 @@ class AbstractClip(ABC):
         """Return the largest norm a sample's adjoint may have."""
         return np.inf
 
-    def clip_entries(self, part: Array, exponent: Array) -> None:
+    def clip_entries(self, part: Array, exponent: Array) -> None:  # noqa: B027  # most rules change none
         """Clip, in place, an adjoint ``part * 2 ** exponent``.
 
         `part` is (case, hidden, batch), `exponent` is (case, batch).

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradlab.core.checks import number
-from gradlab.learning.clipping._base import AbstractClip, registry
+from gradlab.learning.clipping._base import AbstractClip, Array, registry
 from gradlab.learning.gradient import ScaledGradient
 
 
@@ -39,7 +39,7 @@ class Norm(AbstractClip):
         whole = np.floor(log2_factor)
         fraction = np.exp2(log2_factor - whole)
 
-        def scaled(mantissa: np.ndarray, exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def scaled(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
             factor = fraction.astype(mantissa.dtype)[:, None, None]
             return mantissa * factor, exponent + whole.astype(exponent.dtype)
 

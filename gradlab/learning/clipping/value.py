@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradlab.core.checks import number
-from gradlab.learning.clipping._base import AbstractClip, registry
+from gradlab.learning.clipping._base import AbstractClip, Array, registry
 from gradlab.learning.gradient import ScaledGradient
 
 
@@ -37,14 +37,22 @@ class Value(AbstractClip):
         """Return the gradient with its entries bounded.
 
         A large gradient is brought to exponent 0 first: what overflows there is above every
-        threshold. A small one stays scaled, where the threshold may become infinite.
+        threshold. A small one stays scaled, where the threshold may become infinite. The result
+        carries the threshold's own power of two, so that its squares stay in range as well.
         """
 
-        def clipped(mantissa: np.ndarray, exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def clipped(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
+            peak = np.abs(mantissa).max(axis=(1, 2)).astype(np.float64)
+            large = np.maximum(exponent, 0)
             with np.errstate(over="ignore", under="ignore"):
-                large = np.maximum(exponent, 0)
-                bound = np.ldexp(self.threshold, large - exponent).astype(mantissa.dtype)[:, None, None]
-                entries = np.ldexp(mantissa, large[:, None, None]) if large.any() else mantissa
-            return np.clip(entries, -bound, bound), exponent - large
+                bound = np.ldexp(self.threshold, large - exponent)
+                over = np.ldexp(peak, large) > bound
+                if not over.any():
+                    return mantissa, exponent
+                power = np.where(over, np.frexp(bound)[1], 0)
+                bound = np.where(over, bound, np.inf)[:, None, None]
+                entries = np.ldexp(mantissa.astype(np.float64), np.where(over, large, 0)[:, None, None])
+                entries = np.ldexp(np.clip(entries, -bound, bound), -power[:, None, None])
+            return entries.astype(mantissa.dtype), exponent - np.where(over, large, 0) + power
 
         return gradient.map(clipped)

@@ -75,7 +75,7 @@ class AbstractCell(ABC):
             activation that each one meets.
         """
 
-    def complete(self, local: Array, adjoint: Sequence[Array]) -> None:
+    def complete(self, local: Array, adjoint: Sequence[Array]) -> None:  # noqa: B027  # nothing to add is common
         """Add, in place, what one state part passes to another within the same time step.
 
         Afterwards ``adjoint[p]`` is the total derivative of the loss by state part `p`.

@@ -88,7 +88,9 @@ class Lstm(AbstractCell):
         output_slope, forget = local[4], local[5]
         state, memory = new
         s_input = scratch("input gate", memory.shape, memory.dtype)
-        g, s_output, phi_c = (scratch(name, memory.shape, memory.dtype) for name in ("g", "output gate", "squashed"))
+        g, s_output, phi_c = (
+            scratch(name, memory.shape, memory.dtype) for name in ("g", "output gate", "squashed")
+        )
         _logistic.evaluate(gates[0], s_input, gates[0])
         _logistic.evaluate(gates[1], forget, gates[1])
         activation.evaluate(candidate, g, candidate)
@@ -100,7 +102,13 @@ class Lstm(AbstractCell):
         np.add(memory, state, out=memory)
         activation.evaluate(memory, phi_c, output_slope)
         np.multiply(s_output, phi_c, out=state)
-        for factor, by in ((gates[0], g), (gates[1], old[1]), (candidate, s_input), (output, phi_c), (output_slope, s_output)):
+        for factor, by in (
+            (gates[0], g),
+            (gates[1], old[1]),
+            (candidate, s_input),
+            (output, phi_c),
+            (output_slope, s_output),
+        ):
             np.multiply(factor, by, out=factor)
 
     def complete(self, local: Array, adjoint: Sequence[Array]) -> None:
