@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from gradlab.api import plan_of
+from gradlab.api import estimate, plan_of
 from gradlab.cli.contents import short_list
 from gradlab.cli.execution import useful_workers
 from gradlab.cli.terminal import cases, duration, safe, size
-from gradlab.experiment.estimate import estimate
 from gradlab.experiment.spec import parse_memory
 
 if TYPE_CHECKING:

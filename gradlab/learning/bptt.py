@@ -342,7 +342,7 @@ def backpropagate(
     """
     run = _Pass(trajectory, lanes, taps, gradients, workspace)
     last = [lane.looks[-1] for lane in lanes]
-    looked = [set(lane.looks) for lane in lanes]
+    looked = [lane.looks if isinstance(lane.looks, range) else set(lane.looks) for lane in lanes]
     active = 0
     for start, stop in trajectory.segments():
         for t in range(stop - 1, start - 1, -1):

@@ -88,7 +88,8 @@ def sizes_of(
     gathered = 16 * (1 + len({"memory", "preactivation"} & set(taps))) * lanes + 16 * views + 48
     step = state * network.cell.local_parts + batch * (size * (width + task.features) + gathered)
     records = 8 * length * (views * (len(taps) + 2) + 4)
-    fixed = adjoint + sums + records + 12 * state + 6 * batch * size * width
+    targets = 16 * lanes * batch * size * max(n, task.n_outputs)
+    fixed = adjoint + sums + records + targets + 12 * state + 6 * batch * size * width
     return Sizes(adjoint, fixed, step, parts * state, 16 * results, length)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,8 +82,6 @@ class TestEveryTask:
             assert same(other.inputs(0, 150, 0, 0), work.inputs(0, 150, 0, 0))
 
     def test_identity_is_plain_and_tells_tasks_apart(self, name, record):
-        import json
-
         work = make(name, record)
         assert json.dumps(work.identity())
         for change in ({"length": 80}, {"at": "every"}, {"loss": "unit"}, {"batch": 2}):
@@ -189,7 +189,7 @@ def test_bad_place_says_which_steps_there_are():
 
 def test_all_problems_at_once():
     with pytest.raises(UserMistake) as caught:
-        task(length=0, batch=-1, features=2.5, outputs=0, loss="mes", at=[3])
+        task(length=0, batch=-1, features=-2, outputs=0, loss="mes", at=[3])
     places = [problem.where for problem in caught.value.problems]
     assert {f"task.{x}" for x in ("length", "batch", "features", "outputs", "loss", "at")} == set(places)
     assert "Did you mean 'mse'?" in str(caught.value)
@@ -270,7 +270,7 @@ def test_standardised_record_has_mean_0_and_deviation_1(record):
 
 def test_content_counts_and_not_the_path(tmp_path, record):
     copy = tmp_path / "elsewhere.csv"
-    copy.write_bytes(open(record, "rb").read())
+    copy.write_bytes(Path(record).read_bytes())
     one, other = make("series", record), make("series", str(copy))
     assert one.identity() == other.identity()
     changed = csv(tmp_path, "reading\n" + "\n".join(str(float(i)) for i in range(400)))
