@@ -101,7 +101,7 @@ def run(
 
     arrays = {**sink.arrays, "case_key": dense_keys(plan.grid)}
     grid = plan.grid
-    return to_dataset(grid.axes, grid.replicates, plan.lags, plan.gates, arrays, attributes(resolved))
+    return to_dataset(grid.axes, grid.replicates, plan.lags, plan.gates, arrays, attributes(grid))
 
 
 def plan_of(spec: Spec) -> Plan:
@@ -119,29 +119,26 @@ def estimate(plan: Plan, workers: int = 1, memory: int | None = None) -> Estimat
     return estimate_cost(plan, workers, memory or plan.grid.spec.memory)
 
 
-def attributes(spec: Spec) -> dict[str, Any]:
-    """Return the attributes of a spec's dataset; nothing in them depends on a clock or a machine.
+def attributes(grid: Grid) -> dict[str, Any]:
+    """Return the attributes of a grid's dataset; nothing in them depends on a clock or a machine.
 
-    Besides title, question, measure and seed: cell, spectrum, activation and clip, by label, where
-    they are no axis.
+    Besides title, question, measure and seed: the names of cell, spectrum, activation and clip rule
+    that all cases share.
     """
-    from gradlab.experiment.labels import labels_of
-
-    swept = {key for sweep in spec.sweeps for key in sweep.axes}
+    spec = grid.spec
     table: dict[str, Any] = {
         "title": spec.title,
         "question": spec.question,
         "measure": spec.measure,
         "seed": spec.seed,
     }
-    resolved = spec.to_dict()
-    for key in ("network.cell", "network.activation", "network.spectrum", "clip"):
-        if not any(key == other or key.startswith(f"{other}.") for other in swept):
-            value: Any = resolved
-            for part in key.split("."):
-                value = value[part]
-            table[key.rpartition(".")[2]] = labels_of(key, [value])[0]
-    return table
+    names = {
+        "cell": {network.cell.name for network in grid.networks},
+        "spectrum": {family.name for network in grid.networks for family in network.spectra},
+        "activation": {network.activation.name for network in grid.networks},
+        "clip": {clip.name for clip in grid.clips},
+    }
+    return table | {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
 
 
 def dense_keys(grid: Grid) -> NDArray[np.str_]:
@@ -205,7 +202,7 @@ def run_archive(
         record=plan.record,
         tile=plan.tile,
         case_keys=dense_keys(grid),
-        attrs=attributes(spec),
+        attrs=attributes(grid),
     )
     if started is not None:
         started(int((sink.finished() & (dense_keys(grid) != "")).sum()), grid.n_cases)

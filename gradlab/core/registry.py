@@ -137,15 +137,24 @@ def build(entry: Callable[..., E] | type[E], table: Mapping[str, Any], where: st
         except UserMistake as mistake:
             problems += [p.under(where) for p in mistake.problems]
     for key, field in fields.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and key not in table:
+        if _required(field) and key not in table:
             problems.append(Problem(f"{where}.{key}", "a value", "nothing", f"{entry.name!r} needs it."))  # type: ignore[union-attr]
-    if problems:
+    missing = any(_required(field) and key not in values for key, field in fields.items())
+    if missing:
         raise UserMistake(problems)
     try:
-        return entry(**values)
+        made = entry(**values)  # what did not fit stands at its default, so that the rest is checked too
     except UserMistake as mistake:
-        raise mistake.under(where) from None
+        told = {problem.where for problem in problems}
+        found = [problem for problem in mistake.under(where).problems if problem.where not in told]
+        raise UserMistake([*problems, *found]) from None
+    if problems:
+        raise UserMistake(problems)
+    return made
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 
-CACHE = 1600 << 10  # bytes of adjoints touched at every time step: larger tiles spread the cost of calls
+CACHE = 3200 << 10  # bytes of adjoints touched at every time step: larger tiles spread the cost of calls
 TAPE = 128 << 20  # bytes of tape beyond which larger tiles gain nothing
 _MOST_RUNS = 64
 

@@ -6,7 +6,7 @@ import csv
 import functools
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,9 +46,11 @@ class Series(AbstractTask):
     file: str
     column: str
     standardise: bool = True
+    digest: str = field(init=False, default="", repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "digest", read_column(self.file, self.column)[1])
         if self.n_outputs != 1 or self.loss == "cross_entropy":
             got = f"outputs = {self.n_outputs}, loss = {self.loss!r}"
             expected, hint = 'one output with loss "mse" or "unit"', "The next reading is one number."
@@ -61,7 +63,13 @@ class Series(AbstractTask):
             raise UserMistake(Problem("length", expected, shown(self.length), hint))
 
     def _record(self) -> tuple[Array, str]:
-        return read_column(self.file, self.column)
+        record, digest = read_column(self.file, self.column)
+        if self.digest not in ("", digest):
+            got = "other readings"
+            raise UserMistake(
+                Problem("file", f"{self.file} as it was when the spec was read", got, "Run again.")
+            )
+        return record, digest
 
     def identity(self) -> dict[str, Any]:
         """Return the settings with the file's path replaced by a digest of the column."""
@@ -93,7 +101,6 @@ class Series(AbstractTask):
         return self._rows(start, stop)[:, -1:]
 
 
-@functools.lru_cache(maxsize=16)
 def read_column(file: str, column: str) -> tuple[Array, str]:
     """Return a column of a CSV file and a digest of its numbers.
 
@@ -102,6 +109,17 @@ def read_column(file: str, column: str) -> tuple[Array, str]:
     UserMistake
         If the file cannot be read, the column is unknown, or an entry is not a finite number.
     """
+    try:
+        state = Path(file).stat()
+    except OSError as error:
+        got = f"{shown(file)} ({error.strerror or 'unreadable'})"
+        raise UserMistake(Problem("file", "a readable CSV file", got)) from None
+    return _read_column(file, column, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=16)
+def _read_column(file: str, column: str, modified: int, size: int) -> tuple[Array, str]:
+    """Read the column; the file's time and size are there to tell versions of it apart."""
     try:
         with Path(file).open(newline="", encoding="utf-8-sig") as handle:
             rows = list(csv.reader(handle))

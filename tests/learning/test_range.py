@@ -314,3 +314,20 @@ def test_share_of_the_weights_survives_a_dead_sample():
     state = np.cumsum(0.25 ** np.arange(length))  # h_t = sum of 0.25^k
     expected = lag * np.log10(0.25) + np.log10(state[length - 2 - lag]) - np.log10(2)
     np.testing.assert_allclose(got["log10_weight_gradient_norm"][:-1], expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("rule", [OFF, clip("adjoint_norm", threshold=1e200)], ids=repr)
+@pytest.mark.parametrize(("radius", "length"), [(6.0, 90), (2.0, 400), (2.0, 1000)])
+def test_gradient_where_only_the_late_states_are_large(radius, length, rule):
+    """Late states beyond 1e+45 are scaled down before they are multiplied; the early ones are not."""
+    net, work = blow_up(radius), task(length=length, batch=2, features=2, loss="unit")
+    case = case_of(net, work)
+    states = np.concatenate([np.zeros((1, 2, 4)), case.forward()["states"]])
+    # W = radius * I: the adjoint at time t is radius^(T-1-t) v; every term is below 1e+303 here.
+    sums = np.zeros((4, 4 + 2 + 1))
+    for t in range(length):
+        right = np.concatenate([states[t], case.inputs[t], np.ones((2, 1))], axis=1)
+        sums += 1e-290 * (radius ** (length - 1 - t) * case.targets[0].T @ right) / 2
+    size = np.abs(sums).max()
+    expected = np.log10(np.linalg.norm(sums / size)) + np.log10(size) + 290
+    np.testing.assert_allclose(probe_case(net, work, rule)["log10_gradient_norm"], expected, rtol=1e-12, atol=0)

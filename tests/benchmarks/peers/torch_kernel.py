@@ -4,9 +4,9 @@ Written as a good user writes it. All cases of a group go through one `baddbmm` 
 input product are its addend); nothing but the states asks for gradients, so autograd forms no weight
 gradient; the norms of all states are taken at the end. Variants: all cases at once, or groups whose
 graph stays nearer the cache; input products within the loop or all beforehand; batch first or features
-first. Tried and never faster: `retain_grad` and `backward` instead of `torch.autograd.grad` with respect
-to the states, one sigmoid over three gates stored together, `addcmul` for the memory, `torch.compile` of
-the cell, an allocator that never returns memory.
+first. Tried at some sizes, single short timings, and left out because it did not beat the best of these
+there: `retain_grad` and `backward` (Elman), one sigmoid over three gates, `addcmul`, `torch.compile` of
+the cell (LSTM 64), an allocator that keeps memory.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ which a shorter case takes the beginning), the input product of all steps is for
 `addmm` and one activation a time step, one `torch.autograd.grad` for parameters and states together,
 PyTorch's own clipping functions, a hook on each state for the clip inside the recursion. xyzpy spreads
 the cases over processes; pool and imports are warm before the clock starts, and the labelling of results
-is not counted. (`retain_grad` and `backward` is a little slower; one process of two threads is much
-slower and is measured for the record.)
+is not counted. (`retain_grad` and `backward` instead came out a little faster in one trial and a little
+slower in another; one process of two threads is timed too, and the faster of the two ways is the peer.)
 
 `python -m tests.benchmarks.peers.torch_loop SWEEP WORKERS THREADS PER_STRATUM SEED` prints seconds and
 cases.
