@@ -254,7 +254,7 @@ def draw(spec: Spec | Mapping[str, Any] | str | Path, **labels: Any) -> Case:
     )
 
 
-def recurrent_matrices(spec: Spec, most: int = 6) -> dict[str, NDArray[np.float64]]:
+def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float64]]:
     """Draw the recurrent matrices of replicate 0 again, by label; `most` of them, evenly chosen.
 
     A gated cell is shown by its first row block.

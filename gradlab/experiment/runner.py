@@ -222,10 +222,15 @@ def _parallel(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, w
         try:
             while pending or flying:
                 while pending and len(flying) < 2 * workers:
-                    planned = pending.pop()
-                    with _without_main():
-                        flying[pool.submit(_work, planned, record, share)] = planned
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    try:
+                        with _without_main():
+                            future = pool.submit(_work, pending[-1], record, share)
+                    except BrokenProcessPool:  # a worker died while nobody was looking
+                        lost.append(pending.pop())
+                        break
+                    flying[future] = pending.pop()
+                done = wait(flying, return_when=FIRST_COMPLETED).done if flying else set()
+                for future in done:
                     planned = flying.pop(future)
                     try:
                         parts = future.result()

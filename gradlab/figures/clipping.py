@@ -72,7 +72,7 @@ class Clipping(AbstractFigure):
                 )
             )
         curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds)
-        cut = thinned(sliced(ds, ("clip", curve)))
+        cut = thinned(sliced(_where_it_acts(ds, curve), ("clip", curve)))
         key = panels.colour_key(cut.ds, curve)
         without = cut.ds.isel(clip=labels.index("off"))
         kept = [index for index, label in enumerate(labels) if label != "off"]
@@ -95,6 +95,19 @@ class Clipping(AbstractFigure):
 def _curves(ds: xr.Dataset) -> str | None:
     several = [axis for axis in label_axes(ds) if axis != "clip" and ds.sizes[axis] > 1]
     return curve_axis(ds, {"clip"}) or next(iter(several), None)
+
+
+def _where_it_acts(ds: xr.Dataset, curve: str | None) -> xr.Dataset:
+    """Cut every other label axis where adjoints grow most: there clipping has most to do."""
+    if "growth_rate" not in ds:
+        return ds
+    rates = masked(ds, "growth_rate")
+    for axis in label_axes(ds):
+        if axis not in ("clip", curve) and ds.sizes[axis] > 1:
+            mean = rates.mean([dim for dim in rates.dims if dim != axis]).fillna(-np.inf)
+            index = int(np.argmax(mean.values))
+            ds, rates = ds.isel({axis: index}), rates.isel({axis: index})
+    return ds
 
 
 def _legend(points: bool) -> list[Line2D]:

@@ -31,7 +31,7 @@ class Sums:
         views, _, cases = total.shape[:3]
         self.exponent = np.zeros((views, cases), dtype=np.int64)
         self._started = np.zeros((views, cases), dtype=bool)
-        self._moved = False  # whether any power of two differs from zero
+        self.moved = False  # whether any power of two differs from zero
         self._slack = window(total.dtype).accumulate
 
     def scales(self, shift: Array | None, factor: Array | None) -> Array | None:
@@ -48,7 +48,7 @@ class Sums:
         -------
         array of shape (view, case, batch), or None for ones
         """
-        if shift is None and not self._moved:
+        if shift is None and not self.moved:
             return factor
         if shift is None:
             shift = np.zeros((*self.exponent.shape, 1), dtype=np.int64)
@@ -61,7 +61,7 @@ class Sums:
             for v in np.flatnonzero(changed.any(axis=-1)):
                 np.ldexp(self.total[v], (exponent[v] - moved[v])[:, None, None], out=self.total[v])
             self.exponent[:views] = moved
-            self._moved = True
+            self.moved = True
         return np.asarray(np.ldexp(1.0 if factor is None else factor, shift - moved[..., None]))
 
     def add(self, view: int, left: Array, right: Array) -> None:

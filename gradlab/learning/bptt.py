@@ -256,7 +256,7 @@ class _Pass:
         for v in range(count):
             left = dz[:, views.lane[v]]
             # A raw view in range needs no pass: its scale is one throughout.
-            if scale is not None and (shift is not None or views.rescaled[v]):
+            if scale is not None and (shift is not None or sums.moved or views.rescaled[v]):
                 left = np.multiply(
                     left, scale[v][:, None, :], out=scratch("scaled dz", left.shape, left.dtype)
                 )

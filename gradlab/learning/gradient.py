@@ -62,13 +62,18 @@ def angle(a: ScaledGradient, b: ScaledGradient) -> Array:
     """
     norms = a.log2_norm(), b.log2_norm()
     zero = ~np.isfinite(norms[0]) | ~np.isfinite(norms[1])
-    minus = np.zeros(len(zero))
-    plus = np.zeros(len(zero))
+    minus, plus = np.zeros(len(zero)), np.zeros(len(zero))
     for ma, ea, mb, eb in zip(a.mantissas, a.exponents, b.mantissas, b.exponents, strict=True):
-        u, v = (
-            m * np.exp2(np.where(zero, 0.0, e - n))[:, None, None]
-            for m, e, n in ((ma, ea, norms[0]), (mb, eb, norms[1]))
-        )
+        u = _over_norm(ma, ea, np.where(zero, 0.0, norms[0]))
+        v = _over_norm(mb, eb, np.where(zero, 0.0, norms[1]))
         minus += squares(u - v)
         plus += squares(u + v)
     return np.where(zero, 0.0, 2.0 * np.arctan2(np.sqrt(minus), np.sqrt(plus)))
+
+
+def _over_norm(mantissa: Array, exponent: Array, log2_norm: Array) -> Array:
+    """Return a block divided by a norm, the same bits however the block is split into the two parts."""
+    peak, power = np.frexp(np.abs(mantissa).max(axis=(1, 2)).astype(np.float64))
+    whole = exponent + power
+    factor = np.where(peak > 0, np.exp2(np.where(peak > 0, whole - log2_norm, 0.0)), 0.0)
+    return np.asarray(np.ldexp(mantissa.astype(np.float64), -power[:, None, None]) * factor[:, None, None])

@@ -116,7 +116,8 @@ class Taps:
                     squares = (np.matmul(product, weight[..., None])[..., 0] * weight).sum(axis=-1)
                 else:
                     share = np.matmul(own * weight[:, None, :].astype(dz.dtype), old.transpose(0, 2, 1))
-                    squares = (share * share).sum(axis=(0, 2, 3))
+                    flat = share.reshape(*share.shape[:2], -1)
+                    squares = np.vecdot(flat, flat).sum(axis=0)
                 squares = np.maximum(squares, 0.0).astype(np.float64)
                 log10 = LOG10_2 * log2_of(squares, top + state_exponent)
                 self.records["weight"][i][v, :, self._last[i] - t] = log10 - np.log10(self._batch)

@@ -85,7 +85,7 @@ def probe_arrays(
         if name not in RECORDS:
             raise UserMistake(Problem("record", "the name of a record", shown(name), nearest(name, RECORDS)))
     blocks = len(the_cell.row_blocks)
-    recurrent = np.asarray(parameters["weight_hh_l0"])
+    recurrent = np.asarray(_needed(parameters, "weight_hh_l0"))
     if recurrent.ndim != 2 or recurrent.shape[0] != blocks * recurrent.shape[1]:
         expected = f"shape ({blocks} * hidden, hidden) for {the_cell.name!r}"
         raise UserMistake(Problem("weight_hh_l0", expected, f"shape {recurrent.shape}"))
@@ -101,7 +101,13 @@ def probe_arrays(
     places = {t: i for i, t in enumerate(task.looks())}
     parts = [array("weight_hh_l0", recurrent, (rows, n), "rows, hidden", dtype=dtype)]
     parts.append(
-        array("weight_ih_l0", parameters["weight_ih_l0"], (rows, x.shape[2]), "rows, features", dtype=dtype)
+        array(
+            "weight_ih_l0",
+            _needed(parameters, "weight_ih_l0"),
+            (rows, x.shape[2]),
+            "rows, features",
+            dtype=dtype,
+        )
     )
     bias = np.zeros(rows, dtype=dtype)
     for name in ("bias_ih_l0", "bias_hh_l0"):
@@ -130,8 +136,15 @@ def probe_arrays(
     return {name: values[0, 0] for name, values in result.items()}
 
 
+def _needed(parameters: Mapping[str, ArrayLike], name: str) -> ArrayLike:
+    if name not in parameters:
+        got = ", ".join(parameters) or "none"
+        raise UserMistake(Problem("parameters", f"an array {name!r}", f"the arrays {got}"))
+    return parameters[name]
+
+
 def _readout(parameters: Mapping[str, ArrayLike], n: int, dtype: str) -> Array:
-    weights = array("weight_ho", parameters["weight_ho"], (None, n), "outputs, hidden", dtype=dtype)
+    weights = array("weight_ho", _needed(parameters, "weight_ho"), (None, n), "outputs, hidden", dtype=dtype)
     bias = np.zeros(len(weights), dtype=dtype)
     if "bias_o" in parameters:
         bias = array("bias_o", parameters["bias_o"], (len(weights),), "outputs", dtype=dtype)

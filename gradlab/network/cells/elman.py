@@ -48,7 +48,7 @@ class Elman(AbstractCell):
         """``h = phi(z)``; keeps ``phi'(z)`` in place of `z`."""
         activation.evaluate(local[0], new[0], local[0])
         if saturation is not None:
-            np.mean(local[0], axis=(1, 2), out=saturation)
+            np.mean(local[0].reshape(len(saturation), -1), axis=-1, out=saturation)
 
     def backward(self, local: Array, adjoint: Sequence[Array], dz: Array) -> None:
         """``dz = phi'(z) dh``."""

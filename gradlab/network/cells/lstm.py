@@ -96,7 +96,8 @@ class Lstm(AbstractCell):
         activation.evaluate(candidate, g, candidate)
         _logistic.evaluate(output, s_output, output)
         if saturation is not None:
-            np.mean(local[:4], axis=(0, 2, 3), out=saturation)
+            each = local[:4].reshape(4, len(saturation), -1).mean(axis=-1)
+            np.mean(each, axis=0, out=saturation)
         np.multiply(s_input, g, out=memory)
         np.multiply(forget, old[1], out=state)
         np.add(memory, state, out=memory)
