@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from typing import Any
 
 import numpy as np
@@ -179,8 +180,6 @@ _worker_workspace: Workspace | None = None
 
 
 def _start_worker() -> None:
-    import signal
-
     from threadpoolctl import threadpool_limits
 
     global _worker_workspace
@@ -199,14 +198,25 @@ def _work(
 
 
 @contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the user's script while workers start: they need gradlab only, not to run it again."""
+def _quiet_start() -> Iterator[None]:
+    """Let workers start without the user's script, and without their tracebacks on Ctrl-C.
+
+    Workers need gradlab only: a script that calls `run` at its top level must not be run again in
+    each of them. And an interruption is for this process to answer: workers inherit it as blocked
+    until they ignore it.
+    """
     main = sys.modules["__main__"]
     hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
     spec, main.__spec__ = getattr(main, "__spec__", None), None
+    masks = hasattr(signal, "pthread_sigmask")
+    if masks:
+        resource_tracker.ensure_running()  # its own start would unblock the signal again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         main.__dict__.update(hidden)
         main.__spec__ = spec
 
@@ -223,7 +233,7 @@ def _parallel(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, w
             while pending or flying:
                 while pending and len(flying) < 2 * workers:
                     try:
-                        with _without_main():
+                        with _quiet_start():
                             future = pool.submit(_work, pending[-1], record, share)
                     except BrokenProcessPool:  # a worker died while nobody was looking
                         lost.append(pending.pop())

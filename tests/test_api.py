@@ -1,0 +1,145 @@
+"""The four names a script uses, from a spec to labelled data and back to arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import oracles
+import pytest
+import xarray as xr
+from engine import assert_norms
+
+import gradlab
+from gradlab.core.errors import UserMistake
+from gradlab.measure.records import RECORDS
+
+TABLE = {
+    "title": "A small sweep",
+    "question": "Does it work?",
+    "replicates": 2,
+    "network": {"hidden": 4},
+    "task": {"name": "noise", "features": 2, "batch": 3, "length": 8},
+    "sweep": {
+        "network.spectrum.radius": [0.5, 1.1],
+        "network.activation": ["tanh", "relu"],
+        "task.length": [5, 8],
+        "clip": ["off", {"name": "norm", "threshold": 0.01}],
+    },
+}
+TOML = """
+title = "A small sweep"
+question = "Does it work?"
+replicates = 2
+[network]
+hidden = 4
+[task]
+name = "noise"
+features = 2
+batch = 3
+length = 8
+[sweep]
+"network.spectrum.radius" = [0.5, 1.1]
+"network.activation" = ["tanh", "relu"]
+"task.length" = [5, 8]
+clip = ["off", { name = "norm", threshold = 0.01 }]
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return gradlab.run(TABLE)
+
+
+def test_a_dataset_with_names(dataset):
+    assert isinstance(dataset, xr.Dataset)
+    assert dict(dataset.sizes) == {"radius": 2, "activation": 2, "length": 2, "clip": 2, "replicate": 2, "lag": 8}
+    assert dataset.attrs["title"] == "A small sweep"
+    assert {"case_key", "status", "first_overflow"} <= set(dataset)
+    assert set(RECORDS) - {"log10_memory_gradient_norm"} <= set(dataset)
+    assert dataset.clip.values.tolist() == ["off", "norm(0.01)"]
+    assert dataset.lag.values.tolist() == list(range(8))
+    assert (dataset.status == 1).all()
+
+
+def test_table_spec_and_path_give_the_same(dataset, tmp_path):
+    path = tmp_path / "spec.toml"
+    path.write_text(TOML, encoding="utf-8")
+    for spec in (gradlab.Spec.from_dict(TABLE), gradlab.load_spec(path), path, str(path)):
+        xr.testing.assert_identical(gradlab.run(spec), dataset)
+
+
+def test_the_archive_gives_the_same(dataset, tmp_path):
+    kept = gradlab.run(TABLE, out=tmp_path / "a")
+    assert {name: kept[name].dtype for name in kept} == {name: dataset[name].dtype for name in dataset}
+    xr.testing.assert_identical(kept.load(), dataset)
+
+
+def test_an_archive_interrupted_and_continued_is_byte_for_byte_one_that_was_not(tmp_path):
+    def stop(done, failed):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gradlab.run(TABLE, out=tmp_path / "b", progress=stop)
+    gradlab.run(TABLE, out=tmp_path / "b")
+    gradlab.run(TABLE, out=tmp_path / "a")
+    files = {p.relative_to(tmp_path / "a") for p in (tmp_path / "a" / "data.zarr").rglob("*") if p.is_file()}
+    assert files == {p.relative_to(tmp_path / "b") for p in (tmp_path / "b" / "data.zarr").rglob("*") if p.is_file()}
+    different = [str(f) for f in files if (tmp_path / "a" / f).read_bytes() != (tmp_path / "b" / f).read_bytes()]
+    assert different == []
+
+
+def test_a_value_added_to_an_axis_changes_no_other_number(dataset):
+    wider = {**TABLE, "sweep": {**TABLE["sweep"], "network.spectrum.radius": [0.5, 0.8, 1.1], "task.length": [5, 8, 2]}}
+    more = gradlab.run(wider).sel(radius=[0.5, 1.1], length=[5, 8])
+    xr.testing.assert_identical(more, dataset)
+    alone = {**TABLE, "sweep": {**TABLE["sweep"], "network.spectrum.radius": [1.1], "clip": ["off"]}}
+    one = gradlab.run(alone)
+    for name in one:
+        got, known = one[name].squeeze(), dataset[name].sel(radius=1.1, clip="off").squeeze()
+        np.testing.assert_array_equal(got.values, known.values, err_msg=str(name))
+
+
+def test_memory_and_workers_are_checked_and_change_nothing(dataset):
+    xr.testing.assert_identical(gradlab.run(TABLE, memory="400MiB"), dataset)
+    with pytest.raises(UserMistake, match=r"workers: expected an integer of at least 1, got 0"):
+        gradlab.run(TABLE, workers=0)
+    with pytest.raises(UserMistake, match="memory: expected"):
+        gradlab.run(TABLE, memory="a lot")
+
+
+def test_draw_gives_what_was_measured(dataset):
+    for radius, activation, length in ((0.5, "tanh", 5), (1.1, "tanh", 8)):
+        case = gradlab.draw(TABLE, radius=radius, activation=activation, length=length, clip="off", replicate=1)
+        records, rtol, _ = oracles.expected_records(case)
+        measured = dataset.sel(radius=radius, activation=activation, length=length, clip="off", replicate=1)
+        np.testing.assert_allclose(measured.loss, records["loss"], rtol=rtol, atol=0)
+        for name in ("log10_state_gradient_norm", "log10_preactivation_gradient_norm", "log10_weight_gradient_norm"):
+            assert_norms(measured[name].values[:length], records[name], rtol, name)
+        assert_norms(measured.log10_gradient_norm.values, records["log10_gradient_norm"], rtol)
+
+
+def test_draw_wants_one_case():
+    with pytest.raises(UserMistake) as caught:
+        gradlab.draw(TABLE, radius=0.7, activation="tnah", replicate=5, colour=1)
+    text = str(caught.value)
+    for part in (
+        "radius: expected one of 0.5, 1.1, got 0.7",
+        "activation: expected one of tanh, relu",
+        "length: expected one of 5, 8, got nothing",
+        "replicate: expected an integer of at least 0 and of at most 1, got 5",
+        "colour: expected the name of an axis",
+    ):
+        assert part in text
+
+
+def test_a_wrong_spec_says_all_its_problems():
+    with pytest.raises(UserMistake) as caught:
+        gradlab.run({"network": {"hidden": -1, "cel": "x"}, "task": {"name": "noise", "length": 0}, "clip": {"name": "norm", "threshold": 0}})
+    places = {problem.where for problem in caught.value.problems}
+    assert {"network.hidden", "network.cel", "task.length", "clip.threshold"} <= places
+
+
+def test_a_path_that_is_not_there():
+    with pytest.raises(UserMistake, match=r"nowhere\.toml"):
+        gradlab.run(Path("nowhere.toml"))
