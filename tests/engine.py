@@ -66,7 +66,13 @@ def raw_gradients(case, segment=None):
     p, work, n = case.parameters, case.task, case.network.hidden
     x = case.inputs.transpose(0, 2, 1)[: work.lags, None]
     stack = Stack(
-        case.network.cell, case.network.activation, affine_of(case)[None], lambda a, b: x[a:b], work.lags, n, work.batch
+        case.network.cell,
+        case.network.activation,
+        affine_of(case)[None],
+        lambda a, b: x[a:b],
+        work.lags,
+        n,
+        work.batch,
     )
     readout = None
     if "weight_ho" in p:

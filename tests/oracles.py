@@ -115,7 +115,9 @@ def problem_of(case):
     }
     names = {"W": "weight_hh_l0", "U": "weight_ih_l0", "b": "bias_ih_l0", "V": "weight_ho", "bo": "bias_o"}
     parameters = {
-        mine: case.parameters[theirs].astype(np.float64) for mine, theirs in names.items() if theirs in case.parameters
+        mine: case.parameters[theirs].astype(np.float64)
+        for mine, theirs in names.items()
+        if theirs in case.parameters
     }
     for column in {"b", "bo"} & set(parameters):
         parameters[column] = parameters[column][:, None]
@@ -170,8 +172,13 @@ def derivatives(problem, parameters):
 def mean_slope(problem, z):
     """Return the mean over all pre-activations of the derivative of the activation that each meets."""
     own, gates = problem["activation"], ["logistic", "logistic", problem["activation"], "logistic"]
-    blocks = zip([own] if problem["cell"] == "elman" else gates, np.split(z, STEPS[problem["cell"]][1]), strict=True)
-    slopes = [autograd.elementwise_grad(lambda x, phi=ACTIVATIONS[name][0]: phi(anp, x))(block) for name, block in blocks]
+    blocks = zip(
+        [own] if problem["cell"] == "elman" else gates, np.split(z, STEPS[problem["cell"]][1]), strict=True
+    )
+    slopes = [
+        autograd.elementwise_grad(lambda x, phi=ACTIVATIONS[name][0]: phi(anp, x))(block)
+        for name, block in blocks
+    ]
     return np.mean(slopes)
 
 

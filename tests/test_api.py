@@ -53,11 +53,18 @@ def dataset():
 
 def test_a_dataset_with_names(dataset):
     assert isinstance(dataset, xr.Dataset)
-    assert dict(dataset.sizes) == {"radius": 2, "activation": 2, "length": 2, "clip": 2, "replicate": 2, "lag": 8}
+    assert dict(dataset.sizes) == {
+        "radius": 2,
+        "activation": 2,
+        "length": 2,
+        "clip": 2,
+        "replicate": 2,
+        "lag": 8,
+    }
     assert dataset.attrs["title"] == "A small sweep"
     assert {"case_key", "status", "first_overflow"} <= set(dataset)
     assert set(RECORDS) - {"log10_memory_gradient_norm"} <= set(dataset)
-    assert dataset.clip.values.tolist() == ["off", "norm(0.01)"]
+    assert dataset["clip"].values.tolist() == ["off", "norm(0.01)"]
     assert dataset.lag.values.tolist() == list(range(8))
     assert (dataset.status == 1).all()
 
@@ -84,13 +91,20 @@ def test_an_archive_interrupted_and_continued_is_byte_for_byte_one_that_was_not(
     gradlab.run(TABLE, out=tmp_path / "b")
     gradlab.run(TABLE, out=tmp_path / "a")
     files = {p.relative_to(tmp_path / "a") for p in (tmp_path / "a" / "data.zarr").rglob("*") if p.is_file()}
-    assert files == {p.relative_to(tmp_path / "b") for p in (tmp_path / "b" / "data.zarr").rglob("*") if p.is_file()}
-    different = [str(f) for f in files if (tmp_path / "a" / f).read_bytes() != (tmp_path / "b" / f).read_bytes()]
+    assert files == {
+        p.relative_to(tmp_path / "b") for p in (tmp_path / "b" / "data.zarr").rglob("*") if p.is_file()
+    }
+    different = [
+        str(f) for f in files if (tmp_path / "a" / f).read_bytes() != (tmp_path / "b" / f).read_bytes()
+    ]
     assert different == []
 
 
 def test_a_value_added_to_an_axis_changes_no_other_number(dataset):
-    wider = {**TABLE, "sweep": {**TABLE["sweep"], "network.spectrum.radius": [0.5, 0.8, 1.1], "task.length": [5, 8, 2]}}
+    wider = {
+        **TABLE,
+        "sweep": {**TABLE["sweep"], "network.spectrum.radius": [0.5, 0.8, 1.1], "task.length": [5, 8, 2]},
+    }
     more = gradlab.run(wider).sel(radius=[0.5, 1.1], length=[5, 8])
     xr.testing.assert_identical(more, dataset)
     alone = {**TABLE, "sweep": {**TABLE["sweep"], "network.spectrum.radius": [1.1], "clip": ["off"]}}
@@ -110,11 +124,17 @@ def test_memory_and_workers_are_checked_and_change_nothing(dataset):
 
 def test_draw_gives_what_was_measured(dataset):
     for radius, activation, length in ((0.5, "tanh", 5), (1.1, "tanh", 8)):
-        case = gradlab.draw(TABLE, radius=radius, activation=activation, length=length, clip="off", replicate=1)
+        case = gradlab.draw(
+            TABLE, radius=radius, activation=activation, length=length, clip="off", replicate=1
+        )
         records, rtol, _ = oracles.expected_records(case)
         measured = dataset.sel(radius=radius, activation=activation, length=length, clip="off", replicate=1)
         np.testing.assert_allclose(measured.loss, records["loss"], rtol=rtol, atol=0)
-        for name in ("log10_state_gradient_norm", "log10_preactivation_gradient_norm", "log10_weight_gradient_norm"):
+        for name in (
+            "log10_state_gradient_norm",
+            "log10_preactivation_gradient_norm",
+            "log10_weight_gradient_norm",
+        ):
             assert_norms(measured[name].values[:length], records[name], rtol, name)
         assert_norms(measured.log10_gradient_norm.values, records["log10_gradient_norm"], rtol)
 
@@ -135,7 +155,13 @@ def test_draw_wants_one_case():
 
 def test_a_wrong_spec_says_all_its_problems():
     with pytest.raises(UserMistake) as caught:
-        gradlab.run({"network": {"hidden": -1, "cel": "x"}, "task": {"name": "noise", "length": 0}, "clip": {"name": "norm", "threshold": 0}})
+        gradlab.run(
+            {
+                "network": {"hidden": -1, "cel": "x"},
+                "task": {"name": "noise", "length": 0},
+                "clip": {"name": "norm", "threshold": 0},
+            }
+        )
     places = {problem.where for problem in caught.value.problems}
     assert {"network.hidden", "network.cel", "task.length", "clip.threshold"} <= places
 

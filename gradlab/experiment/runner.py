@@ -162,8 +162,7 @@ def _measured(planned: PlannedBlock, record: tuple[str, ...], share: int, worksp
     if not isinstance(result, str) or len(planned.block.runs) == 1:
         yield planned, result
         return
-    for i, run in enumerate(planned.block.runs):
-        part = PlannedBlock(replace(planned.block, runs=(run,)), planned.index[i : i + 1])
+    for part in _runs_of(planned):
         yield part, _attempt(part.block, record, share, workspace)
 
 
@@ -222,41 +221,66 @@ def _quiet_start() -> Iterator[None]:
 
 
 def _parallel(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, workers: int) -> Measured:
-    """Feed blocks to worker processes; one that dies is replaced and its block repeated once."""
-    pending = list(reversed(blocks))
-    tries: dict[int, int] = {}
-    while pending:
-        lost: list[PlannedBlock] = []
+    """Feed blocks to worker processes; a worker that dies is replaced.
+
+    The blocks that were in flight when a worker died are suspects: they are repeated one at a time,
+    so that only the one at fault is blamed. That one is taken apart into its runs, and a run that
+    kills its worker again has failed.
+    """
+    pending, suspects = list(reversed(blocks)), list[PlannedBlock]()
+    guilty: set[int] = set()
+    while pending or suspects:
         pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
         flying: dict[Future[Any], PlannedBlock] = {}
         try:
-            while pending or flying:
-                while pending and len(flying) < 2 * workers:
-                    try:
-                        with _quiet_start():
-                            future = pool.submit(_work, pending[-1], record, share)
-                    except BrokenProcessPool:  # a worker died while nobody was looking
-                        lost.append(pending.pop())
-                        break
-                    flying[future] = pending.pop()
-                done = wait(flying, return_when=FIRST_COMPLETED).done if flying else set()
-                for future in done:
+            while (pending or suspects or flying) and _submit(
+                pool, pending, suspects, flying, record, share, workers
+            ):
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    parts = future.result()
                     planned = flying.pop(future)
-                    try:
-                        parts = future.result()
-                    except BrokenProcessPool:
-                        lost.append(planned)
-                        continue
                     for part, result in parts:
                         yield part or planned, result
-                if lost:
-                    lost += flying.values()
-                    break
+        except BrokenProcessPool:
+            pass  # who was in flight is in `flying`
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        for planned in lost:
-            tries[id(planned)] = tries.get(id(planned), 0) + 1
-            if tries[id(planned)] > 2:
-                yield planned, "A worker process died while it measured this block, three times over.\n"
-            else:
-                pending.append(planned)
+        lost = list(flying.values())
+        if len(lost) != 1:
+            suspects += lost
+        elif id(lost[0]) not in guilty:
+            guilty.add(id(lost[0]))
+            suspects.append(lost[0])
+        elif len(lost[0].block.runs) > 1:
+            suspects += _runs_of(lost[0])
+        else:
+            yield lost[0], "A worker process died while it measured this case, twice.\n"
+
+
+def _submit(
+    pool: ProcessPoolExecutor,
+    pending: list[PlannedBlock],
+    suspects: list[PlannedBlock],
+    flying: dict[Future[Any], PlannedBlock],
+    record: tuple[str, ...],
+    share: int,
+    workers: int,
+) -> bool:
+    """Keep the workers fed; suspects go alone. Return whether anything is in flight."""
+    while suspects or pending:
+        queue, most = (suspects, 1) if suspects else (pending, 2 * workers)
+        if len(flying) >= most:
+            break
+        planned = queue[-1]
+        with _quiet_start():
+            flying[pool.submit(_work, planned, record, share)] = planned
+        queue.pop()
+    return bool(flying)
+
+
+def _runs_of(planned: PlannedBlock) -> list[PlannedBlock]:
+    """Return the runs of a block as blocks of their own."""
+    return [
+        PlannedBlock(replace(planned.block, runs=(run,)), planned.index[i : i + 1])
+        for i, run in enumerate(planned.block.runs)
+    ]

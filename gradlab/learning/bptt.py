@@ -288,7 +288,9 @@ class _Pass:
                 total = total + self.sample_squares(block)
             taps.put("preactivation", t, total, exponent, self.views)
         if taps.wants("weight"):
-            taps.put_weight(t, dz, self.trajectory, self.exponent, self.views)
+            taps.put_weight(
+                t, dz, self.trajectory, None if exponent is None else exponent[:active], self.views
+            )
         if gradients:
             self.add_gradients(active, t, dz)
         if t > 0:

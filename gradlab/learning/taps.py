@@ -66,6 +66,8 @@ class Taps:
         self._first_view = np.concatenate([[0], np.cumsum(self._views)])
         self._rescaled = np.zeros(sum(self._views), dtype=bool)
         self._cases = cases
+        shape = (segment if "weight" in self._names else 0, sum(self._views), cases)
+        self._shares = np.zeros(shape), np.zeros(shape, dtype=np.int64)
         self._scaled = False  # whether any exponent has differed from zero
 
     def wants(self, name: str) -> bool:
@@ -91,7 +93,9 @@ class Taps:
             self._exponents[name][slot, :active] = exponent[:active]
             self._scaled = True
 
-    def put_weight(self, t: int, dz: Array, trajectory: Trajectory, exponent: Array, views: Views) -> None:
+    def put_weight(
+        self, t: int, dz: Array, trajectory: Trajectory, exponent: Array | None, views: Views
+    ) -> None:
         """Record the norm of this step's share of the recurrent weights' gradient, ``dz h'^T``.
 
         With fewer samples than units the matrix is never formed: its squared norm is the sum of
@@ -103,24 +107,34 @@ class Taps:
         if state_exponent.any():
             old = np.ldexp(old, -state_exponent[:, None, None])
         gram = np.matmul(old.transpose(0, 2, 1), old) if self._batch < n else None
-        for i in range(dz.shape[1]):
-            own = dz[:, i]
-            product = None if gram is None else np.matmul(own.swapaxes(-1, -2), own).sum(axis=0) * gram
-            for v, view in enumerate(views.of(i)):
-                power = exponent[i] if views.exponent is None else exponent[i] + views.exponent[view]
-                top = power.max(axis=-1)
-                weight = np.ldexp(
-                    1.0 if views.mantissa is None else views.mantissa[view], power - top[:, None]
-                )
-                if product is not None:
-                    squares = (np.matmul(product, weight[..., None])[..., 0] * weight).sum(axis=-1)
-                else:
-                    share = np.matmul(own * weight[:, None, :].astype(dz.dtype), old.transpose(0, 2, 1))
-                    flat = share.reshape(*share.shape[:2], -1)
-                    squares = np.vecdot(flat, flat).sum(axis=0)
-                squares = np.maximum(squares, 0.0).astype(np.float64)
-                log10 = LOG10_2 * log2_of(squares, top + state_exponent)
-                self.records["weight"][i][v, :, self._last[i] - t] = log10 - np.log10(self._batch)
+        weight, top = self._weights(dz.shape[1], exponent, views)
+        slot = t % self._segment
+        for v in range(views.active(dz.shape[1])):
+            lane, first = views.lane[v], v == 0 or views.lane[v] != views.lane[v - 1]
+            own, w = dz[:, lane], weight[v] if len(weight) > 1 else weight[0]
+            if gram is None:
+                share = np.matmul(own * w[:, None, :].astype(dz.dtype), old.transpose(0, 2, 1))
+                flat = share.reshape(*share.shape[:2], -1)
+                squares = np.vecdot(flat, flat).sum(axis=0)
+            else:
+                if first:  # the views of a lane share its Gram matrices
+                    product = np.matmul(own.swapaxes(-1, -2), own).sum(axis=0) * gram
+                squares = np.vecdot(np.matmul(product, w[..., None])[..., 0], w)
+            self._shares[0][slot, v] = np.maximum(squares, 0.0)
+        self._shares[1][slot, : len(top)] = top + state_exponent
+        if len(top) == 1:
+            self._shares[1][slot] = top + state_exponent
+
+    def _weights(self, lanes: int, exponent: Array | None, views: Views) -> tuple[Array, Array]:
+        """Return each view's factor for every sample and its power of two; one row stands for all."""
+        if exponent is None and views.exponent is None:
+            return np.ones((1, self._cases, self._batch)), np.zeros((1, self._cases), dtype=np.int64)
+        power = views.shifts(exponent, lanes)
+        assert power is not None
+        count = len(power)
+        top = power.max(axis=-1)
+        mantissa = 1.0 if views.mantissa is None else views.mantissa[:count]
+        return np.ldexp(mantissa, power - top[..., None]), top
 
     def reduce(self, start: int, stop: int, active: int) -> None:
         """Turn what was gathered over the time steps `start` to `stop` into records."""
@@ -133,6 +147,10 @@ class Taps:
             for v in range(self._views[i]):
                 for name in self._squares:
                     self._reduce_one(name, i, v, slots, lags)
+                if "weight" in self._names:
+                    squares, exponent = (kept[slots, int(self._first_view[i]) + v] for kept in self._shares)
+                    log10 = LOG10_2 * log2_of(squares, exponent) - np.log10(self._batch)
+                    self.records["weight"][i][v, :, lags] = log10.T
 
     def _reduce_one(self, name: str, i: int, v: int, slots: Array, lags: slice) -> None:
         squares = self._squares[name][slots, i]

@@ -18,7 +18,12 @@ from gradlab.experiment.spec import Spec
 SAMPLE = {
     "seed": 0,
     "replicates": 8,
-    "network": {"cell": "elman", "hidden": 64, "activation": "tanh", "spectrum": {"name": "ginibre", "radius": 1.0}},
+    "network": {
+        "cell": "elman",
+        "hidden": 64,
+        "activation": "tanh",
+        "spectrum": {"name": "ginibre", "radius": 1.0},
+    },
     "task": {"name": "noise", "features": 8, "batch": 32, "length": 200, "loss": "mse", "at": "final"},
     "clip": {"name": "off"},
     "sweep": {
@@ -39,7 +44,11 @@ def plan_of(table):
 
 
 def small(sweep, **rest):
-    table = {"network": {"hidden": 3}, "task": {"name": "noise", "features": 2, "batch": 2, "length": 6}, **rest}
+    table = {
+        "network": {"hidden": 3},
+        "task": {"name": "noise", "features": 2, "batch": 2, "length": 6},
+        **rest,
+    }
     return plan_of({**table, "sweep": sweep})
 
 
@@ -50,10 +59,16 @@ def check(plan, finished=None):
     rows = {tuple(point): row for row, point in enumerate(grid.points.tolist())}
     for planned in plan.blocks(finished):
         np.add.at(seen, tuple(planned.index.reshape(-1, planned.index.shape[-1]).T), 1)
-        tiles = {tuple(np.array(i) // np.array(plan.tile)) for i in planned.index.reshape(-1, len(grid.shape)).tolist()}
+        tiles = {
+            tuple(np.array(i) // np.array(plan.tile))
+            for i in planned.index.reshape(-1, len(grid.shape)).tolist()
+        }
         assert len(tiles) == 1
         assert planned.index.shape[:2] == (len(planned.block.runs), len(planned.block.views))
-        shapes = {(r.network.cell, r.network.activation, r.network.hidden, r.network.dtype) for r in planned.block.runs}
+        shapes = {
+            (r.network.cell, r.network.activation, r.network.hidden, r.network.dtype)
+            for r in planned.block.runs
+        }
         assert len(shapes) == 1
         streams = {str(v.task.input_identity()) for v in planned.block.views}
         assert len(streams) == 1
@@ -72,7 +87,7 @@ def check(plan, finished=None):
     np.testing.assert_array_equal(seen, expected)
 
 
-# --- what is shared ------------------------------------------------------------------------------------------
+# --- what is shared -------------------------------------------------------------------------------------
 
 
 def test_the_sample_spec_takes_672_forward_passes():
@@ -153,7 +168,7 @@ def test_series_windows_depend_on_the_length_and_are_not_shared(tmp_path):
     check(plan)
 
 
-# --- nothing lost, nothing doubled ---------------------------------------------------------------------------
+# --- nothing lost, nothing doubled ----------------------------------------------------------------------
 
 
 def test_no_axis_at_all():
@@ -223,7 +238,11 @@ def tables(draw):
 @settings(max_examples=80)
 @given(st.lists(tables(), min_size=1, max_size=3), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_random_grids_lose_and_double_nothing(sweeps, replicates, random):
-    table = {"network": {"hidden": 3}, "task": {"name": "noise", "features": 2, "batch": 2, "length": 5}, "replicates": replicates}
+    table = {
+        "network": {"hidden": 3},
+        "task": {"name": "noise", "features": 2, "batch": 2, "length": 5},
+        "replicates": replicates,
+    }
     try:
         grid = expand(Spec.from_dict({**table, "sweep": sweeps}))
     except UserMistake:
@@ -246,7 +265,7 @@ def test_finished_cases_are_left_out_and_the_rest_stays_in_its_tiles():
     check(plan, finished)
 
 
-# --- the spec alone ------------------------------------------------------------------------------------------
+# --- the spec alone -------------------------------------------------------------------------------------
 
 
 def same_plan(a, b):
@@ -275,7 +294,12 @@ def test_memory_norms_are_planned_only_where_a_cell_has_a_memory():
 
 def test_gates_of_a_mixed_sweep():
     assert small({"task.length": [3]}).gates == ()
-    assert small({"network.cell": ["lstm"]}).gates == ("input_gate", "forget_gate", "candidate", "output_gate")
+    assert small({"network.cell": ["lstm"]}).gates == (
+        "input_gate",
+        "forget_gate",
+        "candidate",
+        "output_gate",
+    )
     assert set(small({"network.cell": ["elman", "lstm"]}).gates) == {
         "state", "input_gate", "forget_gate", "candidate", "output_gate",
     }  # fmt: skip

@@ -59,7 +59,7 @@ def reference(plan):
     return run(plan)[0].arrays
 
 
-# --- the same bits -------------------------------------------------------------------------------------------
+# --- the same bits --------------------------------------------------------------------------------------
 
 
 def test_every_case_of_a_sweep_is_what_it_is_alone(plan, reference):
@@ -164,7 +164,7 @@ def test_progress_adds_up(plan):
     assert not any(failed for _, failed in calls)
 
 
-# --- what raises ---------------------------------------------------------------------------------------------
+# --- what raises ----------------------------------------------------------------------------------------
 
 
 class Closing(MemorySink):
@@ -234,7 +234,9 @@ def test_a_sink_that_cannot_write_ends_the_run_and_is_closed(plan):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_too_little_memory_is_said_before_anything_runs(plan, workers):
     sink = MemorySink(plan)
-    with pytest.raises(UserMistake, match=r"memory: expected at least \d+ MiB for cases of this size, got 50 MiB") as caught:
+    with pytest.raises(
+        UserMistake, match=r"memory: expected at least \d+ MiB for cases of this size, got 50 MiB"
+    ) as caught:
         execute(plan, sink, workers=workers, memory=50 << 20)
     assert not sink.finished().any()
     needed = int(str(caught.value).split("at least ")[1].split(" MiB")[0])
@@ -242,7 +244,7 @@ def test_too_little_memory_is_said_before_anything_runs(plan, workers):
     assert sink.finished().any()
 
 
-# --- workers that die ----------------------------------------------------------------------------------------
+# --- workers that die -----------------------------------------------------------------------------------
 
 MANY = {
     "replicates": 4,
@@ -369,4 +371,6 @@ def test_drawn_case_belongs_to_the_measured_one(plan, reference):
     for replicate in range(3):
         case = case_of(net, work, replicate=replicate)
         error = case.forward()["outputs"][case.looks[0]] - case.targets[0]
-        np.testing.assert_allclose((error**2).mean(), reference["loss"][(*grid.points[row], replicate)], rtol=1e-13, atol=0)
+        np.testing.assert_allclose(
+            (error**2).mean(), reference["loss"][(*grid.points[row], replicate)], rtol=1e-13, atol=0
+        )

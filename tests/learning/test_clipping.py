@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 import oracles
 import pytest
-from engine import OFF, PER_LAG, affine_of, assert_same_records, block, case_of, clip, network, probe_case, same, task
+from engine import (
+    OFF,
+    PER_LAG,
+    affine_of,
+    assert_same_records,
+    block,
+    case_of,
+    clip,
+    network,
+    probe_case,
+    same,
+    task,
+)
 
 from gradlab.core.errors import UserMistake
 from gradlab.learning.clipping import registry
@@ -51,7 +63,11 @@ def test_parameter_rules_never_change_a_profile(name, cell, at):
 def test_adjoint_rules_do_change_the_profile(name, cell, at):
     off = probe_case(net(cell), work(at=at))
     got = probe_case(net(cell), work(at=at), clip(name, threshold=1e-3))
-    for record in ("log10_state_gradient_norm", "log10_preactivation_gradient_norm", "mean_log10_sample_gradient_norm"):
+    for record in (
+        "log10_state_gradient_norm",
+        "log10_preactivation_gradient_norm",
+        "mean_log10_sample_gradient_norm",
+    ):
         assert (got[record] < off[record]).any(), record
     assert same(got["loss"], off["loss"])
     assert same(got["saturation"], off["saturation"])
@@ -112,10 +128,12 @@ def test_value_rule_against_the_oracle(cell, threshold):
     norms = np.linalg.norm(raw), np.linalg.norm(cut)
     np.testing.assert_allclose(10.0 ** got["log10_clipped_gradient_norm"], norms[1], rtol=1e-11, atol=0)
     np.testing.assert_allclose(got["clip_factor"], norms[1] / norms[0], rtol=1e-11, atol=0)
-    np.testing.assert_allclose(got["clip_angle"], np.arccos(raw @ cut / norms[0] / norms[1]), rtol=1e-9, atol=0)
+    np.testing.assert_allclose(
+        got["clip_angle"], np.arccos(raw @ cut / norms[0] / norms[1]), rtol=1e-9, atol=0
+    )
 
 
-# --- rules on finished gradients, alone ----------------------------------------------------------------------
+# --- rules on finished gradients, alone -----------------------------------------------------------------
 
 
 def scaled(values, exponent):
@@ -151,7 +169,9 @@ def test_shrinking_thresholds_end_where_the_last_one_does(name):
 @pytest.mark.parametrize("exponent", [-7000, -300, 0, 20, 300, 7000])
 def test_value_rule_bounds_every_entry(exponent):
     gradient = scaled([3.0, -0.5, 0.2, 4.0], exponent)
-    clipped = np.concatenate([v.ravel() for v in clip("value", threshold=0.7).clip_gradient(gradient).values()])
+    clipped = np.concatenate(
+        [v.ravel() for v in clip("value", threshold=0.7).clip_gradient(gradient).values()]
+    )
     assert np.abs(clipped).max() <= 0.7
     if exponent >= 20:
         np.testing.assert_array_equal(clipped, [0.7, -0.7, 0.7, 0.7])
@@ -173,7 +193,9 @@ def test_a_zero_gradient_stays_zero(name, exponent):
 @pytest.mark.parametrize("exponent", [-500, 0, 500])
 def test_angle_is_precise_when_tiny(tiny, exponent):
     """``arccos`` of a cosine would give 0 below 1e-8."""
-    got = angle(scaled([1.0, 0.0, 0.0, 0.0], exponent), scaled([np.cos(tiny), 0.0, np.sin(tiny), 0.0], exponent))
+    got = angle(
+        scaled([1.0, 0.0, 0.0, 0.0], exponent), scaled([np.cos(tiny), 0.0, np.sin(tiny), 0.0], exponent)
+    )
     np.testing.assert_allclose(got, tiny, rtol=1e-3 if tiny < 1e-10 else 1e-6, atol=0)
 
 
@@ -190,7 +212,7 @@ def test_blocks_with_different_exponents_have_a_joint_norm():
     assert gradient.log2_norm()[0] == pytest.approx(np.log2(5.0) + 900, rel=1e-15)
 
 
-# --- rules inside the recursion against a naive reference ----------------------------------------------------
+# --- rules inside the recursion against a naive reference -----------------------------------------------
 
 
 def reference(case, bound=None, entry=None):
@@ -228,7 +250,9 @@ def reference(case, bound=None, entry=None):
                 old = forward["memories"][t - 1, b] if t else np.zeros(n)
                 c = np.tanh(forward["memories"][t, b])
                 dc = dc + o * (1 - c * c) * dh
-                dz = np.concatenate([g * i * (1 - i) * dc, old * f * (1 - f) * dc, i * (1 - g * g) * dc, c * o * (1 - o) * dh])
+                dz = np.concatenate(
+                    [g * i * (1 - i) * dc, old * f * (1 - f) * dc, i * (1 - g * g) * dc, c * o * (1 - o) * dh]
+                )
                 dc = f * dc
             else:
                 dz = (1 - np.tanh(z) ** 2) * dh
@@ -246,7 +270,9 @@ def test_adjoint_rules_against_the_naive_recursion(name, cell, at, loss):
     threshold = 0.05 if name == "adjoint_value" else 0.2
     rule = clip(name, **({} if name == "off" else {"threshold": threshold}))
     kind = {"adjoint_norm": "bound", "adjoint_value": "entry"}.get(name)
-    case = case_of(net(cell, spectrum={"name": "ginibre", "gain": 2.0}), work(at=at, loss=loss, length=11), rule)
+    case = case_of(
+        net(cell, spectrum={"name": "ginibre", "gain": 2.0}), work(at=at, loss=loss, length=11), rule
+    )
     joint, state, pre, total = reference(case, **({kind: threshold} if kind else {}))
     if name == "adjoint_norm":
         assert (joint <= threshold * (1 + 1e-15)).all()
@@ -254,8 +280,12 @@ def test_adjoint_rules_against_the_naive_recursion(name, cell, at, loss):
         assert at == "every" or (joint < threshold * (1 - 1e-3)).any()
     got = probe_case(case.network, case.task, rule)
     tight = {"rtol": 0, "atol": 1e-12}  # of logarithms: relative in the norms
-    np.testing.assert_allclose(got["mean_log10_sample_gradient_norm"], np.log10(state).mean(axis=1)[::-1], **tight)
-    np.testing.assert_allclose(got["std_log10_sample_gradient_norm"], np.log10(state).std(axis=1)[::-1], **tight)
+    np.testing.assert_allclose(
+        got["mean_log10_sample_gradient_norm"], np.log10(state).mean(axis=1)[::-1], **tight
+    )
+    np.testing.assert_allclose(
+        got["std_log10_sample_gradient_norm"], np.log10(state).std(axis=1)[::-1], **tight
+    )
     np.testing.assert_allclose(
         got["log10_state_gradient_norm"], np.log10(np.linalg.norm(state, axis=1) / 3)[::-1], **tight
     )
@@ -263,11 +293,15 @@ def test_adjoint_rules_against_the_naive_recursion(name, cell, at, loss):
         got["log10_preactivation_gradient_norm"], np.log10(np.linalg.norm(pre, axis=1) / 3)[::-1], **tight
     )
     if loss == "unit":  # without a readout [W U b] is all there is
-        np.testing.assert_allclose(got["log10_clipped_gradient_norm"], np.log10(np.linalg.norm(total)), **tight)
+        np.testing.assert_allclose(
+            got["log10_clipped_gradient_norm"], np.log10(np.linalg.norm(total)), **tight
+        )
         raw = reference(case)[3]
         cosine = (raw * total).sum() / np.linalg.norm(raw) / np.linalg.norm(total)
         np.testing.assert_allclose(np.cos(got["clip_angle"]), cosine, rtol=1e-11, atol=0)
-        np.testing.assert_allclose(got["clip_factor"], np.linalg.norm(total) / np.linalg.norm(raw), rtol=1e-11, atol=0)
+        np.testing.assert_allclose(
+            got["clip_factor"], np.linalg.norm(total) / np.linalg.norm(raw), rtol=1e-11, atol=0
+        )
 
 
 @pytest.mark.parametrize("at", ["final", "every"])
@@ -292,9 +326,14 @@ def test_bad_thresholds_are_the_users_mistake(name, threshold):
 
 
 def test_a_threshold_is_needed_and_off_takes_none():
-    with pytest.raises(UserMistake, match=r"clip\.threshold: expected a value, got nothing\. 'norm' needs it\."):
+    with pytest.raises(
+        UserMistake, match=r"clip\.threshold: expected a value, got nothing\. 'norm' needs it\."
+    ):
         clip("norm")
-    with pytest.raises(UserMistake, match=r"clip\.threshold: expected a setting of 'off', got 'threshold'\. It has no settings\."):
+    with pytest.raises(
+        UserMistake,
+        match=r"clip\.threshold: expected a setting of 'off', got 'threshold'\. It has no settings\.",
+    ):
         clip("off", threshold=1.0)
     with pytest.raises(UserMistake, match=r"Did you mean 'adjoint_norm'\?"):
         clip("adjoint_nrom", threshold=1.0)

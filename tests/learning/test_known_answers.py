@@ -19,7 +19,9 @@ def linear(spectrum, hidden=6, **table):
     return network(hidden=hidden, activation="identity", spectrum=spectrum, **table)
 
 
-@pytest.mark.parametrize("family", ["ginibre", "orthogonal", "symmetric", "antisymmetric", "delay_line", "nonnormal"])
+@pytest.mark.parametrize(
+    "family", ["ginibre", "orthogonal", "symmetric", "antisymmetric", "delay_line", "nonnormal"]
+)
 def test_linear_adjoint_is_the_power_of_the_transposed_matrix(family):
     scale = {"norm": 1.1} if family == "delay_line" else {"radius": 0.9}
     net = linear({"name": family, **scale})
@@ -112,7 +114,10 @@ def test_lstm_without_weights_is_exact():
 def test_irnn_with_all_units_on_keeps_the_adjoint():
     """W = I and relu (Le, Jaitly and Hinton 2015): while every unit is on, the adjoint does not change at all."""
     net = network(
-        hidden=5, activation="relu", spectrum={"name": "identity", "radius": 1.0}, input={"name": "constant", "value": 1.0}
+        hidden=5,
+        activation="relu",
+        spectrum={"name": "identity", "radius": 1.0},
+        input={"name": "constant", "value": 1.0},
     )
     got = probe_case(net, task("constant", value=0.5, length=300, batch=2, features=1))
     assert np.unique(got[STATE]).size == 1
@@ -124,7 +129,10 @@ def test_irnn_with_all_units_on_keeps_the_adjoint():
 def test_irnn_with_all_units_off_has_no_gradient():
     """Zero means zero: every record says -inf, and nothing is NaN."""
     net = network(
-        hidden=5, activation="relu", spectrum={"name": "identity", "radius": 1.0}, input={"name": "constant", "value": -1.0}
+        hidden=5,
+        activation="relu",
+        spectrum={"name": "identity", "radius": 1.0},
+        input={"name": "constant", "value": -1.0},
     )
     got = probe_case(net, task("constant", value=0.5, length=10, batch=2, features=1, loss="unit"))
     assert np.isfinite(got[STATE][0])
@@ -145,7 +153,9 @@ def test_tanh_without_input_stays_at_the_origin_and_is_linear_there():
 
 def test_logistic_at_the_origin_loses_a_quarter():
     """Zero weights from the state: every unit sits at 1/2 where the derivative is exactly 1/4."""
-    net = network(hidden=6, activation="logistic", spectrum={"name": "orthogonal", "radius": 1e-3}, input="normal")
+    net = network(
+        hidden=6, activation="logistic", spectrum={"name": "orthogonal", "radius": 1e-3}, input="normal"
+    )
     got = probe_case(net, task("zeros", length=30, batch=2, features=1, loss="unit"))
     np.testing.assert_allclose(np.diff(got[STATE]), np.log10(0.25e-3), rtol=1e-6, atol=0)
 
@@ -154,7 +164,10 @@ def test_logistic_at_the_origin_loses_a_quarter():
 def test_one_linear_unit_over_a_thousand_steps(weight):
     """The lecture's chain: y_1000 = w^999, dy/dw = 999 w^998; 1, about 20000, about 0, and 0 to a plain float."""
     net = network(
-        hidden=1, activation="identity", spectrum={"name": "identity", "radius": weight}, input={"name": "constant", "value": 1.0}
+        hidden=1,
+        activation="identity",
+        spectrum={"name": "identity", "radius": weight},
+        input={"name": "constant", "value": 1.0},
     )
     work = task("impulse", length=1000, batch=1, features=1, loss="unit")
     got = probe_case(net, work)

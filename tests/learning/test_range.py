@@ -15,7 +15,10 @@ LOG10_2 = np.log10(2.0)
 
 def rotation(radius, activation="identity", **table):
     return network(
-        hidden=table.pop("hidden", 8), activation=activation, spectrum={"name": "orthogonal", "radius": radius}, **table
+        hidden=table.pop("hidden", 8),
+        activation=activation,
+        spectrum={"name": "orthogonal", "radius": radius},
+        **table,
     )
 
 
@@ -25,7 +28,11 @@ def test_slope_is_the_radius(radius, length):
     got = probe_case(rotation(radius), task("zeros", length=length, batch=2, features=1, loss="unit"))
     assert got["status"] == OK
     slope = np.log10(radius)
-    for name in ("log10_state_gradient_norm", "log10_preactivation_gradient_norm", "mean_log10_sample_gradient_norm"):
+    for name in (
+        "log10_state_gradient_norm",
+        "log10_preactivation_gradient_norm",
+        "mean_log10_sample_gradient_norm",
+    ):
         assert np.isfinite(got[name]).all()
         rise = (got[name][-1] - got[name][0]) / (length - 1)
         np.testing.assert_allclose(rise, slope, rtol=1e-12, atol=0, err_msg=name)
@@ -44,19 +51,31 @@ def test_identity_matrix_of_radius_two():
 def test_vanishing_goes_on_below_1e_minus_4000():
     net = network(hidden=8, activation="logistic", spectrum={"name": "ginibre", "gain": 0.5})
     got = probe_case(net, task(length=5000, batch=3, features=2))
-    for name in ("log10_state_gradient_norm", "log10_preactivation_gradient_norm", "mean_log10_sample_gradient_norm"):
+    for name in (
+        "log10_state_gradient_norm",
+        "log10_preactivation_gradient_norm",
+        "mean_log10_sample_gradient_norm",
+    ):
         assert np.isfinite(got[name]).all(), name
         assert got[name][-1] < -4000, name
-    assert np.isfinite(got["log10_weight_gradient_norm"][:-1]).all()  # before the first step the state is zero
+    assert np.isfinite(
+        got["log10_weight_gradient_norm"][:-1]
+    ).all()  # before the first step the state is zero
     assert np.isfinite(got["log10_gradient_norm"])
     assert got["regime"] == -1
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm"])
 def test_float32_has_no_zeros_either(cell):
-    net = network(cell=cell, hidden=6, activation="tanh", spectrum={"name": "ginibre", "norm": 0.2}, dtype="float32")
+    net = network(
+        cell=cell, hidden=6, activation="tanh", spectrum={"name": "ginibre", "norm": 0.2}, dtype="float32"
+    )
     got = probe_case(net, task(length=400, batch=2, features=2))
-    for name in ("log10_state_gradient_norm", "log10_preactivation_gradient_norm", "mean_log10_sample_gradient_norm"):
+    for name in (
+        "log10_state_gradient_norm",
+        "log10_preactivation_gradient_norm",
+        "mean_log10_sample_gradient_norm",
+    ):
         assert np.isfinite(got[name]).all(), name
     assert got["log10_state_gradient_norm"][-1] < -90  # far below the range of float32
 
@@ -69,11 +88,18 @@ def test_float32_profile_follows_float64_through_the_whole_range():
     net = network(hidden=6, activation="tanh", spectrum={"name": "ginibre", "gain": 0.3})
     work = task(length=300, batch=2, features=2)
     single, double = probe_case(mirrored(net, "float32"), work), probe_case(net, work)
-    for name in ("log10_state_gradient_norm", "log10_weight_gradient_norm", "log10_gradient_norm", "growth_rate"):
-        np.testing.assert_allclose(single[name], double[name], rtol=1e-4, atol=1e-4, err_msg=name)  # logs: 2e-4 of a norm
+    for name in (
+        "log10_state_gradient_norm",
+        "log10_weight_gradient_norm",
+        "log10_gradient_norm",
+        "growth_rate",
+    ):
+        np.testing.assert_allclose(
+            single[name], double[name], rtol=1e-4, atol=1e-4, err_msg=name
+        )  # logs: 2e-4 of a norm
 
 
-# --- gradients far out of range ------------------------------------------------------------------------------
+# --- gradients far out of range -------------------------------------------------------------------------
 
 
 def scalar_chain(weight, length):
@@ -90,7 +116,9 @@ def scalar_chain(weight, length):
     return net, task("impulse", length=length, batch=1, features=1, loss="unit")
 
 
-@pytest.mark.parametrize(("weight", "length"), [(0.5, 500), (0.5, 3400), (0.99, 1000), (1.01, 1000), (1.5, 1000)])
+@pytest.mark.parametrize(
+    ("weight", "length"), [(0.5, 500), (0.5, 3400), (0.99, 1000), (1.01, 1000), (1.5, 1000)]
+)
 def test_parameter_gradient_of_one_linear_unit(weight, length):
     """dL/dW, dL/dU and dL/db in closed form; at 0.5 and 3400 steps the states themselves are 1e-1020: subnormal, then zero."""
     net, work = scalar_chain(weight, length)
@@ -131,7 +159,12 @@ def exact_bias_gradient(net, work):
         total_u += adjoint @ x[t] / work.batch
         adjoint = W.T @ adjoint
         size = np.abs(adjoint).max()
-        adjoint, total_b, total_u, power = adjoint / size, total_b / size, total_u / size, power + np.log10(size)
+        adjoint, total_b, total_u, power = (
+            adjoint / size,
+            total_b / size,
+            total_u / size,
+            power + np.log10(size),
+        )
     return power + np.log10(np.sqrt((total_b**2).sum() + (total_u**2).sum()))
 
 
@@ -141,12 +174,14 @@ def test_gradients_of_1e_plus_2000(length):
     net, work = hidden_start(2.0, length)
     got = probe_case(net, work)
     assert got["status"] == OK
-    np.testing.assert_allclose(got["log10_gradient_norm"], exact_bias_gradient(net, work), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        got["log10_gradient_norm"], exact_bias_gradient(net, work), rtol=1e-12, atol=1e-12
+    )
     if length == 7000:
         assert got["log10_gradient_norm"] > 2000
 
 
-# --- clip rules out there ------------------------------------------------------------------------------------
+# --- clip rules out there -------------------------------------------------------------------------------
 
 
 def test_norm_rule_brings_1e_plus_2000_to_exactly_the_threshold():
@@ -163,7 +198,9 @@ def test_value_rule_out_there_keeps_signs():
     off, got = probe_case(net, work), probe_case(net, work, clip("value", threshold=0.01))
     assert got["log10_gradient_norm"] == off["log10_gradient_norm"]
     bounded = 8  # entries of dL/dU (4) and dL/db (4); dL/dW is zero because the state is
-    np.testing.assert_allclose(10.0 ** got["log10_clipped_gradient_norm"], 0.01 * np.sqrt(bounded), rtol=1e-12, atol=0)
+    np.testing.assert_allclose(
+        10.0 ** got["log10_clipped_gradient_norm"], 0.01 * np.sqrt(bounded), rtol=1e-12, atol=0
+    )
     assert 0 < got["clip_angle"] < np.pi / 2
 
 
@@ -181,7 +218,9 @@ def test_adjoint_norm_holds_its_bound_against_an_explosion():
     got = probe_case(net, work, clip("adjoint_norm", threshold=0.25))
     # Every sample is clipped at every lag, so each has norm 1/4 and the batch's mean loss has 1/4/sqrt(3).
     np.testing.assert_allclose(got["mean_log10_sample_gradient_norm"], np.log10(0.25), rtol=1e-13, atol=0)
-    np.testing.assert_allclose(got["log10_state_gradient_norm"], np.log10(0.25 / np.sqrt(3)), rtol=1e-13, atol=0)
+    np.testing.assert_allclose(
+        got["log10_state_gradient_norm"], np.log10(0.25 / np.sqrt(3)), rtol=1e-13, atol=0
+    )
     assert np.abs(got["std_log10_sample_gradient_norm"]).max() < 1e-14
     assert got["regime"] == 0
 
@@ -194,7 +233,7 @@ def test_adjoint_value_holds_its_bound_against_an_explosion():
     assert got["log10_state_gradient_norm"].min() >= np.log10(0.25)  # the orthogonal map doubles its length
 
 
-# --- forward overflow ----------------------------------------------------------------------------------------
+# --- forward overflow -----------------------------------------------------------------------------------
 
 
 def first_overflow(case):
@@ -242,7 +281,10 @@ def test_neighbours_of_an_overflow_are_untouched():
         for v, work in enumerate(works):
             alone = probe_case(net, work)
             cut = {k: x[r, v] for k, x in together.items()}
-            cut = {k: x[: work.lags] if k in alone and np.ndim(x) and len(x) == 1100 else x for k, x in cut.items()}
+            cut = {
+                k: x[: work.lags] if k in alone and np.ndim(x) and len(x) == 1100 else x
+                for k, x in cut.items()
+            }
             assert_same_records(cut, alone)
 
 
@@ -277,7 +319,11 @@ def test_lstm_with_a_huge_memory_gives_finite_norms():
     )
     got = probe_case(net, task(length=400, features=2, batch=2, loss="unit"))
     assert got["status"] == OK
-    for name in ("log10_state_gradient_norm", "log10_memory_gradient_norm", "log10_preactivation_gradient_norm"):
+    for name in (
+        "log10_state_gradient_norm",
+        "log10_memory_gradient_norm",
+        "log10_preactivation_gradient_norm",
+    ):
         assert np.isfinite(got[name]).all(), name
     assert np.isfinite(got["log10_weight_gradient_norm"][:-1]).all()
     assert np.isfinite(got["log10_gradient_norm"])
@@ -289,7 +335,7 @@ def test_inputs_beyond_float32_are_an_overflow_at_their_step():
     assert (got["status"], got["first_overflow"]) == (OVERFLOWED, 0)
 
 
-# --- samples that die ----------------------------------------------------------------------------------------
+# --- samples that die -----------------------------------------------------------------------------------
 
 
 def test_share_of_the_weights_survives_a_dead_sample():
@@ -298,7 +344,10 @@ def test_share_of_the_weights_survives_a_dead_sample():
     One unit, weight w: while it lives, the share of a time step is |dz| |h'| of the living sample alone.
     """
     net = network(
-        hidden=1, activation="relu", spectrum={"name": "identity", "radius": 0.25}, input={"name": "constant", "value": 1.0}
+        hidden=1,
+        activation="relu",
+        spectrum={"name": "identity", "radius": 0.25},
+        input={"name": "constant", "value": 1.0},
     )
 
     class TwoSamples(Noise):
@@ -330,4 +379,6 @@ def test_gradient_where_only_the_late_states_are_large(radius, length, rule):
         sums += 1e-290 * (radius ** (length - 1 - t) * case.targets[0].T @ right) / 2
     size = np.abs(sums).max()
     expected = np.log10(np.linalg.norm(sums / size)) + np.log10(size) + 290
-    np.testing.assert_allclose(probe_case(net, work, rule)["log10_gradient_norm"], expected, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(
+        probe_case(net, work, rule)["log10_gradient_norm"], expected, rtol=1e-12, atol=0
+    )

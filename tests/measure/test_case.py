@@ -61,8 +61,14 @@ def test_float32_arrays():
 @pytest.mark.parametrize("cell", ["elman", "lstm"])
 def test_weights_depend_on_seed_replicate_family_and_size_only(cell):
     """A radius scales the same matrix; activation, task, clip and bias do not touch it."""
-    base = case_of(net(cell, spectrum={"name": "ginibre", "radius": 1.0}), task(length=4)).parameters["weight_hh_l0"]
-    twice = case_of(net(cell, spectrum={"name": "ginibre", "radius": 2.0}), task(length=9, batch=3), clip("norm", threshold=1))
+    base = case_of(net(cell, spectrum={"name": "ginibre", "radius": 1.0}), task(length=4)).parameters[
+        "weight_hh_l0"
+    ]
+    twice = case_of(
+        net(cell, spectrum={"name": "ginibre", "radius": 2.0}),
+        task(length=9, batch=3),
+        clip("norm", threshold=1),
+    )
     np.testing.assert_allclose(twice.parameters["weight_hh_l0"], 2 * base, rtol=1e-14, atol=0)
     others = [
         net(cell, activation="relu", spectrum={"name": "ginibre", "radius": 1.0}),
@@ -91,7 +97,7 @@ def test_adding_an_output_changes_no_input_and_no_other_weight():
         assert same(one.parameters[name], other.parameters[name])
 
 
-# --- forward -------------------------------------------------------------------------------------------------
+# --- forward --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm"])
@@ -113,10 +119,12 @@ def test_all_ones_network():
     rows = {"inputs_given": [[1, 1], [1, 1], [2, 2]], "targets_given": [[0, 0]] * 3}
     case = case_of(net_of_ones, task("given", features=2, length=3, **rows))
     np.testing.assert_allclose(case.parameters["weight_hh_l0"], 1.0, rtol=1e-15, atol=0)
-    np.testing.assert_allclose(case.forward()["outputs"][:, 0], [[4, 4], [12, 12], [32, 32]], rtol=1e-14, atol=0)
+    np.testing.assert_allclose(
+        case.forward()["outputs"][:, 0], [[4, 4], [12, 12], [32, 32]], rtol=1e-14, atol=0
+    )
 
 
-# --- the probe on arrays alone -------------------------------------------------------------------------------
+# --- the probe on arrays alone --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy", "unit"])
@@ -154,11 +162,17 @@ def test_both_biases_count():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weight_hh_l0": np.ones((5, 4))}, r"weight_hh_l0: expected shape \(1 \* hidden, hidden\) for 'elman'"),
+        (
+            {"weight_hh_l0": np.ones((5, 4))},
+            r"weight_hh_l0: expected shape \(1 \* hidden, hidden\) for 'elman'",
+        ),
         ({"weight_ih_l0": np.ones((5, 2))}, r"weight_ih_l0: expected finite numbers of shape \(5, 8\)"),
         ({"bias_ih_l0": np.full(5, np.nan)}, r"bias_ih_l0: .* NaN or infinity"),
         ({"weight_ho": np.ones((8, 3))}, r"weight_ho: expected finite numbers of shape \(any, 5\)"),
-        ({"weight_ho": np.ones((2, 5)), "bias_o": np.ones(2)}, r"targets: expected finite numbers of shape \(1, 32, 2\)"),
+        (
+            {"weight_ho": np.ones((2, 5)), "bias_o": np.ones(2)},
+            r"targets: expected finite numbers of shape \(1, 32, 2\)",
+        ),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )

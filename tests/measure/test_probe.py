@@ -21,7 +21,7 @@ def net(**table):
 WORK = task(length=10, features=2, batch=3)
 
 
-# --- growth --------------------------------------------------------------------------------------------------
+# --- growth ---------------------------------------------------------------------------------------------
 
 
 def test_growth_of_a_line_is_its_slope():
@@ -81,7 +81,7 @@ def test_growth_is_equivariant(values, offset, tilt):
     np.testing.assert_allclose(other[1], one[1], rtol=1e-6, atol=1e-9)
 
 
-# --- records -------------------------------------------------------------------------------------------------
+# --- records --------------------------------------------------------------------------------------------
 
 
 def test_saturation_by_lag():
@@ -98,8 +98,14 @@ def test_saturation_by_lag():
 
 def test_lag_0_is_the_last_step_where_the_loss_looks():
     """An impulse into an off network: only the first time step, the last lag, is not at rest."""
-    quiet = net(activation="tanh", spectrum={"name": "orthogonal", "radius": 0.0}, input={"name": "constant", "value": 1.0})
-    got = probe_case(quiet, task("impulse", length=6, features=1, batch=2, value=3.0, loss="unit"))["saturation"]
+    quiet = net(
+        activation="tanh",
+        spectrum={"name": "orthogonal", "radius": 0.0},
+        input={"name": "constant", "value": 1.0},
+    )
+    got = probe_case(quiet, task("impulse", length=6, features=1, batch=2, value=3.0, loss="unit"))[
+        "saturation"
+    ]
     np.testing.assert_array_equal(got[:-1], 1.0)
     assert got[-1] == pytest.approx(1 / np.cosh(3.0) ** 2, rel=1e-14)
 
@@ -122,7 +128,9 @@ def test_memory_of_a_cell_without_one_is_not_a_number():
 
 
 def test_lags_beyond_a_case_are_nan_and_within_are_not():
-    views = [(task(length=n, features=2, batch=3), OFF) for n in (10, 4, 1)] + [(task(length=10, features=2, batch=3, at=[5]), OFF)]
+    views = [(task(length=n, features=2, batch=3), OFF) for n in (10, 4, 1)] + [
+        (task(length=10, features=2, batch=3, at=[5]), OFF)
+    ]
     got = probe(block([net()], views))
     for name, kind in RECORDS.items():
         if kind == "lag" and "memory" not in name:
@@ -135,7 +143,7 @@ def test_every_record_is_given():
     assert set(probe_case(net(cell="lstm"), WORK)) == {*RECORDS, "status", "first_overflow"}
 
 
-# --- only what is asked --------------------------------------------------------------------------------------
+# --- only what is asked ---------------------------------------------------------------------------------
 
 
 def refuse(*args, **kwargs):
@@ -147,7 +155,9 @@ def test_gradients_are_not_formed_unless_asked_for(monkeypatch):
     import gradlab.learning.accumulate as accumulate
     import gradlab.learning.taps as taps
 
-    (sums,) = (v for v in vars(accumulate).values() if isinstance(v, type) and v.__module__ == accumulate.__name__)
+    (sums,) = (
+        v for v in vars(accumulate).values() if isinstance(v, type) and v.__module__ == accumulate.__name__
+    )
     for name in ("scales", "add"):
         if hasattr(sums, name):
             monkeypatch.setattr(sums, name, refuse)
@@ -184,7 +194,7 @@ def test_narrow_records(record):
     assert set(got) == {*record, "status", "first_overflow"}
 
 
-# --- sharing -------------------------------------------------------------------------------------------------
+# --- sharing --------------------------------------------------------------------------------------------
 
 
 def test_backward_passes_are_shared_as_designed():
@@ -232,7 +242,12 @@ def test_nothing_is_warned_of():
     with warnings.catch_warnings(), np.errstate(all="warn", under="ignore"):
         warnings.simplefilter("error")
         for loss in ("mse", "unit", "cross_entropy"):
-            probe(block([wild, net()], [(task(length=n, features=2, batch=3, loss=loss), r) for n in (60, 200) for r in rules]))
+            probe(
+                block(
+                    [wild, net()],
+                    [(task(length=n, features=2, batch=3, loss=loss), r) for n in (60, 200) for r in rules],
+                )
+            )
 
 
 def test_probe_leaves_no_trace_in_what_it_is_given():

@@ -48,21 +48,26 @@ def check_block(nets, views, seed=0, replicates=(0,), **options):
 
 
 def radii(cell, activation, hidden, values=(0.4, 1.0, 1.9), **table):
-    return [net(cell, activation=activation, hidden=hidden, spectrum={"name": "ginibre", "radius": r}, **table) for r in values]
+    return [
+        net(cell, activation=activation, hidden=hidden, spectrum={"name": "ginibre", "radius": r}, **table)
+        for r in values
+    ]
 
 
 def rules():
     return [OFF, *(clip(r.name, threshold=0.03) for r in clips if r.name != "off")]
 
 
-# --- company -------------------------------------------------------------------------------------------------
+# --- company --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activation", activations.names())
 @pytest.mark.parametrize("cell", ["elman", "lstm"])
 def test_other_networks_and_replicates(cell, activation):
     """Odd sizes: vector loops end somewhere else alone than in a stack."""
-    check_block(radii(cell, activation, hidden=7), [(task(length=9, features=3, batch=5), OFF)], replicates=(0, 1))
+    check_block(
+        radii(cell, activation, hidden=7), [(task(length=9, features=3, batch=5), OFF)], replicates=(0, 1)
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -92,7 +97,7 @@ def test_order(order):
     check_block([nets[i] for i in order], [(works[i], rule) for i in order for rule in rules()[:2]])
 
 
-# --- memory --------------------------------------------------------------------------------------------------
+# --- memory ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm"])
@@ -104,7 +109,9 @@ def test_every_memory_bound_gives_the_same_bits(cell, at, monkeypatch):
     whole = block(radii(cell, "tanh", 4), works)
     full = probe(whole)
     for choice in [(3, 40), (2, 40), (1, 40), (1, 39), (3, 20), (2, 7), (1, 5), (1, 1), (3, 1)]:
-        monkeypatch.setattr("gradlab.measure.probe.tile_and_segment", lambda *args, choice=choice, **named: choice)
+        monkeypatch.setattr(
+            "gradlab.measure.probe.tile_and_segment", lambda *args, choice=choice, **named: choice
+        )
         assert_same_records(probe(whole), full)
         seen.add(choice)
     assert len(seen) == 9
@@ -130,26 +137,44 @@ def test_a_used_workspace_leaves_no_trace():
     workspace = Workspace()
     nets, views = radii("lstm", "tanh", 6), [(task(length=15, batch=3, features=2), OFF)]
     first = probe(block(nets, views), workspace=workspace)
-    probe(block(radii("elman", "identity", 30, values=(3.0,)), [(task(length=60, batch=9, features=4), OFF)]), workspace=workspace)
-    probe(block(radii("lstm", "relu", 2), [(task(length=4, batch=1, features=1, at="every"), r) for r in rules()]), workspace=workspace)
+    probe(
+        block(radii("elman", "identity", 30, values=(3.0,)), [(task(length=60, batch=9, features=4), OFF)]),
+        workspace=workspace,
+    )
+    probe(
+        block(
+            radii("lstm", "relu", 2), [(task(length=4, batch=1, features=1, at="every"), r) for r in rules()]
+        ),
+        workspace=workspace,
+    )
     assert_same_records(probe(block(nets, views), workspace=workspace), first)
 
 
-# --- bad company ---------------------------------------------------------------------------------------------
+# --- bad company ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm"])
 def test_beside_one_that_overflows(cell):
     nets = radii(cell, "identity", 3, values=(0.9, 6.0, 0.2, 1.0))
-    works = [(task(length=n, batch=2, features=2, loss=loss), r) for n in (500, 90) for loss in ("unit", "mse") for r in rules()]
+    works = [
+        (task(length=n, batch=2, features=2, loss=loss), r)
+        for n in (500, 90)
+        for loss in ("unit", "mse")
+        for r in rules()
+    ]
     together = check_block(nets, works)
     assert (together["status"] == OVERFLOWED).any()
     assert (together["status"] != OVERFLOWED).any()
 
 
 def test_beside_one_that_vanishes_to_1e_minus_3000():
-    nets = [net(activation="identity", hidden=4, spectrum={"name": "orthogonal", "radius": r}) for r in (1.0, 1e-8, 1e3)]
-    together = check_block(nets, [(task("zeros", length=400, batch=3, features=1, loss="unit"), r) for r in rules()])
+    nets = [
+        net(activation="identity", hidden=4, spectrum={"name": "orthogonal", "radius": r})
+        for r in (1.0, 1e-8, 1e3)
+    ]
+    together = check_block(
+        nets, [(task("zeros", length=400, batch=3, features=1, loss="unit"), r) for r in rules()]
+    )
     profile = together["log10_state_gradient_norm"]
     assert profile[1, 0, -1] < -3000
     assert profile[2, 0, -1] > 1000
@@ -157,10 +182,18 @@ def test_beside_one_that_vanishes_to_1e_minus_3000():
 
 def test_beside_one_whose_sample_is_exactly_dead():
     nets = [
-        net(activation="relu", hidden=3, spectrum={"name": "ginibre", "norm": s}, bias={"name": "constant", "value": b})
+        net(
+            activation="relu",
+            hidden=3,
+            spectrum={"name": "ginibre", "norm": s},
+            bias={"name": "constant", "value": b},
+        )
         for s, b in ((0.3, 0.0), (0.9, 1.0), (0.3, -0.7), (1.4, 0.5))
     ]
-    together = check_block(nets, [(task(length=250, batch=3, features=2, at=at), r) for at in ("final", "every") for r in rules()])
+    together = check_block(
+        nets,
+        [(task(length=250, batch=3, features=2, at=at), r) for at in ("final", "every") for r in rules()],
+    )
     spread = together["std_log10_sample_gradient_norm"]
     assert np.isinf(spread).any()  # some sample died while another lived
     assert np.isfinite(spread).any()
@@ -186,7 +219,7 @@ def test_beside_one_whose_weights_are_huge():
     check_block(nets, [(task(length=12, batch=2, features=2), r) for r in rules()])
 
 
-# --- narrowing -----------------------------------------------------------------------------------------------
+# --- narrowing ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm"])
@@ -201,7 +234,7 @@ def test_what_is_recorded_does_not_depend_on_what_else_is(cell, at):
         assert_same_records(got, full, [name, "status", "first_overflow"])
 
 
-# --- at random -----------------------------------------------------------------------------------------------
+# --- at random ------------------------------------------------------------------------------------------
 
 LENGTHS = st.integers(1, 30)
 PLACES = st.sampled_from(["final", "every", "listed"])
@@ -217,16 +250,26 @@ def blocks(draw):
         "hidden": draw(st.integers(1, 9)),
         "dtype": draw(st.sampled_from(["float64", "float64", "float32"])),
     }
-    gains = draw(st.lists(st.sampled_from([0.0, 1e-12, 0.1, 0.9, 1.0, 1.5, 3.0, 1e6]), min_size=1, max_size=4))
+    gains = draw(
+        st.lists(st.sampled_from([0.0, 1e-12, 0.1, 0.9, 1.0, 1.5, 3.0, 1e6]), min_size=1, max_size=4)
+    )
     nets = [
-        network(**common, spectrum={"name": "ginibre", "gain": g}, bias={"name": "normal", "gain": draw(st.sampled_from([0.0, 2.0]))})
+        network(
+            **common,
+            spectrum={"name": "ginibre", "gain": g},
+            bias={"name": "normal", "gain": draw(st.sampled_from([0.0, 2.0]))},
+        )
         for g in gains
     ]
     sizes = {"features": draw(st.integers(1, 3)), "batch": draw(st.integers(1, 5))}
     views = []
     for _ in range(draw(st.integers(1, 4))):
         length, at = draw(LENGTHS), draw(PLACES)
-        at = sorted(draw(st.sets(st.integers(0, length - 1), min_size=1, max_size=3))) if at == "listed" else at
+        at = (
+            sorted(draw(st.sets(st.integers(0, length - 1), min_size=1, max_size=3)))
+            if at == "listed"
+            else at
+        )
         loss = draw(st.sampled_from(["mse", "cross_entropy", "unit"]))
         rule = draw(st.sampled_from(clips.names()))
         threshold = {} if rule == "off" else {"threshold": draw(st.sampled_from([1e-9, 0.01, 1.0, 1e9]))}

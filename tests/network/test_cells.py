@@ -22,7 +22,11 @@ ACTIVATIONS = activations.names()
 
 
 def net(cell, activation, **table):
-    defaults = {"hidden": 3, "spectrum": {"name": "ginibre", "gain": 1.2}, "bias": {"name": "normal", "gain": 0.4}}
+    defaults = {
+        "hidden": 3,
+        "spectrum": {"name": "ginibre", "gain": 1.2},
+        "bias": {"name": "normal", "gain": 0.4},
+    }
     return network(cell=cell, activation=activation, **{**defaults, **table})
 
 
@@ -76,7 +80,9 @@ def test_oracles_know_every_entry():
 
 def test_oracles_agree_with_each_other():
     """Complex step and reverse mode are independent; where both apply they must give the same."""
-    problem, parameters = oracles.problem_of(case_of(net("lstm", "tanh"), task(length=6, features=2, batch=2)))
+    problem, parameters = oracles.problem_of(
+        case_of(net("lstm", "tanh"), task(length=6, features=2, batch=2))
+    )
     one, other = oracles.complex_step(problem, parameters), oracles.reverse_mode(problem, parameters)
     np.testing.assert_allclose(one[0], other[0], rtol=1e-14, atol=0)
     for mine, theirs in zip(one[1:], other[1:], strict=True):
@@ -119,13 +125,19 @@ def test_float32_is_right_to_its_own_precision(cell, loss):
 def test_vanished_gradients_are_right_to_the_last_digits(cell, activation):
     """Norms of 1e-30: an absolute tolerance would accept zero here."""
     work = task(length=50, features=1, batch=2, outputs=1)
-    sizes = {"hidden": 2, "spectrum": {"name": "ginibre", "norm": 0.3}, "bias": {"name": "constant", "value": -1.0}}
+    sizes = {
+        "hidden": 2,
+        "spectrum": {"name": "ginibre", "norm": 0.3},
+        "bias": {"name": "constant", "value": -1.0},
+    }
     case = case_of(net(cell, activation, **sizes), work)
     assert probe_case(case.network, work)["log10_state_gradient_norm"][-1] < -30
     check_records(case)
 
 
-@pytest.mark.parametrize("cell", [{"name": "lstm", "forget_bias": 1.5}, {"name": "lstm", "chrono": True}], ids=str)
+@pytest.mark.parametrize(
+    "cell", [{"name": "lstm", "forget_bias": 1.5}, {"name": "lstm", "chrono": True}], ids=str
+)
 def test_lstm_biases_reach_drawn_arrays_and_probe_alike(cell):
     check_records(case_of(net(cell, "tanh"), task(length=7, features=2, batch=2)))
 
@@ -143,7 +155,9 @@ def test_chrono_biases_lie_in_their_interval():
 
 def test_forget_bias_is_added_to_the_forget_gate_alone():
     arrays = [
-        case_of(network(cell={"name": "lstm", "forget_bias": b}, hidden=5), task(length=3)).parameters["bias_ih_l0"]
+        case_of(network(cell={"name": "lstm", "forget_bias": b}, hidden=5), task(length=3)).parameters[
+            "bias_ih_l0"
+        ]
         for b in (0.0, 2.5)
     ]
     np.testing.assert_array_equal(arrays[1] - arrays[0], np.repeat([0.0, 2.5, 0.0, 0.0], 5))
@@ -154,7 +168,9 @@ def test_one_spectrum_a_gate_reaches_its_own_block():
         gate: {"name": "identity", "radius": float(k + 1)}
         for k, gate in enumerate(("input_gate", "forget_gate", "candidate", "output_gate"))
     }
-    weights = case_of(network(cell="lstm", hidden=3, spectrum=gates), task(length=2)).parameters["weight_hh_l0"]
+    weights = case_of(network(cell="lstm", hidden=3, spectrum=gates), task(length=2)).parameters[
+        "weight_hh_l0"
+    ]
     np.testing.assert_array_equal(weights, np.concatenate([k * np.eye(3) for k in (1, 2, 3, 4)]))
 
 
@@ -172,7 +188,10 @@ def test_product_of_the_concatenation_is_the_sum_of_the_products(cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_number_of_parameters_does_not_grow_with_the_sequence(cell):
     shapes = [
-        {k: v.shape for k, v in case_of(net(cell, "tanh"), task(length=length, at="every")).parameters.items()}
+        {
+            k: v.shape
+            for k, v in case_of(net(cell, "tanh"), task(length=length, at="every")).parameters.items()
+        }
         for length in (1, 5, 100)
     ]
     assert shapes[0] == shapes[1] == shapes[2]
@@ -243,7 +262,9 @@ class StuckLstm(Lstm):
         adjoint[1][...] = kept
 
 
-@pytest.mark.parametrize("wrong", [FlippedElman(), SlightlyWrongElman(), ForgetfulLstm(), StuckLstm()], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [FlippedElman(), SlightlyWrongElman(), ForgetfulLstm(), StuckLstm()], ids=repr
+)
 def test_a_wrong_cell_is_caught(wrong):
     """The negative control: what the suite above is worth."""
     right = net(wrong.name, "tanh")

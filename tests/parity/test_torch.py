@@ -41,7 +41,15 @@ LENGTH = 9
 def table(cell, loss, at):
     return {
         "network": {"cell": cell, "hidden": 6, "bias": {"name": "normal", "gain": 0.3}},
-        "task": {"name": "noise", "features": 3, "batch": 4, "length": LENGTH, "outputs": 5, "loss": loss, "at": at},
+        "task": {
+            "name": "noise",
+            "features": 3,
+            "batch": 4,
+            "length": LENGTH,
+            "outputs": 5,
+            "loss": loss,
+            "at": at,
+        },
         "sweep": {
             "network.activation": activations.names(),
             "clip": [
@@ -54,7 +62,9 @@ def table(cell, loss, at):
 
 def recompute(case):
     """Run a case in PyTorch; return the loss, the parameters, and the tensors whose gradients are wanted."""
-    p = {name: torch.tensor(v, dtype=torch.float64, requires_grad=True) for name, v in case.parameters.items()}
+    p = {
+        name: torch.tensor(v, dtype=torch.float64, requires_grad=True) for name, v in case.parameters.items()
+    }
     phi, n, batch = PHI[case.network.activation.name], case.network.hidden, case.task.batch
     h = c = torch.zeros(batch, n, dtype=torch.float64)
     looks, loss, kept = case.looks.tolist(), 0.0, {"h": [], "c": [], "z": [], "old": []}
@@ -121,7 +131,7 @@ def test_dataset_agrees_with_autograd(cell, loss, at):
 def check_clipping(measured, parameters, raw):
     """Clip copies of the gradients with PyTorch's own utilities."""
     originals = [None if v.grad is None else v.grad.clone() for v in parameters]
-    for label in measured.clip.values.tolist()[1:]:
+    for label in measured["clip"].values.tolist()[1:]:
         name, threshold = label.rstrip(")").split("(")
         for v, g in zip(parameters, originals, strict=True):
             v.grad = None if g is None else g.clone()

@@ -82,7 +82,11 @@ def test_cross_entropy_against_exact_sums(outputs, data):
     """Against exactly rounded sums of exponentials, relative 1e-13, also where the target is nearly certain."""
     y = data.draw(st.integers(0, len(outputs) - 1))
     loss, slope = evaluate("cross_entropy", np.array(outputs)[None, :, None], np.array([[y]]))
-    others = [Fraction(math.exp(o - outputs[y])) if o - outputs[y] < 700 else None for k, o in enumerate(outputs) if k != y]
+    others = [
+        Fraction(math.exp(o - outputs[y])) if o - outputs[y] < 700 else None
+        for k, o in enumerate(outputs)
+        if k != y
+    ]
     if None in others:
         np.testing.assert_allclose(slope[0, y, 0], -1.0, rtol=1e-13, atol=0)
         np.testing.assert_allclose(loss[0, 0], max(outputs) - outputs[y], rtol=2e-3, atol=0)

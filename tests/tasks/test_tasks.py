@@ -74,7 +74,11 @@ class TestEveryTask:
 
     def test_loss_place_and_outputs_do_not_touch_the_inputs(self, name, record):
         work = make(name, record)
-        others = [make(name, record, at="every"), make(name, record, loss="unit"), make(name, record, at=[0, 3])]
+        others = [
+            make(name, record, at="every"),
+            make(name, record, loss="unit"),
+            make(name, record, at=[0, 3]),
+        ]
         if name not in ("given", "series"):
             others += [make(name, record, outputs=7), make(name, record, outputs=3, loss="cross_entropy")]
         for other in others:
@@ -148,7 +152,7 @@ def test_zeros_constant_and_impulse():
     np.testing.assert_array_equal(task("impulse", value=4.0).inputs(1, 9, 0, 0), 0.0)
 
 
-# --- where the loss looks ------------------------------------------------------------------------------------
+# --- where the loss looks -------------------------------------------------------------------------------
 
 
 def test_looks():
@@ -196,7 +200,9 @@ def test_all_problems_at_once():
 
 
 def test_cross_entropy_needs_two_classes():
-    with pytest.raises(UserMistake, match=r"task\.outputs: expected at least 2 classes for cross_entropy, got 1"):
+    with pytest.raises(
+        UserMistake, match=r"task\.outputs: expected at least 2 classes for cross_entropy, got 1"
+    ):
         task(loss="cross_entropy", outputs=1)
     with pytest.raises(UserMistake, match=r"task\.outputs: expected at least 2 classes"):
         task(loss="cross_entropy", features=1)
@@ -204,18 +210,22 @@ def test_cross_entropy_needs_two_classes():
 
 @given(st.integers(1, 300), st.data())
 def test_looks_are_ascending_steps_below_the_length(length, data):
-    steps = data.draw(st.lists(st.integers(-length, length - 1), min_size=1, max_size=8, unique_by=lambda t: t % length))
+    steps = data.draw(
+        st.lists(st.integers(-length, length - 1), min_size=1, max_size=8, unique_by=lambda t: t % length)
+    )
     work = task(length=length, at=steps)
     looks = list(work.looks())
     assert looks == sorted({t % length for t in steps})
     assert work.lags == looks[-1] + 1
 
 
-# --- given ---------------------------------------------------------------------------------------------------
+# --- given ----------------------------------------------------------------------------------------------
 
 
 def test_given_rows_are_what_the_network_sees():
-    work = task("given", features=2, inputs_given=[[1, 2], [3, 4]], targets_given=[[5, 6], [7, 8]], length=2, batch=2)
+    work = task(
+        "given", features=2, inputs_given=[[1, 2], [3, 4]], targets_given=[[5, 6], [7, 8]], length=2, batch=2
+    )
     np.testing.assert_array_equal(work.inputs(0, 2, 0, 0)[..., 1], [[1, 2], [3, 4]])
     np.testing.assert_array_equal(work.values(1, 2, 0, 0)[..., 0], [[7, 8]])
 
@@ -234,7 +244,7 @@ def test_given_mistakes():
         task("given", **{**rows, "loss": "cross_entropy"})
 
 
-# --- series --------------------------------------------------------------------------------------------------
+# --- series ---------------------------------------------------------------------------------------------
 
 
 def csv(tmp_path, text):
@@ -280,7 +290,10 @@ def test_content_counts_and_not_the_path(tmp_path, record):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("d\n1\n\nx\n", r"task\.file: expected a finite number in every line of column 'd', got 'x' in line 4"),
+        (
+            "d\n1\n\nx\n",
+            r"task\.file: expected a finite number in every line of column 'd', got 'x' in line 4",
+        ),
         ("d,e\n1,2\n,3\n", r"got a hole in line 3"),
         ("e,d\n1,2\n3\n", r"got a hole in line 3"),
         ("d\n1\nnan\n", r"got 'nan' in line 3"),

@@ -1,0 +1,105 @@
+"""The memory bound is kept in reality: peak resident memory of a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MIB = 1 << 20
+SCRIPT = """
+import json, resource, sys
+import gradlab
+table, options = json.loads(sys.argv[1])
+ds = gradlab.run(table, **options)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({
+    "peak": peak,
+    "status": sorted(set(ds.status.values.ravel().tolist())),
+    "lags": int(ds.sizes["lag"]),
+}))
+"""
+
+
+def measured(table, **options):
+    """Run a spec in a fresh process; return its peak resident bytes and what it found."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps([table, options])],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=3000,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def long_case(length, **network):
+    return {
+        "network": {"hidden": 64, **network},
+        "task": {"name": "noise", "features": 8, "batch": 1, "length": length},
+    }
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+def test_the_bound_is_kept_where_the_tape_alone_would_break_it(cell):
+    """Batch 64 and 3000 steps: a whole tape of the Elman cell takes 200 MiB, of the LSTM 700 MiB."""
+    table = {
+        "network": {"hidden": 64, "cell": cell},
+        "task": {"name": "noise", "features": 8, "batch": 64, "length": 3000},
+    }
+    got = measured(table, memory=300 * MIB)
+    assert got["status"] == [1]
+    assert got["peak"] < 300 * MIB, got["peak"] / MIB
+
+
+def test_many_short_cases_stay_under_a_bound():
+    table = {
+        "replicates": 6,
+        "network": {"hidden": 32},
+        "task": {"name": "noise", "features": 8, "batch": 16, "length": 200, "at": "every"},
+        "sweep": {
+            "network.spectrum.radius": np.linspace(0.5, 1.5, 8).tolist(),
+            "clip": [
+                "off",
+                {"name": "adjoint_norm", "threshold": 0.1},
+                {"name": "adjoint_value", "threshold": 0.1},
+            ],
+        },
+    }
+    got = measured(table, memory=280 * MIB)
+    assert got["status"] == [1]
+    assert got["peak"] < 280 * MIB, got["peak"] / MIB
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_steps_stay_under_a_gibibyte():
+    got = measured(long_case(100_000))
+    assert (got["status"], got["lags"]) == ([1], 100_000)
+    assert got["peak"] < 1024 * MIB, got["peak"] / MIB
+
+
+@pytest.mark.slow
+def test_a_million_steps_stay_under_a_gibibyte():
+    got = measured(long_case(1_000_000))
+    assert (got["status"], got["lags"]) == ([1], 1_000_000)
+    assert got["peak"] < 1024 * MIB, got["peak"] / MIB
+
+
+@pytest.mark.slow
+def test_thousands_of_cases_of_a_thousand_steps_stay_under_the_bound(tmp_path):
+    table = {
+        "replicates": 20,
+        "network": {"hidden": 16},
+        "task": {"name": "noise", "features": 4, "batch": 4, "length": 1000},
+        "sweep": {"network.spectrum.radius": np.linspace(0.5, 1.5, 100).tolist()},
+    }
+    got = measured(table, out=str(tmp_path / "a"), memory=512 * MIB)
+    assert got["status"] == [1]
+    assert got["peak"] < 512 * MIB, got["peak"] / MIB
