@@ -33,6 +33,8 @@ class Sums:
         self._started = np.zeros((views, cases), dtype=bool)
         self.moved = False  # whether any power of two differs from zero
         self._slack = window(total.dtype).accumulate
+        self._product = scratch("outer product", total.shape[1:], total.dtype)
+        self._waiting = [True] * views  # whether some case of a view is still exactly zero
 
     def scales(self, shift: Array | None, factor: Array | None) -> Array | None:
         """Return what the left factors of the first views are to be multiplied with.
@@ -75,10 +77,11 @@ class Sums:
         right : array of shape (case, batch, columns)
         """
         total = self.total[view]
-        product = np.matmul(left, right, out=scratch("outer product", total.shape, total.dtype))
-        np.add(total, product, out=total)
-        if not self._started[view].all():
+        np.matmul(left, right, out=self._product)
+        np.add(total, self._product, out=total)
+        if self._waiting[view]:
             self._started[view] |= total.any(axis=(0, 2, 3))
+            self._waiting[view] = not self._started[view].all()
 
     def by_case(self, view: int) -> Array:
         """Return a view's sum with the case in front, shape (case, rows of all blocks, columns)."""

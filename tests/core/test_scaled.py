@@ -76,7 +76,7 @@ def test_a_dead_sample_with_a_high_exponent_hides_nothing():
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_windows_leave_room_for_squares_of_products(dtype):
-    """A gradient is adjoint times state, summed; its square must stay in range: that is what the window is for."""
+    """A gradient is adjoint times state, summed; its square must stay in range."""
     w, largest = window(dtype), np.log2(float(np.finfo(dtype).max))
     assert 2 * (w.adjoint + w.accumulate + w.state) < largest
     assert -2 * (2 * w.adjoint) > np.log2(float(np.finfo(dtype).tiny))

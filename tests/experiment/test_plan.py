@@ -91,7 +91,7 @@ def check(plan, finished=None):
 
 
 def test_the_sample_spec_takes_672_forward_passes():
-    """21 radii x 4 activations x 8 replicates; four lengths and three clips share them. A backward pass a length."""
+    """21 radii x 4 activations x 8 replicates; lengths and clips share them, a backward pass a length."""
     plan = plan_of(SAMPLE)
     assert plan.grid.n_cases == 21 * 4 * 4 * 3 * 8 == 8064
     assert plan.forward_passes == 672
@@ -100,7 +100,7 @@ def test_the_sample_spec_takes_672_forward_passes():
 
 
 def test_the_large_sweep_shares_alike():
-    """Five clips, one of them on entries of nothing: 8 lengths make 8 lanes on each of the 672 forward passes."""
+    """Five clips, none on the adjoint's entries: 8 lengths make 8 lanes on each forward pass."""
     table = {**SAMPLE, "sweep": dict(SAMPLE["sweep"])}
     table["sweep"]["task.length"] = {"start": 25, "stop": 200, "step": 25}
     table["sweep"]["clip"] = [

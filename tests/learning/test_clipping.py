@@ -307,7 +307,7 @@ def test_adjoint_rules_against_the_naive_recursion(name, cell, at, loss):
 @pytest.mark.parametrize("at", ["final", "every"])
 @pytest.mark.parametrize("name", ADJOINT)
 def test_thresholds_shared_in_a_block_do_not_mix(name, at):
-    """Several thresholds of a rule, a rule of the other scope and none at all, over the same forward passes."""
+    """Several thresholds, a rule of the other scope, and none, over the same forward passes."""
     rules = [OFF, *(clip(name, threshold=c) for c in (1e-3, 0.1, 10.0)), clip("norm", threshold=0.01)]
     nets = [net(spectrum={"name": "ginibre", "gain": g}) for g in (0.5, 2.5)]
     together = probe(block(nets, [(work(at=at), rule) for rule in rules]))

@@ -112,7 +112,7 @@ def test_lstm_without_weights_is_exact():
 
 
 def test_irnn_with_all_units_on_keeps_the_adjoint():
-    """W = I and relu (Le, Jaitly and Hinton 2015): while every unit is on, the adjoint does not change at all."""
+    """W = I and relu (Le, Jaitly and Hinton 2015): with all units on the adjoint does not change."""
     net = network(
         hidden=5,
         activation="relu",
@@ -162,7 +162,7 @@ def test_logistic_at_the_origin_loses_a_quarter():
 
 @pytest.mark.parametrize("weight", [1.0, 1.01, 0.99, 0.01])
 def test_one_linear_unit_over_a_thousand_steps(weight):
-    """The lecture's chain: y_1000 = w^999, dy/dw = 999 w^998; 1, about 20000, about 0, and 0 to a plain float."""
+    """The lecture's chain: y_1000 = w^999, dy/dw = 999 w^998; 1, about 20000, about 0, and 0."""
     net = network(
         hidden=1,
         activation="identity",

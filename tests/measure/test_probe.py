@@ -198,7 +198,7 @@ def test_narrow_records(record):
 
 
 def test_backward_passes_are_shared_as_designed():
-    """Views of one loss: off, rules on finished gradients and a sample's bound need one pass; entries need their own."""
+    """Views of one loss: only rules on entries need a pass of their own."""
     norms = [clip("norm", threshold=c) for c in (0.1, 1.0)]
     bounds = [clip("adjoint_norm", threshold=c) for c in (0.1, 1.0)]
     entries = [clip("adjoint_value", threshold=c) for c in (0.1, 1.0)]
@@ -213,7 +213,7 @@ def test_backward_passes_are_shared_as_designed():
     assert passes(once, OFF, *norms, *bounds, *entries) == 3
     assert passes(often, OFF, *norms) == 1
     assert passes(often, OFF, *bounds) == 3
-    # A rule of the recursion alone still needs the raw pass, for the norm before clipping; unless nobody asks.
+    # A rule of the recursion alone still needs the raw pass, for the norm before clipping.
     assert passes(once, entries[0]) == 2
     assert passes(once, entries[0], gradients=False) == 1
     lengths = block([net()], [(task(length=n), OFF) for n in (5, 10, 20)])
