@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,10 @@ def run(
     plan = plan_of(resolved)
     sink = MemorySink(plan)
     execute(plan, sink, workers=workers, memory=bound, progress=progress)
+    if sink.failures:
+        failed = sum(len(index) for index, _, _ in sink.failures)
+        text = f"{failed} of {plan.grid.n_cases} cases failed; the first error was:\n{sink.failures[0][1]}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
     from gradlab.archive.schema import to_dataset
 
     arrays = {**sink.arrays, "case_key": dense_keys(plan.grid)}

@@ -38,15 +38,18 @@ class Window:
         Largest log2 of a state that is multiplied as it is.
     product : int
         Largest log2 of an adjoint times a local derivative.
+    square : int
+        Largest absolute log2 of a sum of squares that is multiplied with another one.
     """
 
     adjoint: int
     accumulate: int
     state: int
     product: int
+    square: int
 
 
-_WINDOWS = {"float64": Window(100, 64, 150, 400), "float32": Window(14, 12, 16, 40)}
+_WINDOWS = {"float64": Window(100, 64, 150, 400, 400), "float32": Window(14, 12, 16, 40, 40)}
 
 
 def window(dtype: Any) -> Window:

@@ -282,19 +282,44 @@ class _Pass:
         if taps.wants("memory") and len(adjoint) > 1:
             taps.put("memory", t, self.sample_squares(adjoint[1]), exponent, self.views)
         cell.backward(local, adjoint, dz)
-        if taps.wants("preactivation"):
-            total = self.sample_squares(dz[0])
-            for block in dz[1:]:
-                total = total + self.sample_squares(block)
-            taps.put("preactivation", t, total, exponent, self.views)
-        if taps.wants("weight"):
-            taps.put_weight(
-                t, dz, self.trajectory, None if exponent is None else exponent[:active], self.views
-            )
+        if taps.wants("preactivation") or taps.wants("weight"):
+            seen, squares, power = self.presentable(dz, exponent, active)
+            taps.put("preactivation", t, squares, power, self.views)
+            if taps.wants("weight"):
+                taps.put_weight(t, seen, self.trajectory, power, self.views)
         if gradients:
             self.add_gradients(active, t, dz)
         if t > 0:
             self.hand_back(dz, adjoint[0])
+
+    def presentable(
+        self, dz: Array, exponent: Array | None, active: int
+    ) -> tuple[Array, Array, Array | None]:
+        """Return `dz` as the taps can square it: its sums of squares, and its powers of two.
+
+        Local derivatives may be so small, or large, that squares of `dz` leave the range although
+        `dz` itself does not; such cases are shown to the taps on another scale.
+        """
+        squares = self.sample_squares(dz[0])
+        for block in dz[1:]:
+            squares = squares + self.sample_squares(block)
+        bound = window(dz.dtype).square
+        low, high = np.ldexp(1.0, -bound), np.ldexp(1.0, bound)
+        flat = squares.reshape(-1)
+        if np.minimum.reduce(flat) >= low and np.maximum.reduce(flat) <= high:
+            return dz, squares, exponent
+        odd = (~((squares >= low) & (squares <= high)) & ~self.dead[:active]).any(axis=-1)
+        if not odd.any():
+            return dz, squares, exponent
+        lane, case = np.nonzero(odd)
+        chosen = dz[:, lane, case]
+        peak, power = np.abs(chosen).max(axis=(0, 2)), self.exponent[:active].copy()
+        shift = np.where(peak > 0, np.frexp(peak)[1], 0)
+        seen = dz.copy()
+        seen[:, lane, case] = np.ldexp(chosen, -shift[None, :, None, :])
+        power[lane, case] = np.where(peak > 0, power[lane, case] + shift, DEAD)
+        squares = np.add.reduce([self.sample_squares(block) for block in seen])
+        return seen, squares, power
 
     def hand_back(self, dz: Array, out: Array) -> None:
         """``dh = W^T dz``, summed over the row blocks."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import log2_total
+from gradlab.core.scaled import log2_total, window
 
 Array = NDArray[Any]
 
@@ -36,9 +36,8 @@ class ScaledGradient:
 
     def log2_norm(self) -> Array:
         """Return log2 of the joint Frobenius norm, shape (case,); -inf for a zero gradient."""
-        parts = np.stack([squares(m) for m in self.mantissas], axis=-1)
-        powers = np.stack(self.exponents, axis=-1)
-        return log2_total(parts, powers)
+        parts = [_scaled_squares(m, e) for m, e in zip(self.mantissas, self.exponents, strict=True)]
+        return log2_total(np.stack([p[0] for p in parts], axis=-1), np.stack([p[1] for p in parts], axis=-1))
 
     def values(self) -> tuple[Array, ...]:
         """Return the gradients as plain arrays; out of range they become 0 or inf."""
@@ -46,6 +45,16 @@ class ScaledGradient:
             return tuple(
                 np.ldexp(m, e[:, None, None]) for m, e in zip(self.mantissas, self.exponents, strict=True)
             )
+
+
+def _scaled_squares(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
+    """Return every case's sum of squares with its power of two, whatever the size of the mantissas."""
+    peak = np.abs(mantissa).max(axis=(1, 2), initial=0.0)
+    shift = np.where(peak > 0, np.frexp(peak)[1], 0).astype(np.int64)
+    shift[np.abs(shift) < window(mantissa.dtype).square // 4] = 0
+    if shift.any():
+        mantissa = np.ldexp(mantissa, -shift[:, None, None])
+    return squares(mantissa), exponent + shift
 
 
 def squares(x: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import LOG10_2, log2_of, log2_total
+from gradlab.core.scaled import LOG10_2, log2_of, log2_total, window
 from gradlab.learning.trajectory import Trajectory
 from gradlab.learning.views import Views
 
@@ -104,6 +104,11 @@ class Taps:
         n = trajectory.stack.hidden
         old = trajectory.affine_input(t)[:, :n]
         state_exponent = trajectory.state_exponent.get(t, np.zeros(len(old), dtype=np.int64))
+        flat = old.reshape(len(old), -1)
+        small = np.vecdot(flat, flat) < np.ldexp(1.0, -window(old.dtype).square)
+        if small.any():  # squares of so small a state would underflow
+            peak = np.frexp(np.abs(old).max(axis=(1, 2)))[1].astype(np.int64)
+            state_exponent = np.where(small, peak, state_exponent)
         if state_exponent.any():
             old = np.ldexp(old, -state_exponent[:, None, None])
         gram = np.matmul(old.transpose(0, 2, 1), old) if self._batch < n else None

@@ -111,10 +111,19 @@ class Collect:
         out["growth_rate"], out["growth_rate_standard_error"], out["regime"] = rate, error, regime
 
     def _gradient(self, place: tuple[int, int]) -> ScaledGradient:
-        """Return the gradient of the batch's mean loss."""
+        """Return the gradient of the batch's mean loss; zero for overflowed cases, which have none."""
         total = self.result.gradients[place[0]][place[1]]
         batch = self.trajectory.stack.batch
-        return total.map(lambda mantissa, exponent: (mantissa / mantissa.dtype.type(batch), exponent))
+        state, lags = self.trajectory.first_overflow, self.layout.tasks[place[0]].lags
+        gone = ((state >= 0) & (state < lags)) | (self.result.overflow[place[0]] >= 0)
+
+        def mean(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
+            mantissa = mantissa / mantissa.dtype.type(batch)
+            mantissa[gone] = 0.0
+            return mantissa, exponent
+
+        with np.errstate(all="ignore"):
+            return total.map(mean)
 
     def _add_gradients(self, out: dict[str, Array]) -> None:
         shape = (self.runs, len(self.views))

@@ -16,7 +16,7 @@ from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 
 CACHE = 3200 << 10  # bytes of adjoints touched at every time step: larger tiles spread the cost of calls
-TAPE = 128 << 20  # bytes of tape beyond which larger tiles gain nothing
+TAPE = 256 << 20  # bytes of tape beyond which larger tiles gain nothing
 _MOST_RUNS = 64
 
 

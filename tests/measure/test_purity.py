@@ -161,13 +161,9 @@ def test_a_used_workspace_leaves_no_trace():
 
 @pytest.mark.parametrize("cell", ["elman", "lstm"])
 def test_beside_one_that_overflows(cell):
-    nets = radii(cell, "identity", 3, values=(0.9, 6.0, 0.2, 1.0))
-    works = [
-        (task(length=n, batch=2, features=2, loss=loss), r)
-        for n in (500, 90)
-        for loss in ("unit", "mse")
-        for r in rules()
-    ]
+    nets = radii(cell, "identity", 3, values=(0.9, 6.0, 1.0))
+    works = [(task(length=450, batch=2, features=2, loss="unit"), rule) for rule in rules()]
+    works += [(task(length=n, batch=2, features=2), OFF) for n in (450, 90)]
     together = check_block(nets, works)
     assert (together["status"] == OVERFLOWED).any()
     assert (together["status"] != OVERFLOWED).any()
@@ -198,7 +194,7 @@ def test_beside_one_whose_sample_is_exactly_dead():
     ]
     together = check_block(
         nets,
-        [(task(length=250, batch=3, features=2, at=at), r) for at in ("final", "every") for r in rules()],
+        [(task(length=150, batch=3, features=2, at=at), r) for at in ("final", "every") for r in rules()],
     )
     spread = together["std_log10_sample_gradient_norm"]
     assert np.isinf(spread).any()  # some sample died while another lived
