@@ -73,7 +73,7 @@ class Series(AbstractTask):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings with the file's path replaced by a digest of the column."""
-        return {**super().identity(), "file": self._record()[1]}
+        return {**super().identity(), "file": self.digest}
 
     def input_identity(self) -> dict[str, Any]:
         """Return the settings and the length: the samples' starts depend on it."""

@@ -11,7 +11,7 @@ from gradlab.core.scratch import scratch
 from gradlab.network.activations._base import AbstractActivation, Array, registry
 
 # Where 1 - tanh^2 falls below this, the subtraction has cancelled six bits: sech^2 is taken from z.
-CANCELLED = 1.0 / 256.0
+CANCELLED = 1.0 / 64.0
 
 
 def _sech_squared(z: Array) -> Array:
