@@ -49,7 +49,7 @@ class Window:
     square: int
 
 
-_WINDOWS = {"float64": Window(100, 64, 150, 400, 400), "float32": Window(14, 12, 16, 40, 40)}
+_WINDOWS = {"float64": Window(64, 64, 150, 400, 400), "float32": Window(14, 12, 16, 40, 40)}
 
 
 def window(dtype: Any) -> Window:

@@ -34,6 +34,10 @@ class Sums:
         self.moved = False  # whether any power of two differs from zero
         self._slack = window(total.dtype).accumulate
         self._product = scratch("outer product", total.shape[1:], total.dtype)
+        # log2 of the size below which a term leaves every entry as it is, and whether that is known.
+        self._floor = np.full((views, cases), -np.inf)
+        self._stale = np.ones(views, dtype=bool)
+        self._grain = np.finfo(total.dtype).nmant + 4
         self._waiting = [True] * views  # whether some case of a view is still exactly zero
 
     def scales(self, shift: Array | None, factor: Array | None) -> Array | None:
@@ -64,7 +68,37 @@ class Sums:
                 np.ldexp(self.total[v], (exponent[v] - moved[v])[:, None, None], out=self.total[v])
             self.exponent[:views] = moved
             self.moved = True
+            self._stale[:] = True
         return np.asarray(np.ldexp(1.0 if factor is None else factor, shift - moved[..., None]))
+
+    def unmoved_by(self, size: Array, refresh: bool) -> NDArray[np.bool_]:
+        """Return which of the first views a term would leave as they are, bit for bit.
+
+        A number does not change when something below an eighth of its unit in the last place is added.
+        Where adjoints vanish that holds for every entry of a sum from some lag on, and forming the
+        term can be spared without changing any result.
+
+        Parameters
+        ----------
+        size : array of shape (view, case)
+            log2 of a bound on every entry of the term.
+        refresh : bool
+            Whether to look at the entries of sums that have changed since they were last looked at.
+
+        Returns
+        -------
+        boolean array of shape (view,)
+            True where that is so for all cases.
+        """
+        views = len(size)
+        if refresh:
+            small = (size <= self.exponent[:views] - self._grain).all(axis=-1)
+            for v in np.flatnonzero(self._stale[:views] & small):
+                least = np.abs(self.total[v]).min(axis=(0, 2, 3)).astype(np.float64)
+                with np.errstate(divide="ignore"):
+                    self._floor[v] = np.log2(least) + self.exponent[v] - self._grain
+                self._stale[v] = False
+        return np.asarray(~self._stale[:views] & (size <= self._floor[:views]).all(axis=-1))
 
     def add(self, view: int, left: Array, right: Array) -> None:
         """Add ``left @ right`` to a view.
@@ -79,6 +113,7 @@ class Sums:
         total = self.total[view]
         np.matmul(left, right, out=self._product)
         np.add(total, self._product, out=total)
+        self._stale[view] = True
         if self._waiting[view]:
             self._started[view] |= total.any(axis=(0, 2, 3))
             self._waiting[view] = not self._started[view].all()

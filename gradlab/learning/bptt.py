@@ -38,6 +38,8 @@ from gradlab.learning.workspace import Workspace
 
 Array = NDArray[Any]
 
+REFRESH = 8  # time steps between looks at which sums no longer change
+
 #: ``look(t, h)`` gives each sample's loss (case, batch) and its slope by the output (case, outputs, batch).
 Look = Callable[[int, Array], tuple[Array, Array]]
 
@@ -242,8 +244,11 @@ class _Pass:
             total = total + self.sample_squares(part[:active])
         self.views.update(total, self.exponent[:active])
 
-    def add_gradients(self, active: int, t: int, dz: Array) -> None:
-        """Add this time step's share to the gradients of every view."""
+    def add_gradients(self, active: int, t: int, dz: Array, seen: tuple[Array, Array] | None) -> None:
+        """Add this time step's share to the gradients of every view.
+
+        `seen` are the sums of squares of `dz` with their powers of two, where they are known.
+        """
         sums, views = self.affine_sums, self.views
         assert sums is not None
         np.copyto(self.right, self.trajectory.affine_input(t).transpose(0, 2, 1))
@@ -253,14 +258,23 @@ class _Pass:
         factor = None if views.mantissa is None else views.mantissa[:count]
         scale = sums.scales(None if shift is None else shift[:count], factor)
         scale = None if scale is None else scale.astype(dz.dtype, copy=False)
-        for v in range(count):
+        spared = np.zeros(count, dtype=bool)
+        if seen is not None:
+            size = views.log2_norms(*seen) + self._log2_size(t)
+            spared = sums.unmoved_by(size, refresh=t % REFRESH == 0)
+        for v in np.flatnonzero(~spared):
             left = dz[:, views.lane[v]]
             # A raw view in range needs no pass: its scale is one throughout.
             if scale is not None and (shift is not None or sums.moved or views.rescaled[v]):
                 left = np.multiply(
                     left, scale[v][:, None, :], out=scratch("scaled dz", left.shape, left.dtype)
                 )
-            sums.add(v, left, right)
+            sums.add(int(v), left, right)
+
+    def _log2_size(self, t: int) -> Array:
+        """Return log2 of a bound on the norm over the batch of every row of ``[h; x; 1]``, by case."""
+        largest = np.maximum(self.right.max(axis=(1, 2)), -self.right.min(axis=(1, 2))).astype(np.float64)
+        return np.asarray(np.log2(largest) + 0.5 * np.log2(self.stack.batch))
 
     def step(self, t: int, active: int, gradients: bool) -> None:
         """Go back over time step `t`."""
@@ -282,13 +296,15 @@ class _Pass:
         if taps.wants("memory") and len(adjoint) > 1:
             taps.put("memory", t, self.sample_squares(adjoint[1]), exponent, self.views)
         cell.backward(local, adjoint, dz)
-        if taps.wants("preactivation") or taps.wants("weight"):
+        known = None
+        if taps.wants("preactivation") or taps.wants("weight") or (gradients and self.shifted):
             seen, squares, power = self.presentable(dz, exponent, active)
             taps.put("preactivation", t, squares, power, self.views)
             if taps.wants("weight"):
                 taps.put_weight(t, seen, self.trajectory, power, self.views)
+            known = (squares, power[:active]) if self.shifted and power is not None else None
         if gradients:
-            self.add_gradients(active, t, dz)
+            self.add_gradients(active, t, dz, known)
         if t > 0:
             self.hand_back(dz, adjoint[0])
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.scaled import log2_total
 from gradlab.learning.clipping import AbstractClip
 
 Array = NDArray[Any]
@@ -89,6 +90,17 @@ class Views:
             part *= self.mantissa[view].astype(part.dtype)[:, None, :]
         exponent += self.exponent[view]
         self.mantissa[view], self.exponent[view] = 1.0, 0
+
+    def log2_norms(self, squares: Array, exponent: Array) -> Array:
+        """Return log2 of the norm over the batch for the active views, shape (view, case).
+
+        `squares` and `exponent`, (lane, case, batch), are those of the active lanes.
+        """
+        lane = self.lane[: self.active(len(squares))]
+        if self.mantissa is None or self.exponent is None:
+            return log2_total(squares, exponent)[lane]
+        mantissa = self.mantissa[: len(lane)]
+        return log2_total(squares[lane] * mantissa * mantissa, exponent[lane] + self.exponent[: len(lane)])
 
     def shifts(self, exponent: Array | None, lanes: int) -> Array | None:
         """Return the powers of two of the active views, (view, case, batch); None for zeros."""
