@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gradlab.archive.variables import REGIME, STATUS
+from gradlab.measure.records import RATE_RESOLUTION
 
 MAX_CURVES = 24
 
@@ -96,7 +97,10 @@ def counts(ds: xr.Dataset) -> dict[str, int]:
 
 
 def _mean_rates(ds: xr.Dataset) -> NDArray[np.float64]:
-    """Return the growth rate's mean over the replicates that have one, NaN where none has: (axes...)."""
+    """Return the growth rate's mean over the replicates that have one, NaN where none has: (axes...).
+
+    A mean that is zero to rounding is zero.
+    """
     rates = ds["growth_rate"].transpose(..., "replicate").values
     there = ~np.isnan(rates)
     with np.errstate(invalid="ignore"):  # +inf (overflowed) and -inf (zero) together have no mean
@@ -104,13 +108,21 @@ def _mean_rates(ds: xr.Dataset) -> NDArray[np.float64]:
     number = there.sum(-1)
     mean: NDArray[np.float64] = np.full(total.shape, np.nan)
     np.divide(total, number, out=mean, where=number > 0)
-    return mean
+    return _rounded(mean)
+
+
+def _rounded(rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rates, zero where they are zero to rounding: their sign then says nothing."""
+    return np.where(np.abs(rates) <= RATE_RESOLUTION, 0.0, rates)
 
 
 def crossings(x: Sequence[float] | NDArray[Any], rates: NDArray[np.float64]) -> list[Crossing]:
-    """Return where `rates` change sign along `x`, by linear interpolation, passing over NaN."""
+    """Return where `rates` change sign along `x`, by linear interpolation, passing over NaN.
+
+    Rates of at most `RATE_RESOLUTION` are zero, which has no sign.
+    """
     order = np.argsort(np.asarray(x, dtype=float), kind="stable")
-    place, rate = np.asarray(x, dtype=float)[order], np.asarray(rates)[order]
+    place, rate = np.asarray(x, dtype=float)[order], _rounded(np.asarray(rates, dtype=float)[order])
     kept = ~np.isnan(rate)
     place, rate = place[kept], rate[kept]
     signed = np.flatnonzero(rate != 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def archive_lines(table: Mapping[str, Any]) -> list[Any]:
 
 def _run_line(run: Mapping[str, Any]) -> str:
     """Return one run of the provenance in a line."""
-    command = " ".join(map(str, run["command"])) if isinstance(run.get("command"), list) else "?"
+    command = shlex.join(map(str, run["command"])) if isinstance(run.get("command"), list) else "?"
     seconds = run.get("wall_time_seconds")
     took = f" in {duration(seconds)}" if isinstance(seconds, int | float) else ""
     git = run.get("git")

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from gradlab.core.errors import UserMistake
     from gradlab.experiment.grid import Grid
 
+# What is said of one case, and of several.
 _WORDS = {
-    "vanishing": "vanish",
-    "stable": "are stable",
-    "exploding": "explode",
-    "ok": "ran",
-    "no rate": "have no rate",
+    "vanishing": ("vanishes", "vanish"),
+    "stable": ("is stable", "are stable"),
+    "exploding": ("explodes", "explode"),
+    "undetermined": ("has no rate", "have no rate"),
+    "ok": ("ran", "ran"),
 }
 MOST_ERRORS = 3  # different errors told; all of them are in the archive
 
@@ -48,7 +49,7 @@ def where_label(at: Mapping[str, Any]) -> str:
 
 def counts_line(counts: Mapping[str, int]) -> str:
     """Return what became of the cases, in a line; what did not occur is left out."""
-    parts = [f"{n} {_WORDS.get(k, k)}" for k, n in counts.items() if k != "all" and n]
+    parts = [f"{n} {_WORDS.get(k, (k, k))[n > 1]}" for k, n in counts.items() if k != "all" and n]
     return f"Of {cases(counts['all'])}: {', '.join(parts) or 'none has run'}."
 
 
@@ -66,7 +67,11 @@ def _never(rates: tuple[float, float]) -> str:
     low, high = rates
     if high < 0:
         return "nowhere: always vanishing"
-    return "nowhere: always exploding" if low > 0 else "nowhere"
+    if low > 0:
+        return "nowhere: always exploding"
+    if low < 0:
+        return "nowhere: never exploding"
+    return "nowhere: never vanishing" if high > 0 else "nowhere: always zero"
 
 
 def closing(found: Mapping[str, Any]) -> list[Any]:
@@ -131,7 +136,7 @@ def failure_lines(failed: int, total: int, archive: Path) -> list[str]:
     lines = [f"{failed} of {cases(total)} failed. Why, with the settings of each: {archive / FAILURES}"]
     lines += [f"  {count} x {reason}" for reason, count in list(reasons.items())[:MOST_ERRORS]]
     more = len(reasons) - MOST_ERRORS
-    return [*lines, f"  and {more} other reasons"] if more > 0 else lines
+    return [*lines, f"  and {more} other reason{'s' * (more > 1)}"] if more > 0 else lines
 
 
 def found_in(ds: xr.Dataset) -> dict[str, Any]:

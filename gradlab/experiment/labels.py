@@ -57,10 +57,42 @@ def labels_of(key: str, values: Sequence[Any]) -> list[str]:
     labels = [
         _clean(_label(key, value, one, described)) for value, one in zip(values, described, strict=True)
     ]
+    setting = key.rpartition(".")[2]
+    folder = _common_folder([path for value in values for path in _paths(value, setting)])
     return [
-        label if len(label) <= LONGEST and labels.count(label) == 1 else _digested(label, value)
+        label
+        if len(label) <= LONGEST and labels.count(label) == 1
+        else _digested(label, _located(value, folder, setting))
         for label, value in zip(labels, values, strict=True)
     ]
+
+
+def _paths(value: Any, key: str) -> list[str]:
+    """Return every path in a value of the setting `key`."""
+    if isinstance(value, Mapping):
+        return [path for name, item in value.items() for path in _paths(item, name)]
+    if isinstance(value, list | tuple):
+        return [path for item in value for path in _paths(item, key)]
+    return [value] if isinstance(value, str) and key in PATH_SETTINGS else []
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """Return the folder that all paths lie in, or nothing where they share none."""
+    try:
+        return os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    except ValueError:  # absolute paths and relative ones, or several drives
+        return ""
+
+
+def _located(value: Any, folder: str, key: str) -> Any:
+    """Return the value with paths read from `folder`: a label says nothing of where a checkout lies."""
+    if isinstance(value, Mapping):
+        return {name: _located(item, folder, name) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_located(item, folder, key) for item in value]
+    if folder and isinstance(value, str) and key in PATH_SETTINGS:
+        return os.path.relpath(value, folder)
+    return value
 
 
 def _described(key: str, value: Any) -> Described | None:

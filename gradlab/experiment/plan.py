@@ -26,7 +26,7 @@ from gradlab.measure.records import OF_GRADIENT, RECORDS
 Index = NDArray[np.int64]
 
 BLOCK_SECONDS = 1.0  # a block should take about this long on one core of today
-BLOCKS_WANTED = 48  # and a small sweep still be cut into this many, for the workers to share
+BLOCKS_WANTED = 28  # and a small sweep still be cut into this many, for the workers to share
 RATE = 2.0e10  # multiply-adds a second, all overheads counted: only a yardstick for cutting blocks
 RESULT_BYTES = 4 << 20  # of one variable in one block
 

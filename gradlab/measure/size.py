@@ -17,6 +17,7 @@ from gradlab.tasks import AbstractTask
 
 CACHE = 3200 << 10  # bytes of adjoints touched at every time step: larger tiles spread the cost of calls
 TAPE = 256 << 20  # bytes of tape beyond which larger tiles gain nothing
+STEP_OBJECTS = 1000  # bytes of the Python objects that a time step of tape has, whatever its size
 _MOST_RUNS = 64
 
 
@@ -50,7 +51,7 @@ class Sizes:
     def total(self, tile: int, segment: int) -> int:
         """Return the bytes with `tile` forward passes and stretches of `segment` time steps."""
         stretches = -(-self.length // segment)
-        return self.shared + tile * (self.fixed + segment * self.step + stretches * self.stored)
+        return self.shared + segment * STEP_OBJECTS + tile * (self.fixed + segment * self.step + stretches * self.stored)
 
 
 def sizes_of(
