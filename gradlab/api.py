@@ -259,10 +259,15 @@ def draw(spec: Spec | Mapping[str, Any] | str | Path, **labels: Any) -> Case:
     )
 
 
+_MOST_FAMILIES = 15
+"""Of spectra in one figure: three rows of five."""
+
+
 def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float64]]:
     """Draw the recurrent matrices of replicate 0 again, by label; `most` of them, evenly chosen.
 
-    A gated cell is shown by its first row block.
+    Where there are more families of spectra than that, it is the first of each family, up to
+    `_MOST_FAMILIES`. A gated cell is shown by its first row block, which the label then names.
     """
     import numpy as np
 
@@ -275,25 +280,33 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
         for key, name in zip(axis.keys, axis.coordinates, strict=True)
         if key in ("network", "network.hidden") or key.startswith(("network.spectrum", "network.cell"))
     ]
-    chosen: dict[tuple[str, int], tuple[str, int]] = {}
+    chosen: dict[tuple[str, int], int] = {}
     for row, point in enumerate(grid.points):
         network = grid.networks[grid.network_index[row]]
-        parts = [f"{name} {_short(axis.coordinates[name][point[i]])}" for i, axis, name in named]
-        identity = (str(network.spectra[0].identity()), network.hidden)
-        chosen.setdefault(identity, (", ".join(parts) or network.spectra[0].name, row))
-    kept = list(chosen.values())
-    places = np.unique(np.linspace(0, len(kept) - 1, min(most, len(kept))).round().astype(int))
+        chosen.setdefault((str(network.spectra[0].identity()), network.hidden), row)
+    rows = list(chosen.values())
+    # An axis that is the same in all of them, as the gates' biases are, tells none apart.
+    named = [(i, axis, name) for i, axis, name in named if len({grid.points[row][i] for row in rows}) > 1]
+    families = {grid.networks[grid.network_index[row]].spectra[0].name: row for row in reversed(rows)}
+    if len(families) > most:
+        rows, most = sorted(families.values()), _MOST_FAMILIES
     matrices = {}
-    for label, row in (kept[i] for i in places):
+    for place in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)):
+        row = rows[place]
         network, seed = grid.networks[grid.network_index[row]], grid.seeds[grid.seed_index[row]]
-        block = network.cell.row_blocks[0]
-        matrices[label] = network.spectra[0].draw(network.hidden, seed, 0, part=block).matrix
+        blocks = network.cell.row_blocks
+        parts = [_named(name, axis.coordinates[name][grid.points[row][i]]) for i, axis, name in named]
+        parts = parts or [network.spectra[0].name]
+        parts += [blocks[0].replace("_", " ")] if len(blocks) > 1 else []
+        drawn = network.spectra[0].draw(network.hidden, seed, 0, part=blocks[0])
+        matrices[", ".join(parts)] = drawn.matrix
     return matrices
 
 
-def _short(value: Any) -> str:
+def _named(axis: str, value: Any) -> str:
+    """Return a coordinate in words: a label says what it is, a number needs the axis's name."""
     value = value.item() if hasattr(value, "item") else value
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value) if isinstance(value, str) else f"{axis} {value:g}"
 
 
 def draw_figures(

@@ -91,7 +91,7 @@ def _located(value: Any, folder: str, key: str) -> Any:
     if isinstance(value, list | tuple):
         return [_located(item, folder, key) for item in value]
     if folder and isinstance(value, str) and key in PATH_SETTINGS:
-        return os.path.relpath(value, folder)
+        return os.path.relpath(value, folder).replace(os.sep, "/")
     return value
 
 

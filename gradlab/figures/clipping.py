@@ -14,13 +14,16 @@ from matplotlib.lines import Line2D
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
-from gradlab.figures.profile import draw_profiles
+from gradlab.figures.profile import draw_profiles, level_and_exact
 from gradlab.figures.selection import (
+    MOST_LABELS,
     axis_label,
     chosen_axis,
     counted_out,
     curve_axis,
     entry_name,
+    first_of,
+    has_many_labels,
     is_numeric,
     label_axes,
     masked,
@@ -73,19 +76,22 @@ class Clipping(AbstractFigure):
             )
         curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds)
         cut = thinned(sliced(_where_it_acts(ds, curve), ("clip", curve)))
+        if curve and has_many_labels(ds, curve):
+            cut = first_of(cut, curve, MOST_LABELS)
         key = panels.colour_key(cut.ds, curve)
         without = cut.ds.isel(clip=labels.index("off"))
         kept = [index for index, label in enumerate(labels) if label != "off"]
-        figure, body = style.new_page(style.DOUBLE, 1.45 * len(kept) + 0.75)
+        figure, body = style.new_page(style.DOUBLE, 1.45 * len(kept) + 0.6)
         cells = body.subplots(len(kept), 3, squeeze=False)
+        exact = False
         for row, index in zip(cells, kept, strict=True):
-            _draw_row(row, without, cut.ds.isel(clip=index), labels[index], curve, key)
+            exact |= _draw_row(row, without, cut.ds.isel(clip=index), labels[index], curve, key)
         for ax in cells[-1, :2]:
             ax.set_xlabel(axis_label(ds, "lag"))
         cells[-1, 2].set_xlabel(axis_label(ds, curve) if curve else "")
-        body.supylabel(axis_label(ds, self.variables[0]))
         page = panels.Panels(figure, body, tuple(cells[:, :2].ravel()))
-        panels.show_key(page, key, _legend(points=curve is None or not is_numeric(ds, curve)))
+        body.supylabel(panels.upright(page, axis_label(ds, self.variables[0])))
+        panels.show_key(page, key, _legend(curve is None or not is_numeric(ds, curve), exact))
         replicates = replicates_of(cut.ds)
         many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
         panels.small_print(figure, [*cut.words, many, counted_out(cut.ds)])
@@ -110,8 +116,7 @@ def _where_it_acts(ds: xr.Dataset, curve: str | None) -> xr.Dataset:
     return ds
 
 
-def _legend(points: bool) -> list[Line2D]:
-    level = Line2D([], [], color=style.GREY, linestyle=":", linewidth=0.6, label="no change")
+def _legend(points: bool, exact: bool) -> list[Line2D]:
     handles = [
         Line2D([], [], label="without clipping", **_BEFORE),
         Line2D([], [], label="with clipping", **_AFTER),
@@ -119,16 +124,17 @@ def _legend(points: bool) -> list[Line2D]:
     for handle in handles:
         handle.set(markerfacecolor="none", markersize=4)
         handle.set(linestyle="none") if points else handle.set(marker="none")
-    return [level, *handles]
+    return [*level_and_exact(exact), *handles]
 
 
 def _draw_row(
     row: Any, without: xr.Dataset, clipped: xr.Dataset, label: str, curve: str | None, key: panels.Key
-) -> None:
+) -> bool:
+    """Draw a rule's row of panels; say whether theory's exact slope is among the curves."""
     left, right, norms = row
     record = "log10_state_gradient_norm"
-    draw_profiles(left, without, record, curve, key)
-    draw_profiles(right, clipped, record, curve, key)
+    exact = draw_profiles(left, without, record, curve, key)
+    exact |= draw_profiles(right, clipped, record, curve, key)
     if left.lines and right.lines:
         low, high = zip(left.get_ylim(), right.get_ylim(), strict=True)
         for ax in (left, right):
@@ -141,6 +147,7 @@ def _draw_row(
     _draw_norms(norms, clipped, "log10_clipped_gradient_norm", curve, _AFTER)
     norms.set_ylabel("log$_{10}$ norm of the\nparameter gradient")
     panels.plain_ticks(norms.yaxis, 5)
+    return exact
 
 
 def _draw_norms(ax: Axes, part: xr.Dataset, name: str, curve: str | None, line: dict[str, Any]) -> None:

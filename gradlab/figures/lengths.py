@@ -12,16 +12,12 @@ from matplotlib.figure import Figure
 from gradlab.figures import panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.selection import (
+    arranged,
     axis_label,
-    chosen_axis,
     counted_out,
-    curve_axis,
     masked,
-    panel_axis,
     replicates_of,
-    sliced,
     spread,
-    text_of,
     why_empty,
 )
 
@@ -46,17 +42,12 @@ class Lengths(AbstractFigure):
     panel: str = ""
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else None
-        taken = {"length", panel} if panel else {"length"}
-        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else curve_axis(ds, taken)
-        panel = panel or panel_axis(ds, {curve} if curve else ())
-        cut = sliced(ds, (curve, panel, "length"))
-        key = panels.colour_key(cut.ds, curve)
-        parts = [cut.ds] if panel is None else [cut.ds.isel({panel: i}) for i in range(cut.ds.sizes[panel])]
-        titles = [""] if panel is None else [text_of(label) for label in cut.ds[panel].values]
+        layout = arranged(ds, self.name, self.curve, self.panel, against=("length",))
+        cut, titles = layout.cut, layout.titles
+        key = panels.colour_key(cut.ds, layout.curve)
         page = panels.grid(titles, 1.45 if len(titles) > 1 else 2.2)
-        for ax, part in zip(page.axes, parts, strict=True):
-            _draw_panel(ax, part, curve, key)
+        for ax, part in zip(page.axes, layout.parts, strict=True):
+            _draw_panel(ax, part, layout.curve, key)
         first = axis_label(ds, self.variables[0]) + "\nat the first input"
         panels.name_axes(page, axis_label(ds, "length"), first)
         panels.show_key(page, key)
@@ -86,10 +77,11 @@ def _draw_panel(ax: Axes, part: xr.Dataset, curve: str | None, key: panels.Key) 
     lengths, every = part["length"].values, spread(values, axis=2)
     for i, colour in enumerate(key.colours):
         one = type(every)(every.low[i], every.median[i], every.high[i])
-        panels.draw_spread(ax, lengths, one, colour, values.shape[2] > 1, marker="o", markersize=1.6)
+        points = {"marker": "o", "markersize": 1.6, "linestyle": key.lines[i]}
+        panels.draw_spread(ax, lengths, one, colour, values.shape[2] > 1, **points)
     if not ax.lines:
         panels.say(ax, why_empty(part))
         return
     # On a linear axis whatever grows at a constant rate is a straight line.
-    panels.plain_ticks(ax.xaxis, 4)
+    panels.plain_ticks(ax.xaxis, 4, whole=True)
     panels.plain_ticks(ax.yaxis, 5)

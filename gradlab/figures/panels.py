@@ -21,8 +21,13 @@ from numpy.typing import NDArray
 from gradlab.figures import style
 from gradlab.figures.selection import Spread, axis_label, is_numeric, text_of
 
-_MOST_IN_A_KEY = 6
+_MOST_IN_A_KEY = 8
 """More numbers than this are told apart by a colour bar instead of a legend."""
+_LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+"""Where labels run out of colours, the next round of them has another line."""
+_LETTER = 3.9  # points, the width of a letter and more
+_MARGIN = 0.55  # inches, for the labels and the one row of legend below the panels
+_ROW = 0.145  # inches, of a legend
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Panels:
 def grid(titles: Sequence[str], height: float, *, share_x: bool = True, share_y: bool = False) -> Panels:
     """Return panels in a column's width up to four of them, in two columns' width beyond.
 
+    Beyond a dozen they are small multiples, five a row.
+
     Parameters
     ----------
     titles : sequence of str
@@ -51,22 +58,23 @@ def grid(titles: Sequence[str], height: float, *, share_x: bool = True, share_y:
         Whether all panels have the same limits.
     """
     count = len(titles)
-    columns = min(count, 2) if count <= 4 else 4
+    columns = min(count, 2) if count <= 4 else (4 if count <= 12 else 5)
     rows = -(-count // columns)
-    figure, body = style.new_page(style.SINGLE if count <= 4 else style.DOUBLE, rows * height + 0.55)
+    figure, body = style.new_page(style.SINGLE if count <= 4 else style.DOUBLE, rows * height + _MARGIN)
     cells = body.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y).ravel()
     for spare in cells[count:]:
         spare.remove()
     axes = tuple(cells[:count])
     for index, (ax, title) in enumerate(zip(axes, titles, strict=True)):
-        ax.set_title(wrapped(title, 24))
+        ax.set_title(wrapped(title, 24 if columns < 5 else 20))
         if share_x and index + columns >= count:
             ax.xaxis.set_tick_params(labelbottom=True)
     return Panels(figure, body, axes)
 
 
 def name_axes(panels: Panels, x: str, y: str) -> None:
-    """Write what the axes of all panels show, once."""
+    """Write what the axes of all panels show, once; along y in as many lines as fit."""
+    y = upright(panels, y)
     if len(panels.axes) == 1:
         panels.axes[0].set(xlabel=x, ylabel=y)
     else:
@@ -75,13 +83,25 @@ def name_axes(panels: Panels, x: str, y: str) -> None:
 
 
 def wrapped(label: str, width: int) -> str:
-    """Return a label broken into lines that fit above a panel."""
-    return "\n".join(textwrap.wrap(label, width)) or label
+    """Return a label broken into lines of that many letters, if it can be before a parenthesis."""
+    if len(label) <= width:
+        return label
+    name, opening, rest = label.partition("(")
+    parts = [name.strip(), opening + rest] if name else [label]
+    return "\n".join(line for part in parts for line in textwrap.wrap(part, width)) or label
 
 
-def plain_ticks(axis: Axis, most: int = 5) -> None:
-    """Put at most `most` ticks, at round numbers, on an axis."""
-    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+def upright(panels: Panels, label: str) -> str:
+    """Return a label along y, or of a colour bar, broken into lines no longer than the panels are high."""
+    inches = panels.figure.get_figheight() - _MARGIN
+    width = max(12, int(inches * 72 / _LETTER))
+    return "\n".join(wrapped(line, width) for line in label.split("\n"))
+
+
+def plain_ticks(axis: Axis, most: int = 5, *, whole: bool = False) -> None:
+    """Put at most `most` ticks, at round numbers (whole ones where it has only such), on an axis."""
+    steps = [1, 2, 5, 10] if whole else [1, 2, 2.5, 5, 10]
+    axis.set_major_locator(MaxNLocator(most, steps=steps, integer=whole))
 
 
 def scale_ticks(ax: Axes, which: str, values: NDArray[Any], most: int = 8) -> None:
@@ -120,41 +140,66 @@ def say(ax: Axes, words: str) -> None:
 
 @dataclass(frozen=True)
 class Key:
-    """The colour of each value of an axis, and how a reader finds it."""
+    """The colour and line of each value of an axis, and how a reader finds it.
+
+    Parameters
+    ----------
+    title : str
+        What the axis is.
+    names, colours, lines : tuple
+        One a value.
+    bar : ScalarMappable or None
+        The colour bar, where numbers are many.
+    order : tuple of int
+        The values as a legend lists them: numbers ascend.
+    """
 
     title: str
     names: tuple[str, ...]
     colours: tuple[Any, ...]
+    lines: tuple[Any, ...]
     bar: ScalarMappable | None
+    order: tuple[int, ...]
 
 
 def colour_key(ds: xr.Dataset, axis: str | None) -> Key:
-    """Return colours for the values of the axis of curves; one dark colour where there is none."""
+    """Return colours for the values of the axis of curves; one dark colour where there is none.
+
+    A few numbers have colours by rank, evenly spaced, so that any two can be told apart; many have
+    them by size.
+    """
     if axis is None:
-        return Key("", ("",), (style.QUALITATIVE[0],), None)
+        return Key("", ("",), (style.QUALITATIVE[0],), ("-",), None, (0,))
     title = axis_label(ds, axis)
     values = ds[axis].values if axis in ds.coords else np.arange(ds.sizes[axis])
     names = tuple(text_of(value) for value in values)
     if axis in ds.coords and not is_numeric(ds, axis):
-        cycle = tuple(style.QUALITATIVE[i % len(style.QUALITATIVE)] for i in range(len(names)))
-        return Key(axis.replace("_", " "), names, cycle, None)
-    ordered = np.sort(values)
-    scale = style.scale_of(ordered)
-    mappable = ScalarMappable(norm=scale, cmap=style.sequential())
-    colours = tuple(tuple(c) for c in mappable.to_rgba(np.asarray(values, dtype=np.float64)))
-    return Key(title, names, colours, mappable if len(names) > _MOST_IN_A_KEY else None)
+        rounds = [divmod(i, len(style.QUALITATIVE)) for i in range(len(names))]
+        cycle = tuple(style.QUALITATIVE[i] for _, i in rounds)
+        lines = tuple(_LINES[i % len(_LINES)] for i, _ in rounds)
+        return Key(axis.replace("_", " "), names, cycle, lines, None, tuple(range(len(names))))
+    order = np.argsort(values, kind="stable")
+    place, bar = np.asarray(values, dtype=np.float64), None
+    if len(names) > _MOST_IN_A_KEY:
+        bar = ScalarMappable(norm=style.scale_of(place[order]), cmap=style.sequential())
+        shades = bar.to_rgba(place)
+    else:
+        shades = style.sequential()(np.argsort(order) / max(1, len(names) - 1))
+    colours = tuple(tuple(c) for c in shades)
+    return Key(title, names, colours, ("-",) * len(names), bar, tuple(map(int, order)))
 
 
 def show_key(panels: Panels, key: Key, extra: Sequence[Any] = ()) -> None:
     """Put the key beside the panels (a colour bar) or below them (a legend, with `extra` handles)."""
     handles = []
     if key.bar is not None:
-        bar = panels.body.colorbar(key.bar, ax=list(panels.axes), label=key.title, aspect=30, pad=0.02)
+        title = upright(panels, key.title)
+        bar = panels.body.colorbar(key.bar, ax=list(panels.axes), label=title, aspect=30, pad=0.02)
         bar.outline.set_linewidth(0.4)
     elif key.names != ("",):
         handles = [
-            Line2D([], [], color=colour, label=name)
-            for name, colour in zip(key.names, key.colours, strict=True)
+            Line2D([], [], color=key.colours[i], linestyle=key.lines[i], label=key.names[i])
+            for i in key.order
         ]
     every = handles + list(extra)
     if every:
@@ -162,11 +207,15 @@ def show_key(panels: Panels, key: Key, extra: Sequence[Any] = ()) -> None:
 
 
 def legend(figure: Figure, handles: Sequence[Any], title: str | None = None) -> None:
-    """Put a legend below everything else, in as many columns as the width holds."""
-    longest = max(len(re.sub(r"[${}_]", "", str(handle.get_label()))) for handle in handles)
-    # In points: a handle with its gaps, and a letter.
-    columns = max(1, int(figure.get_figwidth() * 72 / (28 + 3.4 * longest)))
+    """Put a legend below everything else, in as many columns as the width holds.
+
+    The page grows by its rows beyond the first, so that the panels keep their height.
+    """
+    letters = [len(re.sub(r"[${}_]|\\\w+", "", str(handle.get_label()))) for handle in handles]
+    width = figure.get_figwidth() * 72 - 12
+    columns = next(n for n in range(len(handles), 0, -1) if n == 1 or _legend_width(letters, n) <= width)
     rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + _ROW * (rows - 1 + bool(title)))
     figure.legend(
         handles=list(handles),
         loc="outside lower center",
@@ -174,6 +223,17 @@ def legend(figure: Figure, handles: Sequence[Any], title: str | None = None) -> 
         title=title,
         title_fontsize=6,
     )
+
+
+def _legend_width(letters: Sequence[int], columns: int) -> float:
+    """Return the width in points of a legend that is filled column by column."""
+    rows, longer = divmod(len(letters), columns)
+    width, first = 0.0, 0
+    for column in range(columns):
+        after = first + rows + (column < longer)
+        width += 28 + 3.5 * max(letters[first:after])  # a handle with its gaps, and the letters
+        first = after
+    return width
 
 
 def draw_spread(ax: Axes, x: NDArray[Any], what: Spread, colour: Any, band: bool, **line: Any) -> bool:

@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import Normalize
+from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -20,6 +20,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.selection import (
+    MOST_LABELS,
     OVERFLOWED,
     axes_of,
     axis_label,
@@ -35,6 +36,7 @@ from gradlab.figures.selection import (
     spread,
     text_of,
 )
+from gradlab.measure.records import RATE_RESOLUTION
 
 _HATCH = "//////"
 
@@ -66,11 +68,9 @@ class Phase(AbstractFigure):
         parts = [part] if panel is None else [part.isel({panel: i}) for i in range(part.sizes[panel])]
         titles = [""] if panel is None else [text_of(label) for label in part[panel].values]
         maps = [_rates(one, x, y) for one in parts]
-        norm, extend = centred([rates for rates, _ in maps])
+        norm = centred([rates for rates, _ in maps])
         rows = part.sizes[y] if not is_numeric(part, y) else 0
-        page = panels.grid(
-            titles, max(1.35, 0.22 * rows + 0.3) if len(titles) > 1 else max(2.0, 0.22 * rows + 0.3)
-        )
+        page = panels.grid(titles, max(1.35 if len(titles) > 1 else 2.0, 0.16 * rows + 0.3))
         signs: set[str] = set()
         for ax, one, (rates, gone) in zip(page.axes, parts, maps, strict=True):
             signs |= _draw_map(ax, one, x, y, rates, gone, norm)
@@ -78,12 +78,11 @@ class Phase(AbstractFigure):
         bar = page.body.colorbar(
             ScalarMappable(norm, style.DIVERGING),
             ax=list(page.axes),
-            extend=extend,
-            label=axis_label(part, "growth_rate").replace(" (", "\n("),
+            label=panels.upright(page, axis_label(part, "growth_rate").replace(" (", "\n(")),
             aspect=30,
             pad=0.02,
         )
-        panels.plain_ticks(bar.ax.yaxis, 6)
+        bar.set_ticks(round_values(float(norm.vmax or 1.0)))
         bar.outline.set_linewidth(0.4)
         _explain(page.figure, signs)
         replicates = replicates_of(part)
@@ -104,6 +103,8 @@ class Phase(AbstractFigure):
         others = [axis for axis in numeric_axes(ds) if axis not in (x, y)]
         others += [axis for axis in several if axis != x]
         y = y or next(iter(others), "")
+        if not self.x and not self.y and x in several and y in several and ds.sizes[x] > ds.sizes[y]:
+            x, y = y, x  # labels have more room as rows
         if not x or not y:
             got = ", ".join(axes_of(ds)) or "no axes"
             raise UserMistake(
@@ -118,9 +119,13 @@ class Phase(AbstractFigure):
 
 
 def _rates(part: xr.Dataset, x: str, y: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return median growth rates (y, x), NaN where no case counts, and where all that ran overflowed."""
+    """Return median growth rates (y, x), NaN where no case counts, and where all that ran overflowed.
+
+    A rate that is zero to rounding is zero: its sign says nothing.
+    """
     rates = spread(masked(part, "growth_rate").transpose(y, x, "replicate").values, axis=2).median
     rates = np.where(np.isfinite(rates), rates, np.nan)
+    rates = np.where(np.abs(rates) <= RATE_RESOLUTION, 0.0, rates)
     gone = np.zeros(rates.shape, dtype=bool)
     if "status" in part:
         over = part["status"] == OVERFLOWED
@@ -129,19 +134,33 @@ def _rates(part: xr.Dataset, x: str, y: str) -> tuple[NDArray[np.float64], NDArr
     return rates, gone
 
 
-def centred(maps: list[NDArray[np.float64]]) -> tuple[Normalize, str]:
-    """Return a colour scale symmetric about zero, and which of its ends values go beyond.
+def centred(maps: list[NDArray[np.float64]]) -> Normalize:
+    """Return a colour scale symmetric about zero that holds every rate.
 
-    Where one sign reaches much further than the other, the scale ends at twice the lesser reach, but
-    not below a third of the greater, so that both signs have colours.
+    Colours go with the square root of a rate. The sign is what is asked for, and it must be seen
+    next to rates a hundred times as large, which in turn are not all of one colour.
     """
     values = np.concatenate([rates[np.isfinite(rates)] for rates in maps])
-    low, high = float(-values.min(initial=0.0)), float(values.max(initial=0.0))
-    greater, lesser = max(low, high), min(low, high)
-    reach = greater if lesser == 0.0 else min(greater, max(2.0 * lesser, greater / 3.0))
-    reach = reach or 1.0
-    ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-    return Normalize(-reach, reach), ends[low > reach, high > reach]
+    reach = float(np.abs(values).max(initial=0.0)) or 1.0
+    return FuncNorm((_signed_root, _signed_square), -reach, reach)
+
+
+def _signed_root(rate: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.sign(rate) * np.sqrt(np.abs(rate)))
+
+
+def _signed_square(root: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.sign(root) * np.square(root))
+
+
+def round_values(reach: float) -> list[float]:
+    """Return the ticks of a scale by square roots: two round numbers up to `reach`, zero, and both below it."""
+    decade = 10.0 ** np.floor(np.log10(reach))
+    digit = max(d for d in (1, 2, 5) if d * decade <= reach * (1 + 1e-12))
+    lesser = {1: 0.2, 2: 0.5, 5: 1.0}[digit]
+    # Through a text, so that 3 * 0.1 is 0.3.
+    great, small = (float(f"{part * decade:.6g}") for part in (digit, lesser))
+    return [-great, -small, 0.0, small, great]
 
 
 def _draw_map(
@@ -260,7 +279,8 @@ def _set_axis(ax: Axes, part: xr.Dataset, which: str, axis: str, places: NDArray
         return
     labels = [text_of(label) for label in part[axis].values] if axis in part.coords else None
     if which == "x":
-        ax.set_xticks(places, labels, rotation=35, ha="right", rotation_mode="anchor")
+        steep = 35 if len(places) <= MOST_LABELS else 90
+        ax.set_xticks(places, labels, rotation=steep, ha="right", va="center", rotation_mode="anchor")
     else:
         ax.set_yticks(places, labels)
         ax.invert_yaxis()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,18 +18,14 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.selection import (
+    arranged,
     axis_label,
-    chosen_axis,
     counted_out,
-    curve_axis,
     masked,
-    panel_axis,
     replicates_of,
     require,
     setting_of,
-    sliced,
     spread,
-    text_of,
     thinned,
     why_empty,
 )
@@ -37,6 +34,8 @@ from gradlab.theory.slopes import is_exact, orthogonal_slope
 
 _MOST_EXACT = 5
 """Curves a panel that theory is drawn over; more would hide what is measured."""
+_DWARFED = 50.0
+"""Where some curves go this many times further than others, the others are shown again on their own scale."""
 _EXACT: dict[str, Any] = {"color": "black", "linestyle": (0, (4, 3)), "linewidth": 0.8}
 _LEVEL: dict[str, Any] = {"color": style.GREY, "linestyle": ":", "linewidth": 0.6}
 
@@ -70,27 +69,52 @@ class Profile(AbstractFigure):
             raise UserMistake(
                 Problem(f"figure {self.name!r}, option 'record'", "a record against lag", self.record, hint)
             )
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else None
-        taken = {panel} if panel else set()
-        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else curve_axis(ds, taken)
-        panel = panel or panel_axis(ds, {curve} if curve else ())
-        cut = thinned(sliced(ds, (curve, panel)))
+        layout = arranged(ds, self.name, self.curve, self.panel)
+        cut, curve = thinned(layout.cut), layout.curve
+        layout = dataclasses.replace(layout, cut=cut)
         key = panels.colour_key(cut.ds, curve)
-        parts = [cut.ds] if panel is None else [cut.ds.isel({panel: i}) for i in range(cut.ds.sizes[panel])]
-        titles = [""] if panel is None else [text_of(label) for label in cut.ds[panel].values]
+        parts, titles = layout.parts, layout.titles
+        near = close_up(cut.ds, self.record, curve) if layout.panel is None and curve else None
+        if near is not None:
+            parts, titles = parts * 2, ["all curves", "those near no change"]
         page = panels.grid(titles, 1.45 if len(titles) > 1 else 2.2)
         exact = False
         for ax, part in zip(page.axes, parts, strict=True):
             exact |= draw_profiles(ax, part, self.record, curve, key)
+        if near is not None:
+            page.axes[1].set_ylim(near)
         panels.name_axes(page, axis_label(ds, "lag"), axis_label(ds, self.record))
-        legend = [Line2D([], [], label="no change", **_LEVEL)]
-        if exact:
-            legend.append(Line2D([], [], label=r"exact slope, log$_{10}$ radius", **_EXACT))
-        panels.show_key(page, key, legend)
+        panels.show_key(page, key, level_and_exact(exact))
         replicates = replicates_of(cut.ds)
         many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
         panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds)])
         return page.figure
+
+
+def level_and_exact(exact: bool) -> list[Line2D]:
+    """Return the legend of what is drawn beside the curves."""
+    handles = [Line2D([], [], label="no change", **_LEVEL)]
+    if exact:
+        handles.append(Line2D([], [], label=r"exact slope, log$_{10}$ radius", **_EXACT))
+    return handles
+
+
+def close_up(ds: xr.Dataset, record: str, curve: str) -> tuple[float, float] | None:
+    """Return limits that tell apart the curves near no change, where others go too far to see them.
+
+    None where one scale shows all curves, or where fewer than two stay near.
+    """
+    median = spread(masked(ds, record).transpose(curve, "replicate", "lag").values, axis=1).median
+    median = median[np.isfinite(median[:, 0])]
+    median = np.where(np.isfinite(median), median, np.nan)
+    if not len(median):
+        return None
+    reach = np.nanmax(np.abs(median - median[:, :1]), axis=1)
+    near = reach * _DWARFED <= reach.max()
+    if near.sum() < 2 or reach[near].max() == 0.0:
+        return None
+    low, high = float(np.nanmin(median[near])), float(np.nanmax(median[near]))
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, key: panels.Key) -> bool:
@@ -119,7 +143,7 @@ def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, ke
     band, starts, exact = values.shape[1] > 1, [], False
     for i, colour in enumerate(key.colours):
         one = type(every)(every.low[i], every.median[i], every.high[i])
-        if panels.draw_spread(ax, lags, one, colour, band, zorder=2):
+        if panels.draw_spread(ax, lags, one, colour, band, zorder=2, linestyle=key.lines[i]):
             starts.append(one.median[0])
             if i in checked:
                 exact |= _draw_exact(ax, part if curve is None else part.isel({curve: i}), lags, one.median)
@@ -129,7 +153,7 @@ def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, ke
         return False
     if starts:
         ax.axhline(float(np.median(starts)), zorder=1, **_LEVEL)
-    panels.plain_ticks(ax.xaxis, 4)
+    panels.plain_ticks(ax.xaxis, 4, whole=True)
     panels.plain_ticks(ax.yaxis, 5)
     ax.margins(x=0.02)
     return exact

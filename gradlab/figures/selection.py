@@ -17,6 +17,9 @@ NOT_AXES = frozenset({"replicate", "lag", "gate"})
 NOT_RUN, OK, OVERFLOWED, FAILED = 0, 1, 2, 4
 _MISSING_WORDS = {OVERFLOWED: "overflowed", NOT_RUN: "not run", FAILED: "failed"}
 _CURVES_FIRST = ("radius", "norm", "gain")
+MOST_LABELS = 8
+"""More labels than this are told apart by where they stand, not by colour."""
+MOST_PANELS = 40
 
 
 def axes_of(ds: xr.Dataset) -> list[str]:
@@ -141,6 +144,72 @@ def sliced(ds: xr.Dataset, shown: Iterable[str | None]) -> Sliced:
         if f"{name}: " not in "".join(words)
     ]
     return Sliced(ds, tuple(words))
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Which axes become curves and panels, and the dataset cut to them: a part and a title a panel."""
+
+    curve: str | None
+    panel: str | None
+    cut: Sliced
+
+    @property
+    def parts(self) -> list[xr.Dataset]:
+        """One dataset a panel."""
+        ds, panel = self.cut.ds, self.panel
+        return [ds] if panel is None else [ds.isel({panel: i}) for i in range(ds.sizes[panel])]
+
+    @property
+    def titles(self) -> list[str]:
+        """One title a panel; empty where there is but one."""
+        return [""] if self.panel is None else [text_of(label) for label in self.cut.ds[self.panel].values]
+
+
+def arranged(
+    ds: xr.Dataset, figure: str, curve: str = "", panel: str = "", *, against: Iterable[str] = ()
+) -> Arranged:
+    """Return how a figure of curves in panels is laid out.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        All that there is.
+    figure : str
+        Who asks.
+    curve, panel : str
+        The axes that the user chose. Left to themselves, axes of numbers and of few labels become
+        curves; an axis of many labels becomes panels, and what would have been panels curves.
+    against : iterable of str
+        Axes along x.
+
+    Raises
+    ------
+    UserMistake
+        If a chosen axis is not there.
+    """
+    against = set(against)
+    panels = chosen_axis(ds, figure, "panel", panel) if panel else None
+    curves = chosen_axis(ds, figure, "curve", curve) if curve else curve_axis(ds, against | {panels or ""})
+    panels = panels or panel_axis(ds, against | {curves or ""})
+    if not curve and not panel and curves is not None and has_many_labels(ds, curves):
+        few = panels is not None and 1 < ds.sizes[panels] <= MOST_LABELS
+        curves, panels = panels if few else None, curves
+    cut = sliced(ds, (curves, panels, *against))
+    return Arranged(curves, panels, first_of(cut, panels, MOST_PANELS))
+
+
+def has_many_labels(ds: xr.Dataset, axis: str) -> bool:
+    """Say whether an axis has more labels than colours tell apart."""
+    return not is_numeric(ds, axis) and ds.sizes[axis] > MOST_LABELS
+
+
+def first_of(cut: Sliced, axis: str | None, most: int) -> Sliced:
+    """Keep the first values of an axis, and say so, where there are more than `most`."""
+    if axis is None or cut.ds.sizes[axis] <= most:
+        return cut
+    words = f"{axis}: the first {most} of {cut.ds.sizes[axis]}"
+    return Sliced(cut.ds.isel({axis: slice(most)}), (*cut.words, words))
 
 
 def thinned(cut: Sliced) -> Sliced:

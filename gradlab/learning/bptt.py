@@ -27,18 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.scaled import DEAD, renormalise, window
-from gradlab.core.scratch import scratch
-from gradlab.learning.accumulate import Sums
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.gradient import ScaledGradient
+from gradlab.learning.gradients import Gradients
 from gradlab.learning.taps import Taps
 from gradlab.learning.trajectory import Trajectory
 from gradlab.learning.views import Views
 from gradlab.learning.workspace import Workspace
 
 Array = NDArray[Any]
-
-REFRESH = 8  # time steps between looks at which sums no longer change
 
 #: ``look(t, h)`` gives each sample's loss (case, batch) and its slope by the output (case, outputs, batch).
 Look = Callable[[int, Array], tuple[Array, Array]]
@@ -96,7 +93,7 @@ class _Pass:
         self, trajectory: Trajectory, lanes: Sequence[Lane], taps: Taps, gradients: bool, workspace: Workspace
     ):
         stack = trajectory.stack
-        cases, rows, width = stack.affine.shape
+        cases, rows, _ = stack.affine.shape
         n, batch, dtype = stack.hidden, stack.batch, stack.affine.dtype
         count = len(lanes)
         self.trajectory, self.stack, self.lanes, self.taps = trajectory, stack, lanes, taps
@@ -120,17 +117,8 @@ class _Pass:
         self.result = Backward(np.zeros((count, cases, batch)), np.full((count, cases), -1, dtype=np.int64))
         self.range = window(dtype).adjoint
         self.low, self.high = np.ldexp(1.0, -2 * self.range), np.ldexp(1.0, 2 * self.range)
-        self.affine_sums: Sums | None = None
-        self.readout_sums: list[Sums | None] = [None] * count
-        if gradients:
-            self.right = workspace.take("affine input", (cases, batch, width), dtype)
-            self.affine_sums = Sums(
-                workspace.take("gradients", (self.views.count, blocks, cases, n, width), dtype)
-            )
-            self.readout_sums = [
-                None if lane.readout is None else Sums(np.empty((1, 1, *lane.readout.shape), dtype))
-                for lane in lanes
-            ]
+        readouts = [lane.readout for lane in lanes]
+        self.gradients = Gradients(trajectory, readouts, self.views, workspace) if gradients else None
 
     def look(self, i: int, t: int) -> None:
         """Add to lane `i` what its loss sends back at time `t`."""
@@ -152,7 +140,8 @@ class _Pass:
         else:
             n = self.stack.hidden
             injection = np.matmul(lane.readout[:, :, :n].transpose(0, 2, 1), slope)
-            self._add_readout(i, t, slope, state, size)
+            if self.gradients is not None:
+                self.gradients.add_readout(i, t, slope, state, size)
         if t == lane.looks[-1]:
             for part in self.adjoint:
                 part[i] = 0.0
@@ -176,28 +165,6 @@ class _Pass:
             injection = np.ldexp(injection, np.where(arriving > DEAD, size - top, 0)[:, None, :])
             self.exponent[i] = top
         self.adjoint[0][i] += injection
-
-    def _add_readout(self, i: int, t: int, slope: Array, state: Array, size: Array) -> None:
-        """Add to the readout's gradient of lane `i`; all views of a lane share it."""
-        sums = self.readout_sums[i]
-        if sums is None:
-            return
-        right = np.concatenate([state, np.ones_like(state[:, :1])], axis=1).transpose(0, 2, 1)
-        right, shift = self._in_range(right, t + 1, size[None] if size.any() else None)
-        scale = sums.scales(shift, None)
-        sums.add(
-            0, (slope if scale is None else slope * scale[0].astype(slope.dtype)[:, None, :])[None], right
-        )
-
-    def _in_range(self, right: Array, t: int, shift: Array | None) -> tuple[Array, Array | None]:
-        """Scale the state at `t` down where it is very large, and the terms' powers of two up."""
-        size = self.trajectory.state_exponent.get(t)
-        if size is None:
-            return right, shift
-        right = np.ldexp(right, -size[:, None, None])
-        return right, (np.zeros((self.views.count, 1, 1), dtype=np.int64) if shift is None else shift) + size[
-            :, None
-        ]
 
     def sample_squares(self, array: Array) -> Array:
         """Return the sum of squares of every sample: (lane, case, hidden, batch) to (lane, case, batch)."""
@@ -244,39 +211,7 @@ class _Pass:
             total = total + self.sample_squares(part[:active])
         self.views.update(total, self.exponent[:active])
 
-    def add_gradients(self, active: int, t: int, dz: Array, seen: tuple[Array, Array] | None) -> None:
-        """Add this time step's share to the gradients of every view.
-
-        `seen` are the sums of squares of `dz` with their powers of two, where they are known.
-        """
-        sums, views = self.affine_sums, self.views
-        assert sums is not None
-        np.copyto(self.right, self.trajectory.affine_input(t).transpose(0, 2, 1))
-        count = views.active(active)
-        shift = views.shifts(self.exponent[:active] if self.shifted else None, active)
-        right, shift = self._in_range(self.right, t, shift)
-        factor = None if views.mantissa is None else views.mantissa[:count]
-        scale = sums.scales(None if shift is None else shift[:count], factor)
-        scale = None if scale is None else scale.astype(dz.dtype, copy=False)
-        spared = np.zeros(count, dtype=bool)
-        if seen is not None:
-            size = views.log2_norms(*seen) + self._log2_size(t)
-            spared = sums.unmoved_by(size, refresh=t % REFRESH == 0)
-        for v in np.flatnonzero(~spared):
-            left = dz[:, views.lane[v]]
-            # A raw view in range needs no pass: its scale is one throughout.
-            if scale is not None and (shift is not None or sums.moved or views.rescaled[v]):
-                left = np.multiply(
-                    left, scale[v][:, None, :], out=scratch("scaled dz", left.shape, left.dtype)
-                )
-            sums.add(int(v), left, right)
-
-    def _log2_size(self, t: int) -> Array:
-        """Return log2 of a bound on the norm over the batch of every row of ``[h; x; 1]``, by case."""
-        largest = np.maximum(self.right.max(axis=(1, 2)), -self.right.min(axis=(1, 2))).astype(np.float64)
-        return np.asarray(np.log2(largest) + 0.5 * np.log2(self.stack.batch))
-
-    def step(self, t: int, active: int, gradients: bool) -> None:
+    def step(self, t: int, active: int) -> None:
         """Go back over time step `t`."""
         taps, cell = self.taps, self.stack.cell
         for i in self.entry_lanes:
@@ -297,14 +232,14 @@ class _Pass:
             taps.put("memory", t, self.sample_squares(adjoint[1]), exponent, self.views)
         cell.backward(local, adjoint, dz)
         known = None
-        if taps.wants("preactivation") or taps.wants("weight") or (gradients and self.shifted):
+        if taps.wants("preactivation") or taps.wants("weight") or (self.gradients and self.shifted):
             seen, squares, power = self.presentable(dz, exponent, active)
             taps.put("preactivation", t, squares, power, self.views)
             if taps.wants("weight"):
                 taps.put_weight(t, seen, self.trajectory, power, self.views)
             known = (squares, power[:active]) if self.shifted and power is not None else None
-        if gradients:
-            self.add_gradients(active, t, dz, known)
+        if self.gradients is not None:
+            self.gradients.add(t, dz, self.exponent[:active] if self.shifted else None, known)
         if t > 0:
             self.hand_back(dz, adjoint[0])
 
@@ -350,18 +285,8 @@ class _Pass:
 
     def finish(self) -> Backward:
         """Collect the gradients."""
-        sums = self.affine_sums
-        if sums is None:
-            return self.result
-        for i, readout in enumerate(self.readout_sums):
-            own = []
-            for v in self.views.of(i):
-                mantissas, exponents = [sums.by_case(v)], [sums.exponent[v]]
-                if readout is not None:
-                    mantissas.append(readout.by_case(0))
-                    exponents.append(readout.exponent[0])
-                own.append(ScaledGradient(tuple(mantissas), tuple(exponents)))
-            self.result.gradients.append(own)
+        if self.gradients is not None:
+            self.result.gradients = self.gradients.collect()
         return self.result
 
 
@@ -396,6 +321,6 @@ def backpropagate(
             for i in range(active):
                 if t in looked[i]:
                     run.look(i, t)
-            run.step(t, active, gradients)
+            run.step(t, active)
         taps.reduce(start, stop, active)
     return run.finish()

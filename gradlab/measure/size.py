@@ -51,7 +51,11 @@ class Sizes:
     def total(self, tile: int, segment: int) -> int:
         """Return the bytes with `tile` forward passes and stretches of `segment` time steps."""
         stretches = -(-self.length // segment)
-        return self.shared + segment * STEP_OBJECTS + tile * (self.fixed + segment * self.step + stretches * self.stored)
+        return (
+            self.shared
+            + segment * STEP_OBJECTS
+            + tile * (self.fixed + segment * self.step + stretches * self.stored)
+        )
 
 
 def sizes_of(

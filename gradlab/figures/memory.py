@@ -1,0 +1,44 @@
+"""Adjoint norms of an LSTM's memory against lag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.figures._base import AbstractFigure, Matrices, registry
+from gradlab.figures.profile import Profile
+
+_RECORD = "log10_memory_gradient_norm"
+
+
+@registry.register
+@dataclass(frozen=True)
+class Memory(AbstractFigure):
+    """The norm of the memory's adjoint on its way back, as `profile` shows that of the state.
+
+    Through the memory alone an adjoint passes the forget gates and no recurrent weight.
+
+    Parameters
+    ----------
+    curve, panel : str, optional
+        The axes whose values become curves and panels.
+    """
+
+    name: ClassVar[str] = "memory"
+    summary: ClassVar[str] = "log10 adjoint norm of an LSTM's memory against lag"
+    variables: ClassVar[tuple[str, ...]] = (_RECORD,)
+
+    curve: str = ""
+    panel: str = ""
+
+    def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
+        if bool(np.isnan(ds[_RECORD].values).all()):
+            raise UserMistake(
+                Problem(f"figure {self.name!r}", "cases whose cell has a memory (lstm)", "none of them")
+            )
+        return Profile(self.curve, self.panel, _RECORD).plot(ds, matrices)
