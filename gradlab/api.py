@@ -281,8 +281,8 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
         if key in ("network", "network.hidden") or key.startswith(("network.spectrum", "network.cell"))
     ]
     chosen: dict[tuple[str, int], int] = {}
-    for row, point in enumerate(grid.points):
-        network = grid.networks[grid.network_index[row]]
+    for row, place in enumerate(grid.network_index):
+        network = grid.networks[place]
         chosen.setdefault((str(network.spectra[0].identity()), network.hidden), row)
     rows = list(chosen.values())
     # An axis that is the same in all of them, as the gates' biases are, tells none apart.

@@ -31,14 +31,14 @@ class Memory(AbstractFigure):
 
     name: ClassVar[str] = "memory"
     summary: ClassVar[str] = "log10 adjoint norm of an LSTM's memory against lag"
-    variables: ClassVar[tuple[str, ...]] = (_RECORD,)
 
     curve: str = ""
     panel: str = ""
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
-        if bool(np.isnan(ds[_RECORD].values).all()):
+        # Most cells have none: that is no lack of the dataset, and no record to be added to it.
+        if _RECORD not in ds or bool(np.isnan(ds[_RECORD].values).all()):
             raise UserMistake(
-                Problem(f"figure {self.name!r}", "cases whose cell has a memory (lstm)", "none of them")
+                Problem(f"figure {self.name!r}", f"the record {_RECORD} of cells that have a memory", "none")
             )
         return Profile(self.curve, self.panel, _RECORD).plot(ds, matrices)

@@ -154,7 +154,7 @@ def _signed_square(root: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def round_values(reach: float) -> list[float]:
-    """Return the ticks of a scale by square roots: two round numbers up to `reach`, zero, and both below it."""
+    """Return the ticks of a scale by square roots: two round numbers up to `reach`, zero, and both below."""
     decade = 10.0 ** np.floor(np.log10(reach))
     digit = max(d for d in (1, 2, 5) if d * decade <= reach * (1 + 1e-12))
     lesser = {1: 0.2, 2: 0.5, 5: 1.0}[digit]

@@ -93,33 +93,14 @@ class Trajectory:
         self.stack = stack
         self.segment = min(segment, stack.length)
         self.keep_states = keep_states
-        cases, rows, width = stack.affine.shape
-        n, dtype = stack.hidden, stack.affine.dtype
+        cases, dtype = len(stack.affine), stack.affine.dtype
         self.first_overflow = np.full(cases, -1, dtype=np.int64)
         self.saturation = np.empty((stack.length, cases), dtype=dtype) if saturation else None
         self._looked = {} if keep_states else dict.fromkeys(looks, np.empty(0))
         self._ring = self.segment + 1 if keep_states else 2
-        blocks = rows // n
-        one = (cases, n, stack.batch)
-        local = workspace.take("local", (self.segment, stack.cell.local_parts, *one), dtype)
-        states = workspace.take("states", (self._ring, cases, width, stack.batch), dtype)
-        states[:, :, -1] = 1.0
         self._carried_ring = self.segment + 1 if keep_carried else 2
-        others = [
-            workspace.take(f"carried {part}", (self._carried_ring, *one), dtype)
-            for part in stack.cell.state_parts[1:]
-        ]
-        self._hidden = workspace.take("hidden", (2, *one), dtype)
-        # Blocks in front: [W U b] of every row block of every case, as the products take them.
-        self._affine = np.ascontiguousarray(
-            stack.affine.reshape(cases, blocks, n, width).transpose(1, 0, 2, 3)
-        )
-        # Views are made once: making them anew at every time step costs as much as small products.
-        self._local: list[tuple[Array, Array]] = [(local[i], local[i, :blocks]) for i in range(self.segment)]
-        self._states: list[tuple[Array, Array, Array]] = [
-            (states[i], states[i, :, :n], states[i, :, n:-1]) for i in range(self._ring)
-        ]
-        self._others = [[other[i] for other in others] for i in range(self._carried_ring)]
+        self._take_buffers(workspace)
+        one = (cases, stack.hidden, stack.batch)
         starts = range(0, stack.length, self.segment)
         self._stored = {start: [np.empty(one, dtype) for _ in stack.cell.state_parts] for start in starts}
         self._held = -1
@@ -127,6 +108,32 @@ class Trajectory:
         self.state_exponent: dict[int, Array] = {}
         self.local_exponent: dict[int, Array] = {}
         self._watch = not stack.cell.bounded(stack.activation) or not self._moderate()
+
+    def _take_buffers(self, workspace: Workspace) -> None:
+        """Take the tape and the views of its time steps.
+
+        Views are made once: making them anew at every time step costs as much as small products.
+        """
+        stack = self.stack
+        cases, rows, width = stack.affine.shape
+        n, dtype = stack.hidden, stack.affine.dtype
+        blocks, one = rows // n, (cases, n, stack.batch)
+        local = workspace.take("local", (self.segment, stack.cell.local_parts, *one), dtype)
+        states = workspace.take("states", (self._ring, cases, width, stack.batch), dtype)
+        states[:, :, -1] = 1.0
+        others = [
+            workspace.take(f"carried {part}", (self._carried_ring, *one), dtype)
+            for part in stack.cell.state_parts[1:]
+        ]
+        self._hidden = workspace.take("hidden", (2, *one), dtype)
+        # Blocks in front: [W U b] of every row block of every case, as the products take them.
+        blocked = stack.affine.reshape(cases, blocks, n, width).transpose(1, 0, 2, 3)
+        self._affine = np.ascontiguousarray(blocked)
+        self._local: list[tuple[Array, Array]] = [(part, part[:blocks]) for part in local]
+        self._states: list[tuple[Array, Array, Array]] = [
+            (state, state[:, :n], state[:, n:-1]) for state in states
+        ]
+        self._others = [[other[i] for other in others] for i in range(self._carried_ring)]
 
     def _moderate(self) -> bool:
         """Whether no weight is so large that a bounded state could still overflow."""

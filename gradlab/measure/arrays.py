@@ -17,6 +17,7 @@ from gradlab.measure.layout import View, lay_out
 from gradlab.measure.material import Material, measure
 from gradlab.measure.records import OF_GRADIENT, RECORDS
 from gradlab.network import activations, cells
+from gradlab.network.cells import AbstractCell
 from gradlab.network.spectra import Drawn
 from gradlab.network.spectra._measure import properties
 from gradlab.tasks import AbstractTask, losses
@@ -76,44 +77,28 @@ def probe_arrays(
     UserMistake
         If a name is unknown or a shape does not fit.
     """
-    the_cell, the_activation = (
-        cells.registry.build(cell, "cell"),
-        activations.registry.build(activation, "activation"),
-    )
+    the_cell = cells.registry.build(cell, "cell")
+    the_activation = activations.registry.build(activation, "activation")
     the_clip, the_loss = clipping.registry.build(clip, "clip"), losses.registry.build(loss, "loss")
     for name in record:
         if name not in RECORDS:
             raise UserMistake(Problem("record", "the name of a record", shown(name), nearest(name, RECORDS)))
-    blocks = len(the_cell.row_blocks)
-    recurrent = np.asarray(_needed(parameters, "weight_hh_l0"))
-    if recurrent.ndim != 2 or recurrent.shape[0] != blocks * recurrent.shape[1]:
-        expected = f"shape ({blocks} * hidden, hidden) for {the_cell.name!r}"
-        raise UserMistake(Problem("weight_hh_l0", expected, f"shape {recurrent.shape}"))
-    dtype = "float32" if recurrent.dtype == np.float32 else "float64"
-    rows, n = recurrent.shape
-    x = array("inputs", inputs, (None, None, None), "length, batch, features", dtype=dtype)
+    affine, n = _affine(parameters, the_cell)
+    dtype, features = affine.dtype.name, affine.shape[2] - n - 1
+    x = array("inputs", inputs, (None, None, features), "length, batch, features", dtype=dtype)
     integer("the length of the inputs", len(x), at_least=1)
-    steps = at if isinstance(at, str) else tuple(at)
     readout = _readout(parameters, n, dtype) if the_loss.uses_readout else None
-    outputs = None if readout is None else readout.shape[1]
-    task = _Own(features=x.shape[2], batch=x.shape[1], length=len(x), outputs=outputs, loss=loss, at=steps)
-    wanted_targets = _targets(targets, task, the_loss.target_kind, n, dtype)
-    places = {t: i for i, t in enumerate(task.looks())}
-    parts = [array("weight_hh_l0", recurrent, (rows, n), "rows, hidden", dtype=dtype)]
-    parts.append(
-        array(
-            "weight_ih_l0",
-            _needed(parameters, "weight_ih_l0"),
-            (rows, x.shape[2]),
-            "rows, features",
-            dtype=dtype,
-        )
+    task = _Own(
+        features=features,
+        batch=x.shape[1],
+        length=len(x),
+        outputs=None if readout is None else readout.shape[1],
+        loss=loss,
+        at=at if isinstance(at, str) else tuple(at),
     )
-    bias = np.zeros(rows, dtype=dtype)
-    for name in ("bias_ih_l0", "bias_hh_l0"):
-        if name in parameters:
-            bias = bias + array(name, parameters[name], (rows,), "rows", dtype=dtype)
-    affine = np.concatenate([*parts, bias[:, None]], axis=1)[None]
+    wanted = _targets(targets, task, the_loss.target_kind, n, dtype)
+    places = {t: i for i, t in enumerate(task.looks())}
+    unseen = np.zeros_like(wanted[0])
     stacked = np.ascontiguousarray(x.transpose(0, 2, 1))[:, None]
     material = Material(
         the_cell,
@@ -123,17 +108,32 @@ def probe_arrays(
         lambda start, stop: stacked[start:stop],
         lambda outputs: np.zeros((1, outputs, n + 1)) if readout is None else readout,
         lambda _, start, stop: np.stack(
-            [
-                wanted_targets[places[t]] if t in places else np.zeros_like(wanted_targets[0])
-                for t in range(start, stop)
-            ]
+            [wanted[places[t]] if t in places else unseen for t in range(start, stop)]
         )[:, None],
-        [[_drawn(block) for block in recurrent.reshape(blocks, n, n)]],
+        [[_drawn(block) for block in affine[0, :, :n].reshape(-1, n, n)]],
     )
     views = (View(task, the_clip),)
     layout = lay_out(views, bool(OF_GRADIENT & set(record)))
     result = measure(material, views, layout, record, task.lags, Workspace())
     return {name: values[0, 0] for name, values in result.items()}
+
+
+def _affine(parameters: Mapping[str, ArrayLike], cell: AbstractCell) -> tuple[Array, int]:
+    """Return ``[W U b]`` as the one case of a stack, and the number of hidden units."""
+    recurrent, blocks = np.asarray(_needed(parameters, "weight_hh_l0")), len(cell.row_blocks)
+    if recurrent.ndim != 2 or recurrent.shape[0] != blocks * recurrent.shape[1]:
+        expected = f"shape ({blocks} * hidden, hidden) for {cell.name!r}"
+        raise UserMistake(Problem("weight_hh_l0", expected, f"shape {recurrent.shape}"))
+    dtype = "float32" if recurrent.dtype == np.float32 else "float64"
+    rows, n = recurrent.shape
+    recurrent = array("weight_hh_l0", recurrent, (rows, n), "rows, hidden", dtype=dtype)
+    given = _needed(parameters, "weight_ih_l0")
+    weights = array("weight_ih_l0", given, (rows, None), "rows, features", dtype=dtype)
+    bias = np.zeros(rows, dtype=dtype)
+    for name in ("bias_ih_l0", "bias_hh_l0"):
+        if name in parameters:
+            bias = bias + array(name, parameters[name], (rows,), "rows", dtype=dtype)
+    return np.concatenate([recurrent, weights, bias[:, None]], axis=1)[None], n
 
 
 def _needed(parameters: Mapping[str, ArrayLike], name: str) -> ArrayLike:

@@ -11,12 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradlab.core.errors import UserMistake
+from gradlab.learning.accumulate import Sums
 from gradlab.learning.clipping import registry as clips
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.probe import Block, buffer_bytes, probe
 from gradlab.measure.records import OVERFLOWED, RECORDS
 from gradlab.network.activations import registry as activations
 from gradlab.tasks.noise import Noise
+
+
+GRADIENTS = ("log10_gradient_norm", "log10_clipped_gradient_norm", "clip_factor", "clip_angle", "loss")
 
 
 def net(cell="elman", **table):
@@ -219,6 +223,32 @@ def test_beside_one_whose_inputs_are_huge(activation):
 def test_beside_one_whose_weights_are_huge():
     nets = [net(spectrum={"name": "ginibre", "gain": g}) for g in (1.0, 1e160, 0.5)]
     check_block(nets, [(task(length=12, batch=2, features=2), r) for r in rules()])
+
+
+# --- work that is spared ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("at", ["final", "every", (3, 60, -1)])
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+def test_terms_spared_would_not_have_changed_a_bit(cell, at, dtype, monkeypatch):
+    """Far back, terms are too small to move a sum; forming every one of them must give the same."""
+    nets = radii(cell, "tanh", 4, values=(0.05, 0.3, 1.0, 2.0), dtype=dtype)
+    whole = block(nets, [(task(length=150, batch=3, features=2, at=at), rule) for rule in rules()])
+    spared, kept = [], Sums.unmoved_by
+
+    def watched(self, *args, **named):
+        spared.append(kept(self, *args, **named))
+        return spared[-1]
+
+    monkeypatch.setattr(Sums, "unmoved_by", watched)
+    quick = probe(whole, record=GRADIENTS)
+    by_one = [probe(Block((run,), whole.views), record=GRADIENTS) for run in whole.runs]
+    assert at == "every" or any(each.any() for each in spared)
+    monkeypatch.setattr(Sums, "unmoved_by", lambda self, size, refresh: np.zeros(len(size), dtype=bool))
+    assert_same_records(quick, probe(whole, record=GRADIENTS))
+    for r, alone in enumerate(by_one):
+        assert_same_records({name: values[r : r + 1] for name, values in quick.items()}, alone)
 
 
 # --- narrowing ------------------------------------------------------------------------------------------
