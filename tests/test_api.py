@@ -11,6 +11,7 @@ import xarray as xr
 from engine import assert_norms
 
 import gradlab
+from gradlab.api import as_spec, recurrent_matrices
 from gradlab.core.errors import UserMistake
 from gradlab.measure.records import RECORDS
 
@@ -169,3 +170,25 @@ def test_a_wrong_spec_says_all_its_problems():
 def test_a_path_that_is_not_there():
     with pytest.raises(UserMistake, match=r"nowhere\.toml"):
         gradlab.run(Path("nowhere.toml"))
+
+
+def matrices(network, **sweep):
+    task = {"name": "noise", "features": 2, "batch": 2, "length": 5}
+    return recurrent_matrices(as_spec({"network": network, "task": task, "sweep": sweep}))
+
+
+def test_matrices_are_named_by_what_tells_them_apart():
+    gains = [{"name": "ginibre", "gain": gain} for gain in (0.5, 1.0)]
+    lstm = {"cell": {"name": "lstm", "forget_bias": 0.0}, "hidden": 4}
+    drawn = matrices(lstm, **{"network.cell.forget_bias": [-1.0, 2.0], "network.spectrum": gains})
+    assert list(drawn) == ["ginibre(gain=0.5), input gate", "ginibre(gain=1.0), input gate"]
+    assert list(matrices({"hidden": 4})) == ["ginibre"]
+    radii = matrices({"hidden": 4}, **{"network.spectrum.radius": [0.1 * i for i in range(1, 22)]})
+    assert list(radii) == ["radius 0.1", "radius 0.6", "radius 1.1", "radius 1.6", "radius 2.1"]
+
+
+def test_matrices_of_many_families_are_one_of_each():
+    names = ["ginibre", "orthogonal", "identity", "symmetric", "antisymmetric", "normal", "singular"]
+    spectra = [{"name": name, "radius": radius} for radius in (0.5, 0.9) for name in names]
+    drawn = matrices({"hidden": 4}, **{"network.spectrum": spectra})
+    assert list(drawn) == [f"{name}(radius=0.5)" for name in names]

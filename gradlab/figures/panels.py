@@ -66,14 +66,15 @@ def grid(titles: Sequence[str], height: float, *, share_x: bool = True, share_y:
         spare.remove()
     axes = tuple(cells[:count])
     for index, (ax, title) in enumerate(zip(axes, titles, strict=True)):
-        ax.set_title(wrapped(title, 24 if columns < 5 else 20))
+        ax.set_title(wrapped(title, 24 if columns < 5 else 18))
         if share_x and index + columns >= count:
             ax.xaxis.set_tick_params(labelbottom=True)
     return Panels(figure, body, axes)
 
 
 def name_axes(panels: Panels, x: str, y: str) -> None:
-    """Write what the axes of all panels show, once; along y in as many lines as fit."""
+    """Write what the axes of all panels show, once, in as many lines as fit."""
+    x = wrapped(x, int((panels.figure.get_figwidth() - 0.6) * 72 / _LETTER))
     y = upright(panels, y)
     if len(panels.axes) == 1:
         panels.axes[0].set(xlabel=x, ylabel=y)
@@ -83,9 +84,12 @@ def name_axes(panels: Panels, x: str, y: str) -> None:
 
 
 def wrapped(label: str, width: int) -> str:
-    """Return a label broken into lines of that many letters, if it can be before a parenthesis."""
+    """Return a label broken into lines of that many letters, if it can be around a parenthesis."""
     if len(label) <= width:
         return label
+    behind = re.split(r"(?<=\),) ", label)
+    if len(behind) > 1:
+        return "\n".join(wrapped(part, width) for part in behind)
     name, opening, rest = label.partition("(")
     parts = [name.strip(), opening + rest] if name else [label]
     return "\n".join(line for part in parts for line in textwrap.wrap(part, width)) or label
@@ -100,8 +104,11 @@ def upright(panels: Panels, label: str) -> str:
 
 def plain_ticks(axis: Axis, most: int = 5, *, whole: bool = False) -> None:
     """Put at most `most` ticks, at round numbers (whole ones where it has only such), on an axis."""
-    steps = [1, 2, 5, 10] if whole else [1, 2, 2.5, 5, 10]
-    axis.set_major_locator(MaxNLocator(most, steps=steps, integer=whole))
+    low, high = axis.get_view_interval()
+    # Three at least: from two a reader cannot tell the scale at a glance.
+    least = int(np.clip(np.floor(high) - np.ceil(low) + 1, 1, 3)) if whole else 2
+    steps = [1, 2, 2.5, 5, 10]
+    axis.set_major_locator(MaxNLocator(most, steps=steps, integer=whole, min_n_ticks=least))
 
 
 def scale_ticks(ax: Axes, which: str, values: NDArray[Any], most: int = 8) -> None:

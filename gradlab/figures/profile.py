@@ -87,7 +87,9 @@ class Profile(AbstractFigure):
         panels.show_key(page, key, level_and_exact(exact))
         replicates = replicates_of(cut.ds)
         many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
-        panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds)])
+        gone = np.isneginf(masked(cut.ds, self.record).values).any()
+        ends = "a curve ends where its gradient is zero" if gone else ""
+        panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds), ends])
         return page.figure
 
 

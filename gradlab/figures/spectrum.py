@@ -37,13 +37,14 @@ class Spectrum(AbstractFigure):
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         given = _checked(matrices)
         shown = dict(list(given.items())[:_MOST])
-        figure, cells = _cells(len(shown))
-        for (label, matrix), (left, right) in zip(shown.items(), cells, strict=True):
+        titles = [panels.wrapped(label, 22) for label in shown]
+        figure, cells = _cells(len(shown), 1 + max(title.count("\n") for title in titles))
+        for title, matrix, (left, right) in zip(titles, shown.values(), cells, strict=True):
             values = np.linalg.eigvals(matrix)
             singular = np.linalg.svd(matrix, compute_uv=False)
             _draw_eigenvalues(left, values)
             _draw_singular(right, singular)
-            left.set_title(panels.wrapped(label, 22))
+            left.set_title(title)
             right.set_title(f"radius {np.abs(values).max():.3g}, norm {singular[0]:.3g}")
         panels.legend(figure, [Line2D([], [], color=style.GREY, linewidth=0.7, label="absolute value one")])
         dropped = len(given) - len(shown)
@@ -51,10 +52,14 @@ class Spectrum(AbstractFigure):
         return figure
 
 
-def _cells(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """Return a pair of panels a matrix: one beside the other for one, one above the other for more."""
+def _cells(count: int, lines: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
+    """Return a pair of panels a matrix: one beside the other for one, one above the other for more.
+
+    There is room for titles of that many lines.
+    """
+    title = 0.05 + 0.13 * lines
     if count == 1:
-        figure, body = style.new_page(style.SINGLE, 2.0)
+        figure, body = style.new_page(style.SINGLE, 1.85 + title)
         left, right = body.subplots(1, 2)
         _name_axes([left], [right])
         return figure, [(left, right)]
@@ -63,7 +68,7 @@ def _cells(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     width = style.SINGLE if columns == 2 else style.DOUBLE
     # Of what the labels leave, each panel of eigenvalues is a square.
     side = (width - 0.6) / columns
-    figure, body = style.new_page(width, groups * (side + 0.2 + 1.5) + 0.3)
+    figure, body = style.new_page(width, groups * (side + title + 1.55) + 0.3)
     cells = body.subplots(2 * groups, columns, squeeze=False, height_ratios=[side, 1.15] * groups)
     pairs = [
         (cells[2 * (i // columns), i % columns], cells[2 * (i // columns) + 1, i % columns])
@@ -111,7 +116,10 @@ def _draw_eigenvalues(ax: Axes, values: NDArray[Any]) -> None:
     ax.add_patch(Circle((0, 0), 1.0, fill=False, edgecolor=style.GREY, linewidth=0.7, zorder=1))
     ax.plot(values.real, values.imag, "o", markersize=1.6, color=style.QUALITATIVE[0], markeredgewidth=0)
     reach = 1.1 * max(1.0, float(np.abs(values).max()))
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.update_datalim([(-reach, -reach), (reach, reach)])
+    ax.margins(0.0)
+    # Panels keep their boxes, which the layout reckons with, and the longer side shows more.
+    ax.set_aspect("equal", adjustable="datalim")
     panels.plain_ticks(ax.xaxis, 3)
     panels.plain_ticks(ax.yaxis, 3)
 
@@ -120,7 +128,7 @@ def _draw_singular(ax: Axes, singular: NDArray[Any]) -> None:
     ax.axhline(1.0, color=style.GREY, linewidth=0.7, zorder=1)
     index = np.arange(1, len(singular) + 1)
     ax.plot(index, singular, "o", markersize=1.6, color=style.QUALITATIVE[1], markeredgewidth=0)
-    top = max(1.0, float(singular[0]))
-    ax.set(xlim=(0.5, len(singular) + 0.5), ylim=(-0.04 * top, 1.08 * top))
+    top, side = max(1.0, float(singular[0])), max(0.5, 0.03 * len(singular))
+    ax.set(xlim=(1 - side, len(singular) + side), ylim=(-0.04 * top, 1.08 * top))
     panels.plain_ticks(ax.xaxis, 3, whole=True)
     panels.plain_ticks(ax.yaxis, 4)

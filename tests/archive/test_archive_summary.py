@@ -61,6 +61,8 @@ def test_a_crossing_is_where_the_line_is_zero():
         ([-1, -1, np.inf, np.inf, np.inf], [(None, True)]),
         ([-np.inf, 1, 1, 1, 1], [(None, True)]),
         ([np.nan] * 5, []),
+        ([-1, -1, 1.6e-20, -3e-17, 1e-12], []),  # zero to rounding: no sign
+        ([-1, -1e-13, 1, 1, 1], [(0.75, True)]),
     ],
 )
 def test_crossings(rates, expected):
@@ -68,6 +70,17 @@ def test_crossings(rates, expected):
     assert [(c.at, c.rising) for c in found] == expected
     backwards = crossings(RADII[::-1], np.array(rates, float)[::-1])  # the order of an axis is the user's
     assert backwards == found
+
+
+def test_rounding_noise_is_no_change_of_sign():
+    noise = dict(zip(RADII, [-0.05, -0.02, 1.6e-20, -2e-18, 3e-20], strict=True))
+    axes = [Axis("radius", RADII), Axis("length", np.array([10, 20]))]
+    ds = probe(axes, lambda s, r: noise[s["radius"]])
+    found = summary(ds)
+    assert [curve["crossings"] for curve in found["curves"]] == [[], []]
+    assert [curve["growth_rates"] for curve in found["curves"]] == [(-0.05, 0.0)] * 2
+    ds["growth_rate"][:] = np.where(np.arange(2) == 0, -1e-16, 1e-16)[None, :, None]
+    assert summary(ds)["axis"] == "radius"  # nothing crosses along the length either
 
 
 def test_the_axis_is_the_first_numeric_one_that_crosses():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from conftest import TINY, Cli
 
 from gradlab.cli import complete
 from gradlab.cli.catalogues import _registry
+from gradlab.cli.contents import _run_line
+from gradlab.cli.report import closing, counts_line
 from gradlab.experiment.sections import record_names
 
 
@@ -47,6 +50,35 @@ def test_show_tells_what_an_archive_holds(cli: Cli, archive: Path) -> None:
     assert table["records"]["growth_rate"]["units"] == "decades per time step"
     assert table["counts"]["all"] == 8
     assert table["failures"] == 0
+
+
+def test_show_gives_commands_as_a_shell_takes_them() -> None:
+    command = ["gradlab", "run", "my spec.toml", "--set", "task.length=[25, 50]"]
+    assert shlex.split(_run_line({"command": command}).partition("Run: ")[2].partition(" (")[0]) == command
+
+
+def test_closing_lines_agree_in_number() -> None:
+    counts = {"vanishing": 1, "stable": 1, "exploding": 1, "undetermined": 1, "failed": 1, "all": 5}
+    assert counts_line(counts) == "Of 5 cases: 1 vanishes, 1 is stable, 1 explodes, 1 has no rate, 1 failed."
+    many = dict.fromkeys(counts, 2) | {"all": 10}
+    assert counts_line(many) == "Of 10 cases: 2 vanish, 2 are stable, 2 explode, 2 have no rate, 2 failed."
+    assert counts_line({"ok": 1, "failed": 0, "all": 1}) == "Of 1 case: 1 ran."
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        ((-0.2, -0.1), "nowhere: always vanishing"),
+        ((-0.2, 0.0), "nowhere: never exploding"),
+        ((0.0, 0.0), "nowhere: always zero"),
+        ((0.0, 0.1), "nowhere: never vanishing"),
+        ((0.1, 0.2), "nowhere: always exploding"),
+    ],
+)
+def test_a_curve_that_never_changes_sign_says_which_it_has(rates: tuple[float, float], words: str) -> None:
+    curve = {"at": {}, "crossings": [], "growth_rates": rates}
+    (table,) = closing({"curves": [curve], "axis": "radius", "held": {}, "counts": {"all": 0}})[:1]
+    assert list(table.columns[0].cells) == [words]
 
 
 @pytest.mark.parametrize("command", ["show", "plot"])

@@ -182,6 +182,24 @@ def test_labels_that_would_coincide_are_told_apart_and_do_not_depend_on_their_pl
     assert labels_of("task.file", values[::-1]) == labels[::-1]
 
 
+def test_labels_of_files_do_not_depend_on_where_the_checkout_lies():
+    def labels(root):
+        files = [f"{root}/one/a.csv", f"{root}/two/a.csv", f"{root}/two/{'b' * 90}.csv"]
+        tasks = [{"name": "odd", "file": file, "k": 1} for file in files[:2]]
+        return labels_of("task.file", files), labels_of("no.catalogue", tasks)
+
+    here, there = labels("/home/me/gradlab/data"), labels("/srv/clone/data")
+    assert here == there
+    for found in here:
+        assert len(set(found)) == len(found)
+    alone = [labels_of("task.file", [f"{root}/{'b' * 90}.csv"]) for root in ("/home/me", "/srv")]
+    assert alone[0] == alone[1]
+
+
+def test_labels_of_files_without_a_common_folder_still_differ():
+    assert len(set(labels_of("task.file", ["/one/a.csv", "two/a.csv", "a.csv"]))) == 3
+
+
 def test_long_labels_are_cut_and_still_differ():
     values = [[0.5] * 100 + [last] for last in (1.0, 2.0)]
     labels = labels_of("network.spectrum.eigenvalues", values)

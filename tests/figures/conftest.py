@@ -83,6 +83,7 @@ def make(
         xr.Dataset(
             {
                 "log10_state_gradient_norm": ((*dims, "lag"), norm),
+                "log10_memory_gradient_norm": ((*dims, "lag"), norm - 0.1),
                 **{name: (dims, value) for name, value in records.items()},
                 "status": (dims, status),
                 "case_key": (dims, np.full(shape, "k", dtype=TEXT)),
@@ -117,6 +118,38 @@ def labels_only():
     """Two axes of labels, no replicate spread."""
     ds = make(radii=1, lengths=(20,), clips=("off", "value(0.5)"), replicates=1, overflowed=False)
     return ds.isel(radius=0, length=0, drop=True)
+
+
+@pytest.fixture
+def zoo():
+    """25 spectra and two activations: more labels than there are colours. No clip, no length."""
+    ds = make(
+        radii=25,
+        activations=("identity", "tanh"),
+        lengths=(20,),
+        clips=("off",),
+        replicates=2,
+        overflowed=False,
+    )
+    names = [f"family_{i}({scale}=0.95)" for scale in ("radius", "norm") for i in range(13)][:25]
+    ds = ds.isel(length=0, clip=0, drop=True).rename(radius="spectrum")
+    ds = ds.assign_coords(spectrum=np.array(names, dtype=TEXT))
+    ds.attrs = {"cell": "elman"}
+    return ds
+
+
+@pytest.fixture
+def weights():
+    """One linear unit's weight, one value far from the others: 1, 1.01, 0.99 and 0.01."""
+    value = np.array([1.0, 1.01, 0.99, 0.01])
+    lag = np.arange(1000)
+    norm = (np.log10(value)[:, None] * lag)[:, None]
+    data = {
+        "log10_state_gradient_norm": (("weight", "replicate", "lag"), norm),
+        "growth_rate": (("weight", "replicate"), np.log10(value)[:, None]),
+        "status": (("weight", "replicate"), np.ones((4, 1), dtype=np.int8)),
+    }
+    return label_all(xr.Dataset(data, coords={"weight": value, "replicate": [0], "lag": lag}))
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ def drawn(dataset):
 
 
 def test_catalogue():
-    assert registry.names() == ["activations", "clipping", "lengths", "phase", "profile", "spectrum"]
+    assert registry.names() == [
+        "activations", "clipping", "lengths", "memory", "phase", "profile", "spectrum",
+    ]  # fmt: skip
 
 
 def test_entry_says_what_it_shows(name):
@@ -66,8 +68,7 @@ def words_beside_ticks(figure):
     return [text for text in found if text is not None and text.get_text()]
 
 
-def test_nothing_is_drawn_beyond_the_page(drawn, name):
-    figure = drawn[name]
+def assert_on_the_page(figure):
     figure.canvas.draw()
     for text in words_beside_ticks(figure):
         box = text.get_window_extent(figure.canvas.get_renderer())
@@ -77,8 +78,7 @@ def test_nothing_is_drawn_beyond_the_page(drawn, name):
         assert box.y1 <= figure.bbox.y1, text
 
 
-def test_no_words_lie_over_others(drawn, name):
-    figure = drawn[name]
+def assert_apart(figure):
     figure.canvas.draw()
     boxes = [
         (t.get_text(), t.get_window_extent(figure.canvas.get_renderer())) for t in words_beside_ticks(figure)
@@ -86,6 +86,50 @@ def test_no_words_lie_over_others(drawn, name):
     for i, (words, box) in enumerate(boxes):
         for others, other in boxes[:i]:
             assert not box.overlaps(other), (words, others)
+
+
+def test_nothing_is_drawn_beyond_the_page(drawn, name):
+    assert_on_the_page(drawn[name])
+
+
+def test_no_words_lie_over_others(drawn, name):
+    assert_apart(drawn[name])
+
+
+@pytest.mark.parametrize("kind", ["zoo", "small", "weights", "one row", "chosen curves", "clipped labels"])
+def test_layout_of_unusual_datasets(request, zoo, small, kind):
+    """Many labels, few numbers in a legend, one row of panels: all words on the page, none over others."""
+    ds, options = small, {}
+    if kind in ("zoo", "small", "weights"):
+        ds = request.getfixturevalue(kind)
+    elif kind == "one row":  # the longest axis labels, beside the lowest panels, above the largest legend
+        ds = small.sel(activation=["tanh", "relu"], clip=["off"], length=[20])
+        ds["log10_state_gradient_norm"].attrs["long_name"] = "adjoint norm of the pre-activation of the units"
+        ds["radius"].attrs["long_name"] = "spectral radius of the recurrent matrix as asked for"
+    elif kind == "chosen curves":
+        ds, options = zoo, {"profile": {"curve": "spectrum"}}
+    else:
+        ds = zoo.expand_dims(clip=np.array(["off", "norm(1.0)"], dtype=np.dtypes.StringDType()), axis=2)
+    for entry in registry:
+        try:
+            figure = registry.build({"name": entry.name, **options.get(entry.name, {})}).plot(ds, MATRICES)
+        except UserMistake:
+            continue
+        assert_on_the_page(figure)
+        assert_apart(figure)
+        assert all(ax.get_position().height * figure.get_figheight() > 0.5 for ax in figure.axes)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 12])
+@pytest.mark.parametrize(
+    "label", ["{}", "ginibre(gain=1.{}), input gate", "ginibre(gain=1.{}), hidden 1, input gate"]
+)
+def test_layout_of_matrices_with_titles_of_several_lines(small, caplog, count, label):
+    matrices = {label.format(i): np.diag([2.0, 1.5, 1e-9]) for i in range(count)}
+    figure = registry.build("spectrum").plot(small, matrices)
+    assert_on_the_page(figure)
+    assert_apart(figure)
+    assert [record.message for record in caplog.records] == []
 
 
 def test_widths_are_those_of_columns(drawn, name):

@@ -10,7 +10,7 @@ from gradlab.core.errors import UserMistake
 from gradlab.figures import registry
 from gradlab.figures.activations import from_label
 from gradlab.figures.lengths import at_first_input
-from gradlab.figures.phase import centred, crossings
+from gradlab.figures.phase import centred, crossings, round_values
 from gradlab.figures.selection import NOT_RUN, OVERFLOWED
 from gradlab.theory.slopes import orthogonal_slope
 
@@ -208,18 +208,131 @@ def test_crossings_between_neighbours():
 
 
 @pytest.mark.parametrize(
-    ("values", "reach", "ends"),
+    ("values", "reach"),
     [
-        ([-0.1, 0.1], 0.1, "neither"),
-        ([-1.0, 0.4], 0.8, "min"),
-        ([-0.01, 3.0], 1.0, "max"),
-        ([-2.0, -1.0], 2.0, "neither"),
-        ([0.0], 1.0, "neither"),
+        ([-0.1, 0.1], 0.1),
+        ([-1.0, 0.4], 1.0),
+        ([-0.01, 3.0], 3.0),
+        ([-2.0, -1.0], 2.0),
+        ([0.0], 1.0),
+        ([], 1.0),
     ],
 )
-def test_scale_centred_at_zero(values, reach, ends):
-    norm, extend = centred([np.array(values)])
-    assert (norm.vmin, norm.vmax, extend) == (-reach, reach, ends)
+def test_scale_centred_at_zero(values, reach):
+    norm = centred([np.array(values)])
+    assert (norm.vmin, norm.vmax) == (-reach, reach)
+    places = norm(reach * np.array([-1.0, -0.04, 0.0, 0.04, 1.0]))  # small rates are a fifth of the way out
+    np.testing.assert_allclose(places, [0.0, 0.4, 0.5, 0.6, 1.0], rtol=1e-12, atol=1e-15)
+    back = norm.inverse(np.array([0.0, 0.4, 0.6, 1.0])) / reach
+    np.testing.assert_allclose(back, [-1.0, -0.04, 0.04, 1.0], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("reach", "upper"),
+    [(0.98, [0.1, 0.5]), (1.0, [0.2, 1.0]), (0.23, [0.05, 0.2]), (0.3, [0.05, 0.2]), (4e-7, [5e-8, 2e-7])],
+)
+def test_ticks_of_the_scale_are_round_and_within_it(reach, upper):
+    ticks = round_values(reach)
+    assert ticks == [-upper[1], -upper[0], 0.0, *upper]
+
+
+def test_phase_takes_rounding_noise_for_zero(small):
+    one = small.isel(activation=[0, 1], length=0, clip=0, drop=True)
+    rates = np.array([-0.05, -0.02, 1.6e-20, -3e-17, 2e-18])
+    one["growth_rate"][:] = rates[:, None, None]
+    figure = plot("phase", one)
+    (mesh,) = (c for c in figure.axes[0].collections if isinstance(c, QuadMesh))
+    np.testing.assert_array_equal(mesh.get_array()[0], [-0.05, -0.02, 0.0, 0.0, 0.0])
+    (marks,) = (c for c in figure.axes[0].collections if c.get_gid() == "zero")
+    assert {round(float(x), 9) for segment in marks.get_segments() for x in segment[:, 0]} == {1.0, 1.25, 1.5}
+
+
+def test_phase_puts_the_axis_of_more_labels_along_y(zoo):
+    ax = plot("phase", zoo).axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("activation", "spectrum")
+    assert len(ax.get_yticklabels()) == 25
+    assert plot("phase", zoo, x="spectrum").axes[0].get_xlabel() == "spectrum"
+
+
+def test_profile_of_many_labels_has_a_panel_a_label_and_curves_of_what_would_be_panels(zoo):
+    figure = plot("profile", zoo)
+    assert len(figure.axes) == 25
+    assert figure.axes[13].get_title() == "family_0\n(norm=0.95)"
+    assert [len(curves(ax)) for ax in figure.axes] == [2] * 25
+    assert legend_texts(figure)[:2] == ["identity", "tanh"]
+    alone = plot("profile", zoo.isel(activation=0, drop=True))
+    assert [len(curves(ax)) for ax in alone.axes] == [1] * 25
+
+
+def test_profile_of_more_labels_than_panels_says_how_many_it_shows(zoo):
+    names = np.array([f"w{i}" for i in range(50)], dtype=np.dtypes.StringDType())
+    figure = plot("profile", zoo.isel(spectrum=np.arange(50) % 25).assign_coords(spectrum=names))
+    assert len(figure.axes) == 40
+    assert "spectrum: the first 40 of 50" in figure.get_suptitle()
+
+
+def test_profile_of_many_labels_chosen_as_curves_tells_them_apart_by_lines(zoo):
+    figure = plot("profile", zoo, curve="spectrum")
+    assert [ax.get_title() for ax in figure.axes] == ["identity", "tanh"]
+    for lines in (figure.legends[0].get_lines()[:25], curves(figure.axes[0])):
+        looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in lines}
+        assert len(looks) == 25
+
+
+def test_few_numbers_have_colours_by_rank_and_a_legend_that_ascends(weights):
+    figure = plot("profile", weights)
+    assert legend_texts(figure)[:4] == ["0.01", "0.99", "1", "1.01"]
+    lines = figure.legends[0].get_lines()[:4]
+    shades = np.array([line.get_color()[:3] for line in lines])
+    assert min(np.abs(a - b).max() for i, a in enumerate(shades) for b in shades[:i]) > 0.2
+    by_weight = [line.get_color() for line in curves(figure.axes[0])]  # 1, 1.01, 0.99, 0.01
+    assert by_weight == [lines[i].get_color() for i in (2, 3, 1, 0)]
+
+
+def test_profile_shows_curves_again_that_others_flatten(weights, small):
+    figure = plot("profile", weights)
+    everything, near = figure.axes
+    assert [ax.get_title() for ax in figure.axes] == ["all curves", "those near no change"]
+    assert everything.get_ylim()[0] < -1998
+    low, high = near.get_ylim()
+    assert -5 < low < 999 * np.log10(0.99)
+    assert 999 * np.log10(1.01) < high < 5
+    assert len(plot("profile", weights.isel(weight=[0, 1, 2])).axes) == 1
+    assert len(plot("profile", weights.isel(weight=[0, 3])).axes) == 1  # one alone is near itself
+
+
+def test_profile_says_why_a_curve_ends(small):
+    assert "a curve ends" not in plot("profile", small).get_suptitle()
+    small["log10_state_gradient_norm"][0, 0, :, :, :, 5:] = -np.inf
+    assert "a curve ends where its gradient is zero" in plot("profile", small).get_suptitle().replace(
+        "\n", " "
+    )
+
+
+def test_lags_have_whole_ticks(small):
+    for lags in (2, 3, 9):
+        figure = plot("profile", small.isel(lag=slice(lags), length=[0]))
+        figure.canvas.draw()
+        ticks = figure.axes[0].get_xticks()
+        low, high = figure.axes[0].get_xlim()
+        shown = ticks[(ticks >= low) & (ticks <= high)]
+        assert len(shown) >= min(lags, 3)
+        np.testing.assert_array_equal(shown, np.round(shown))
+
+
+def test_memory_shows_the_memory_as_profile_shows_the_state(lstm):
+    figure = plot("memory", lstm, curve="forget_bias")
+    ax = figure.axes[0]
+    assert ax.get_ylabel() == "log$_{10}$ adjoint norm of the memory"
+    expected = lstm["log10_memory_gradient_norm"].isel(forget_bias=2, radius=1).median("replicate")
+    np.testing.assert_allclose(curves(ax)[2].get_ydata(), expected, rtol=1e-14, atol=0)
+
+
+def test_memory_needs_cells_that_have_one(lstm):
+    lstm["log10_memory_gradient_norm"][:] = np.nan
+    for ds in (lstm, lstm.drop_vars("log10_memory_gradient_norm")):
+        with pytest.raises(UserMistake, match=r"figure 'memory': expected the record .* of cells that have"):
+            plot("memory", ds)
 
 
 def test_clipping_has_a_row_a_rule_with_the_same_curves_beside_each_other(dataset):
@@ -251,6 +364,19 @@ def test_clipping_joins_no_labels_by_a_line(labels_only):
         ("None", "o"),
         ("None", "x"),
     ]
+
+
+def test_clipping_of_many_labels_shows_the_first(zoo):
+    clips = np.array(["off", "norm(1.0)"], dtype=np.dtypes.StringDType())
+    figure = plot("clipping", zoo.expand_dims(clip=clips, axis=2))
+    assert len(curves(figure.axes[0])) == len(figure.axes[2].get_xticklabels()) == 8
+    assert "spectrum: the first 8 of 25" in figure.get_suptitle()
+
+
+def test_clipping_explains_the_exact_slope(dataset):
+    assert any("exact slope" in text for text in legend_texts(plot("clipping", dataset)))
+    dataset = dataset.assign_attrs(spectrum="ginibre")
+    assert not any("exact slope" in text for text in legend_texts(plot("clipping", dataset)))
 
 
 def test_clipping_needs_cases_without(small):

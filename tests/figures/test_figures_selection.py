@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from gradlab.figures import selection, style
+from gradlab.figures.panels import wrapped
 
 
 def test_spread_is_that_of_numpy_over_what_is_there():
@@ -92,3 +93,17 @@ def test_thousands_of_lags_are_thinned_and_it_is_said(small):
 )
 def test_entry_name(label, name):
     assert selection.entry_name(label) == name
+
+
+@pytest.mark.parametrize(
+    ("label", "lines"),
+    [
+        ("tanh", ["tanh"]),
+        ("antisymmetric(norm=0.95)", ["antisymmetric", "(norm=0.95)"]),
+        ("ginibre(gain=0.5), input gate", ["ginibre(gain=0.5),", "input gate"]),
+        ("radius 1.1, gain 1.25, hidden 64", ["radius 1.1, gain", "1.25, hidden 64"]),
+        ("spectral radius (dimensionless)", ["spectral radius", "(dimensionless)"]),
+    ],
+)
+def test_labels_are_broken_around_parentheses(label, lines):
+    assert wrapped(label, 18).split("\n") == lines

@@ -166,7 +166,7 @@ def test_both_biases_count():
             {"weight_hh_l0": np.ones((5, 4))},
             r"weight_hh_l0: expected shape \(1 \* hidden, hidden\) for 'elman'",
         ),
-        ({"weight_ih_l0": np.ones((5, 2))}, r"weight_ih_l0: expected finite numbers of shape \(5, 8\)"),
+        ({"weight_ih_l0": np.ones((4, 8))}, r"weight_ih_l0: expected finite numbers of shape \(5, (8|any)\)"),
         ({"bias_ih_l0": np.full(5, np.nan)}, r"bias_ih_l0: .* NaN or infinity"),
         ({"weight_ho": np.ones((8, 3))}, r"weight_ho: expected finite numbers of shape \(any, 5\)"),
         (

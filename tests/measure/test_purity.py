@@ -19,7 +19,6 @@ from gradlab.measure.records import OVERFLOWED, RECORDS
 from gradlab.network.activations import registry as activations
 from gradlab.tasks.noise import Noise
 
-
 GRADIENTS = ("log10_gradient_norm", "log10_clipped_gradient_norm", "clip_factor", "clip_angle", "loss")
 
 
