@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.experiment import worker
 from gradlab.experiment.plan import Plan, PlannedBlock
 from gradlab.experiment.sink import Sink
+from gradlab.experiment.worker import Result
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.probe import Block, check_memory, probe
+from gradlab.measure.probe import check_memory
 from gradlab.measure.records import RECORDS
 
 Array = NDArray[Any]
@@ -100,9 +101,7 @@ def memory_share(memory: int, workers: int) -> int:
     return (memory - PARENT_BYTES - workers * WORKER_BYTES) // workers
 
 
-def _deliver(
-    plan: Plan, sink: Sink, planned: PlannedBlock, result: dict[str, Array] | str, outcome: Outcome
-) -> None:
+def _deliver(plan: Plan, sink: Sink, planned: PlannedBlock, result: Result, outcome: Outcome) -> None:
     index = planned.index.reshape(-1, planned.index.shape[-1])
     if isinstance(result, str):
         settings = [
@@ -144,7 +143,7 @@ def _flattened(plan: Plan, planned: PlannedBlock, result: dict[str, Array]) -> d
     return out
 
 
-Measured = Iterator[tuple[PlannedBlock, dict[str, Array] | str]]
+Measured = Iterator[tuple[PlannedBlock, Result]]
 
 
 def _serial(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, workers: int) -> Measured:
@@ -153,47 +152,14 @@ def _serial(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, wor
     workspace = Workspace()
     with threadpool_limits(1, user_api="blas"):
         for planned in blocks:
-            yield from _measured(planned, record, share, workspace)
+            yield from _placed(planned, worker.measured(planned.block, record, share, workspace))
 
 
-def _measured(planned: PlannedBlock, record: tuple[str, ...], share: int, workspace: Workspace) -> Measured:
-    """Measure a block; if it raises, run by run, so that only the runs at fault fail."""
-    result = _attempt(planned.block, record, share, workspace)
-    if not isinstance(result, str) or len(planned.block.runs) == 1:
-        yield planned, result
-        return
-    for part in _runs_of(planned):
-        yield part, _attempt(part.block, record, share, workspace)
-
-
-def _attempt(
-    block: Block, record: tuple[str, ...], share: int, workspace: Workspace
-) -> dict[str, Array] | str:
-    try:
-        return probe(block, record, share, workspace)
-    except Exception:  # a case that raises is a result: it is kept with its error
-        return traceback.format_exc()
-
-
-_worker_workspace: Workspace | None = None
-
-
-def _start_worker() -> None:
-    from threadpoolctl import threadpool_limits
-
-    global _worker_workspace
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
-    threadpool_limits(1, user_api="blas")
-    _worker_workspace = Workspace()
-
-
-def _work(
-    planned: PlannedBlock, record: tuple[str, ...], share: int
-) -> list[tuple[PlannedBlock | None, dict[str, Array] | str]]:
-    """Measure a block; None stands for the block that was sent, which need not travel back."""
-    assert _worker_workspace is not None
-    parts = _measured(planned, record, share, _worker_workspace)
-    return [(None if part is planned else part, result) for part, result in parts]
+def _placed(planned: PlannedBlock, parts: worker.Parts) -> Measured:
+    """Return results with the part of the planned block that each belongs to."""
+    runs = _runs_of(planned)
+    for run, result in parts:
+        yield (planned if run is None else runs[run]), result
 
 
 @contextlib.contextmanager
@@ -230,7 +196,7 @@ def _parallel(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, w
     pending, suspects = list(reversed(blocks)), list[PlannedBlock]()
     guilty: set[int] = set()
     while pending or suspects:
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=worker.start)
         flying: dict[Future[Any], PlannedBlock] = {}
         try:
             while (pending or suspects or flying) and _submit(
@@ -238,9 +204,7 @@ def _parallel(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, w
             ):
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     parts = future.result()
-                    planned = flying.pop(future)
-                    for part, result in parts:
-                        yield part or planned, result
+                    yield from _placed(flying.pop(future), parts)
         except BrokenProcessPool:
             pass  # who was in flight is in `flying`
         finally:
@@ -273,7 +237,7 @@ def _submit(
             break
         planned = queue[-1]
         with _quiet_start():
-            flying[pool.submit(_work, planned, record, share)] = planned
+            flying[pool.submit(worker.work, planned.block, record, share)] = planned
         queue.pop()
     return bool(flying)
 
