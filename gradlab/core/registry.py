@@ -12,7 +12,7 @@ import functools
 import importlib
 import pkgutil
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from gradlab.core.checks import nearest, shown
@@ -120,9 +120,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def build(entry: Callable[..., E] | type[E], table: Mapping[str, Any], where: str) -> E:
+def build(entry: type[E], table: Mapping[str, Any], where: str) -> E:
     """Construct a frozen dataclass from a table, reporting every problem at once."""
-    fields = {f.name: f for f in dataclasses.fields(entry) if f.init}  # type: ignore[arg-type]
+    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, entry)) if f.init}
     hints = _hints(entry)
     problems: list[Problem] = []
     values: dict[str, Any] = {}
@@ -130,7 +130,7 @@ def build(entry: Callable[..., E] | type[E], table: Mapping[str, Any], where: st
         if key not in fields:
             known = list(fields)
             hint = nearest(key, known) if known else "It has no settings."
-            problems.append(Problem(f"{where}.{key}", f"a setting of {entry.name!r}", shown(key), hint))  # type: ignore[union-attr]
+            problems.append(Problem(f"{where}.{key}", f"a setting of {entry.name!r}", shown(key), hint))
             continue
         try:
             values[key] = _coerced(key, value, hints[key])
@@ -138,7 +138,7 @@ def build(entry: Callable[..., E] | type[E], table: Mapping[str, Any], where: st
             problems += [p.under(where) for p in mistake.problems]
     for key, field in fields.items():
         if _required(field) and key not in table:
-            problems.append(Problem(f"{where}.{key}", "a value", "nothing", f"{entry.name!r} needs it."))  # type: ignore[union-attr]
+            problems.append(Problem(f"{where}.{key}", "a value", "nothing", f"{entry.name!r} needs it."))
     missing = any(_required(field) and key not in values for key, field in fields.items())
     if missing:
         raise UserMistake(problems)

@@ -133,9 +133,12 @@ def forward_ids(grid: Grid) -> tuple[Index, Index]:
     shape = np.array(shape_of_network, dtype=np.int64)[grid.network_index]
     forward = np.stack([grid.network_index, stream, grid.seed_index, length], axis=1)
     kind = np.stack([shape, stream, length], axis=1)
-    return tuple(
-        np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1) for columns in (forward, kind)
-    )  # type: ignore[return-value]
+    return _numbered(forward), _numbered(kind)
+
+
+def _numbered(rows: Index) -> Index:
+    """Return for every row the number of its value among the distinct ones."""
+    return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _tile_blocks(

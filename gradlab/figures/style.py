@@ -97,7 +97,7 @@ def new_page(width: float, height: float) -> tuple[Figure, SubFigure]:
     FigureCanvasAgg(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
-        engine.set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.03)  # type: ignore[call-arg]
+        engine.set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.03)  # type: ignore[call-arg]  # only the base class is declared
     return figure, figure.add_subfigure(figure.add_gridspec(1, 1)[0])
 
 

@@ -68,7 +68,6 @@ class Taps:
         self._cases = cases
         shape = (segment if "weight" in self._names else 0, sum(self._views), cases)
         self._shares = np.zeros(shape), np.zeros(shape, dtype=np.int64)
-        self._scaled = False  # whether any exponent has differed from zero
 
     def wants(self, name: str) -> bool:
         """Whether a tap is open."""
@@ -91,7 +90,6 @@ class Taps:
         self._squares[name][slot, :active] = squares
         if exponent is not None:
             self._exponents[name][slot, :active] = exponent[:active]
-            self._scaled = True
 
     def put_weight(
         self, t: int, dz: Array, trajectory: Trajectory, exponent: Array | None, views: Views
@@ -160,15 +158,6 @@ class Taps:
     def _reduce_one(self, name: str, i: int, v: int, slots: Array, lags: slice) -> None:
         squares = self._squares[name][slots, i]
         view = int(self._first_view[i]) + v
-        if (
-            not self._scaled
-            and not self._rescaled[view]
-            and name in self.records
-            and "mean" not in self.records
-        ):
-            total = LOG10_2 * log2_of(squares.sum(axis=-1), 0) - np.log10(self._batch)
-            self.records[name][i][v, :, lags] = total.T
-            return
         exponent = self._exponents[name][slots, i]
         if self._factors is not None and self._rescaled[view]:
             mantissa, power = (kept[slots, view] for kept in self._factors)
