@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from gradlab.api import draw, load_spec, open_archive, run
     from gradlab.core.errors import UserMistake
     from gradlab.experiment.spec import Spec
+    from gradlab.trained import probe
 
 __version__ = "0.1.0"
-__all__ = ["Spec", "UserMistake", "__version__", "draw", "load_spec", "open_archive", "run"]
+__all__ = ["Spec", "UserMistake", "__version__", "draw", "load_spec", "open_archive", "probe", "run"]
 
 _HOMES = {
     "Spec": "gradlab.experiment.spec",
@@ -24,6 +25,7 @@ _HOMES = {
     "draw": "gradlab.api",
     "load_spec": "gradlab.api",
     "open_archive": "gradlab.api",
+    "probe": "gradlab.trained",
     "run": "gradlab.api",
 }
 

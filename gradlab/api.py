@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gradlab.experiment.plan import Plan
     from gradlab.experiment.runner import Outcome, Progress
     from gradlab.experiment.spec import Spec
+    from gradlab.experiment.workers import Workers
     from gradlab.measure.case import Case
 
 
@@ -74,7 +76,8 @@ def run(
     Returns
     -------
     xarray.Dataset
-        Dims are the axes of the sweep, ``replicate``, and ``lag`` where a record runs along it.
+        Dims are the axes of the sweep, ``replicate``, and what a record runs along, as ``lag``; see
+        `gradlab.archive.schema`.
 
     Raises
     ------
@@ -92,12 +95,13 @@ def run(
         return run_archive(
             resolved, Path(out), spec_text=text, workers=workers, memory=bound, progress=progress
         )[0]
-    from gradlab.experiment.runner import execute
-    from gradlab.experiment.sink import MemorySink
-
     plan = plan_of(resolved)
-    sink = MemorySink(plan)
-    execute(plan, sink, workers=workers, memory=bound, progress=progress)
+    with workers_for(plan, workers) as processes:
+        from gradlab.experiment.runner import execute
+        from gradlab.experiment.sink import MemorySink
+
+        sink = MemorySink(plan)
+        execute(plan, sink, workers=processes, memory=bound, progress=progress, meanwhile=_load_labels)
     if sink.failures:
         failed = sum(len(index) for index, _, _ in sink.failures)
         text = f"{failed} of {plan.grid.n_cases} cases failed; the first error was:\n{sink.failures[0][1]}"
@@ -106,7 +110,7 @@ def run(
 
     arrays = {**sink.arrays, "case_key": dense_keys(plan.grid)}
     grid = plan.grid
-    return to_dataset(grid.axes, grid.replicates, plan.lags, plan.gates, arrays, attributes(grid))
+    return to_dataset(grid.axes, grid.replicates, plan.along, arrays, attributes(grid))
 
 
 def plan_of(spec: Spec) -> Plan:
@@ -115,6 +119,23 @@ def plan_of(spec: Spec) -> Plan:
     from gradlab.experiment.plan import make_plan
 
     return make_plan(expand(spec))
+
+
+def workers_for(plan: Plan, most: int) -> Workers:
+    """Start the processes that are to run a plan: `most`, or fewer if there are not so many blocks.
+
+    This is done before anything else is loaded, so that they load what they need at the same time.
+    """
+    from gradlab.experiment.workers import Workers
+
+    workers = Workers(1 if most == 1 else min(most, sum(1 for _ in plan.blocks())))
+    workers.start()
+    return workers
+
+
+def _load_labels() -> None:
+    """Load what labels the data at the end of a run; it takes as long as a small sweep."""
+    importlib.import_module("xarray")
 
 
 def estimate(plan: Plan, workers: int = 1, memory: int | None = None) -> Estimate:
@@ -128,7 +149,7 @@ def attributes(grid: Grid) -> dict[str, Any]:
     """Return the attributes of a grid's dataset; nothing in them depends on a clock or a machine.
 
     Besides title, question, measure and seed: the names of cell, spectrum, activation and clip rule
-    that all cases share.
+    that all cases share, and that of the learner where it is not back-propagation through time.
     """
     spec = grid.spec
     table: dict[str, Any] = {
@@ -143,6 +164,8 @@ def attributes(grid: Grid) -> dict[str, Any]:
         "activation": {network.activation.name for network in grid.networks},
         "clip": {clip.name for clip in grid.clips},
     }
+    if any(learner.name != "bptt" for learner in grid.learners):
+        names["learner"] = {learner.name for learner in grid.learners}
     return table | {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
 
 
@@ -188,30 +211,34 @@ def run_archive(
     xarray.Dataset, Outcome
         The data, lazy; and what this run did.
     """
-    from gradlab.archive.provenance import collect, command_line, write_provenance
-    from gradlab.archive.store import ArchiveSink
-    from gradlab.experiment.runner import execute
-    from gradlab.experiment.toml import to_toml
-
     begun = time.perf_counter()
     plan = plan_of(spec)
     grid = plan.grid
-    sink = ArchiveSink.create_or_open(
-        out,
-        spec_text=spec_text if spec_text is not None else to_toml(spec.given),
-        spec_resolved=to_toml(spec.to_dict()),
-        axes=grid.axes,
-        replicates=grid.replicates,
-        n_lags=plan.lags,
-        gates=plan.gates,
-        record=plan.record,
-        tile=plan.tile,
-        case_keys=dense_keys(grid),
-        attrs=attributes(grid),
-    )
-    if started is not None:
-        started(int((sink.finished() & (dense_keys(grid) != "")).sum()), grid.n_cases)
-    outcome = execute(plan, sink, workers=workers, memory=memory or spec.memory, progress=progress)
+    with workers_for(plan, workers) as processes:
+        from gradlab.archive.provenance import collect, command_line, write_provenance
+        from gradlab.archive.store import ArchiveSink
+        from gradlab.experiment.runner import execute
+        from gradlab.experiment.toml import to_toml
+
+        keys = dense_keys(grid)
+        sink = ArchiveSink.create_or_open(
+            out,
+            spec_text=spec_text if spec_text is not None else to_toml(spec.given),
+            spec_resolved=to_toml(spec.to_dict()),
+            axes=grid.axes,
+            replicates=grid.replicates,
+            along=plan.along,
+            record=plan.record,
+            tile=plan.tile,
+            case_keys=keys,
+            attrs=attributes(grid),
+        )
+        if started is not None:
+            started(int((sink.finished() & (keys != "")).sum()), grid.n_cases)
+        bound = memory or spec.memory
+        outcome = execute(
+            plan, sink, workers=processes, memory=bound, progress=progress, meanwhile=_load_labels
+        )
     collected = collect(list(command) or command_line(), spec.seed)
     write_provenance(out, collected, time.perf_counter() - begun, workers=workers, cases=outcome.done)
     return open_archive(out), outcome
@@ -272,6 +299,7 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
     import numpy as np
 
     from gradlab.experiment.grid import expand
+    from gradlab.experiment.plan import drawn_blocks
 
     grid = expand(spec)
     named = [
@@ -294,12 +322,13 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
     for place in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)):
         row = rows[place]
         network, seed = grid.networks[grid.network_index[row]], grid.seeds[grid.seed_index[row]]
-        blocks = network.cell.row_blocks
+        cell, blocks = network.cell, drawn_blocks(network.cell)
         parts = [_named(name, axis.coordinates[name][grid.points[row][i]]) for i, axis, name in named]
         parts = parts or [network.spectra[0].name]
         parts += [blocks[0].replace("_", " ")] if len(blocks) > 1 else []
-        drawn = network.spectra[0].draw(network.hidden, seed, 0, part=blocks[0])
-        matrices[", ".join(parts)] = drawn.matrix
+        mask = cell.mask(network.hidden)
+        drawn = network.spectra[0].draw(network.hidden, seed, 0, part=blocks[0], mask=mask)
+        matrices[", ".join(parts)] = cell.effective(drawn.matrix)
     return matrices
 
 
@@ -307,6 +336,14 @@ def _named(axis: str, value: Any) -> str:
     """Return a coordinate in words: a label says what it is, a number needs the axis's name."""
     value = value.item() if hasattr(value, "item") else value
     return str(value) if isinstance(value, str) else f"{axis} {value:g}"
+
+
+def _matrices_of(settings: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """Return the recurrent matrices of an archive, by its resolved spec."""
+    from gradlab.experiment.spec import Spec
+    from gradlab.trained import is_of_file, matrices_in
+
+    return matrices_in(settings) if is_of_file(settings) else recurrent_matrices(Spec.from_dict(settings))
 
 
 def draw_figures(
@@ -333,7 +370,6 @@ def draw_figures(
     dict
         By figure the files written, or the mistake that says why it cannot be drawn.
     """
-    from gradlab.experiment.spec import Spec
     from gradlab.experiment.toml import read_toml
     from gradlab.figures import registry
     from gradlab.figures.style import save
@@ -342,12 +378,12 @@ def draw_figures(
     folder = out or Path(path) / "figures"
     for i, name in enumerate(names or ()):
         registry.get(name, f"figure {i + 1}")
-    spec = Spec.from_dict(read_toml(Path(path) / "spec.resolved.toml"))
+    settings = read_toml(Path(path) / "spec.resolved.toml")
     done: dict[str, list[Path] | UserMistake] = {}
     for name in names or registry.names():
         entry = registry.build(name)
         try:
-            matrices = recurrent_matrices(spec) if entry.needs_matrices else None
+            matrices = _matrices_of(settings) if entry.needs_matrices else None
             figure = entry.plot(ds, matrices)
             folder.mkdir(parents=True, exist_ok=True)
             done[name] = list(save(figure, folder / name, tuple(formats)))

@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from gradlab import tasks
-from gradlab.learning import clipping
-from gradlab.learning.bptt import Lane, backpropagate
-from gradlab.learning.taps import Taps
-from gradlab.learning.trajectory import Stack, Trajectory
+from gradlab.learning import clipping, learners
+from gradlab.learning.backward import Lane, backpropagate
+from gradlab.learning.layers import Layers, Networks, Weights
+from gradlab.learning.learners import Work
+from gradlab.learning.stack import Feedback
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.case import draw_case
-from gradlab.measure.probe import Block, Run, View, probe
+from gradlab.measure.material import _lane
+from gradlab.measure.probe import Block, Run, View, _drawn, probe
+from gradlab.measure.records import RECORDS
+from gradlab.network.parameters import Parameters
+from gradlab.network.readout import OUTPUTS
 from gradlab.network.settings import NetworkSettings
 
 PER_LAG = (
@@ -47,8 +52,17 @@ def block(networks, views, seed=0, replicates=(0,)):
 
 
 def probe_case(net, work, rule=OFF, seed=0, replicate=0, **options):
-    """Return the records of one case measured alone."""
+    """Return the records of one case measured alone, of the lowest layer's forward direction."""
     records = probe(Block((Run(net, seed, replicate),), (View(work, rule),)), **options)
+    lowest = {
+        name: tuple(0 for dim in RECORDS.get(name, ()) if dim in ("layer", "direction")) for name in records
+    }
+    return {name: values[0, 0][lowest[name]] for name, values in records.items()}
+
+
+def alone_of(run, work, rule, **options):
+    """Return the records of one case measured alone, all dims of each."""
+    records = probe(Block((run,), (View(work, rule),)), **options)
     return {name: values[0, 0] for name, values in records.items()}
 
 
@@ -62,41 +76,71 @@ def affine_of(case):
 
 
 def raw_gradients(case, segment=None):
-    """Return the gradients of the batch's mean loss by [W U b] and [V bo] (None without a readout)."""
-    p, work, n = case.parameters, case.task, case.network.hidden
-    x = case.inputs.transpose(0, 2, 1)[: work.lags, None]
-    stack = Stack(
-        case.network.cell,
-        case.network.activation,
-        affine_of(case)[None],
-        lambda a, b: x[a:b],
-        work.lags,
-        n,
-        work.batch,
-    )
+    """Return the gradients of the batch's mean loss by every parameter of a network of one layer.
+
+    The names are those of the case's parameters; ``bias_hh`` has only the rows that ``bias_ih`` has not.
+    """
+    p, work, net = case.parameters, case.task, case.network
+    sizes = {"features": work.features, "length": work.length, "outputs": work.n_outputs}
+    drawn = Parameters.draw(net, seed=case.seed, replicate=case.replicate, **sizes)
+    ((one,),) = drawn.layers
     readout = None
     if "weight_ho" in p:
         readout = np.concatenate([p["weight_ho"], p["bias_o"][:, None]], axis=1)[None]
-    targets = dict(zip(case.looks.tolist(), case.targets, strict=True))
-    loss = work.loss_entry
+    output = OUTPUTS[net.output]
+    x = case.inputs.transpose(0, 2, 1)[: work.lags, None]
+    networks = Networks(
+        net.cell,
+        net.activation,
+        [[Weights(one.affine[None], one.diagonal[:, None, :, None])]],
+        lambda a, b: x[a:b],
+        work.lags,
+        net.hidden,
+        work.batch,
+        Feedback(readout, output) if net.cell.feeds_back == "output" else None,
+    )
+    looks, workspace = tuple(work.looks()), Workspace()
+    options = {"keep_states": True, "looks": set(looks), "saturation": False, "workspace": workspace}
+    with np.errstate(all="ignore"):
+        layers = Layers(networks, segment=segment or work.lags, **options)
+        layers.run()
+        lane = Lane(looks, _look(case, readout, output), readout, OFF, (OFF,))
+        result = backpropagate(layers, [lane], ("state",), gradients=True, workspace=workspace)
+    values = [g[0] / work.batch for g in result.gradients[0][0].values()]
+    return _by_name(net, drawn.fed_back, values, readout is not None)
+
+
+def _look(case, readout, output):
+    targets, loss = dict(zip(case.looks.tolist(), case.targets, strict=True)), case.task.loss_entry
 
     def look(t, state):
         target = targets[t][None] if loss.target_kind == "classes" else targets[t].T[None]
-        output = state if readout is None else readout[:, :, :n] @ state + readout[:, :, n:]
-        return loss.evaluate(output, target)
+        if readout is None:
+            return loss.evaluate(state, target)
+        before = readout[:, :, :-1] @ state + readout[:, :, -1:]
+        if loss.target_kind == "classes":
+            return loss.evaluate(before, target)
+        value, slope = loss.evaluate(output.value(before), target)
+        return value, output.pull(before, slope)
 
-    looks, workspace = tuple(work.looks()), Workspace()
-    segment = segment or work.lags
-    with np.errstate(all="ignore"):
-        trajectory = Trajectory(
-            stack, segment=segment, keep_states=True, looks=set(looks), saturation=False, workspace=workspace
-        )
-        trajectory.run()
-        lane = Lane(looks, look, readout, OFF, (OFF,))
-        taps = Taps(("state",), [looks[-1]], [1], 1, work.batch, min(segment, work.lags))
-        result = backpropagate(trajectory, [lane], taps, gradients=True, workspace=workspace)
-    values = [g[0] / work.batch for g in result.gradients[0][0].values()]
-    return values[0], values[1] if readout is not None else None
+    return look
+
+
+def _by_name(net, fed_back, values, with_readout):
+    """Name the gradients of ``[W U b]``, of the elementwise parameters, and of ``[V b]``."""
+    cell, n, (affine, *rest) = net.cell, net.hidden, values
+    fed, rows = np.repeat(cell.fed_blocks, n), n * len(cell.recurrent_blocks)
+    found = {"weight_ih_l0": affine[fed, fed_back:-1], "bias_ih_l0": affine[fed, -1]}
+    if rows:
+        found["weight_hh_l0"] = affine[:rows, :fed_back]
+    if not fed.all():
+        found["bias_hh_l0"] = affine[~fed, -1]
+    if cell.diagonals:
+        found |= {f"{name}_l0": g for name, g in zip(cell.diagonals, rest.pop(0).reshape(-1, n), strict=True)}
+    if with_readout:
+        (readout,) = rest
+        found |= {"weight_ho": readout[:, :-1], "bias_o": readout[:, -1]}
+    return found
 
 
 def same(a, b):
@@ -121,3 +165,44 @@ def assert_norms(log10_norms, norms, rtol, what=""):
     difference = np.asarray(log10_norms)[~zero] - np.log10(norms[~zero])
     # A difference of logarithms *is* the relative error: the tolerance below is relative.
     assert (np.abs(difference) <= rtol / np.log(10)).all(), (what, np.abs(difference).max() * np.log(10))
+
+
+def work_of(net, work, runs=((0, 0),), segment=None):
+    """Return a forward pass of a network in several (seed, replicate), ready for a learner."""
+    material = _drawn([Run(net, *run) for run in runs], work, Workspace())
+    with np.errstate(all="ignore"):
+        layers = Layers(
+            material.networks(work),
+            segment=segment or work.lags,
+            keep_states=True,
+            looks=set(),
+            saturation=False,
+            workspace=Workspace(),
+        )
+        layers.run()
+    return Work(layers, _lane(material, work, OFF, (OFF,)), work.length, material.keys)
+
+
+def made_by(learner, work):
+    """Return what a learner (a name, a table, or itself) makes of a forward pass."""
+    with np.errstate(all="ignore"):
+        return learners.registry.build(learner).make(work)
+
+
+def bptt_of(work):
+    """Return the gradient of full back-propagation, summed over samples."""
+    with np.errstate(all="ignore"):
+        back = backpropagate(work.layers, [work.lane], (), gradients=True, workspace=Workspace())
+    return back.gradients[0][0]
+
+
+def apart(a, b):
+    """Return the distance of two gradients over the length of the second, by case."""
+    return np.exp2(a.plus(b.times(-1.0)).log2_norm() - b.log2_norm())
+
+
+def named_gradients(net, work, gradient):
+    """Return the first case's gradients of the batch's mean loss by name, as `raw_gradients` does."""
+    values = [g[0] / work.layers.networks.batch for g in gradient.values()]
+    stack = work.layers.top[0].stack
+    return _by_name(net, stack.fed_back, values, work.lane.readout is not None)

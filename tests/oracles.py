@@ -10,6 +10,8 @@ Shapes: states (..., hidden, batch), weights (..., rows, columns); leading axes 
 
 from __future__ import annotations
 
+import dataclasses
+
 import autograd
 import autograd.numpy as anp
 import autograd.scipy.special as asp
@@ -44,19 +46,108 @@ ACTIVATIONS = {
 }
 
 
-def _elman(xp, phi, z, state, nudge):
-    return phi(z), None
+#: By name: the readout's activation; outputs stand on the last axis but one.
+OUTPUTS = {
+    "identity": lambda xp, o: o,
+    "logistic": _logistic,
+    "relu": lambda xp, o: xp.where(o > 0, o, 0.0 * o),
+    "softmax": lambda xp, o: xp.exp(o) / xp.exp(o).sum(axis=-2)[..., None, :],
+}
 
 
-def _lstm(xp, phi, z, memory, nudge):
-    n = z.shape[-2] // 4
-    i, f, g, o = (z[..., k * n : (k + 1) * n, :] for k in range(4))
-    memory = _logistic(xp, f) * memory + _logistic(xp, i) * phi(g) + nudge
-    return _logistic(xp, o) * phi(memory), memory
+# A step of a cell. `p`: parameters; `past`: what is fed back (the old state, or the old output); `old`: the
+# old state; `memory`; `x`: inputs; `nudge`: the zero added to each pre-activation, all blocks below each
+# other; `dc`: the one added to the memory; `t`; `given`: the cell's settings. Returns the new state, the new
+# memory, and the argument of every activation with that activation's name ("own" is the network's).
 
 
-#: By name: the step from pre-activations (and memory) to the new state, and the number of row blocks.
-STEPS = {"elman": (_elman, 1), "lstm": (_lstm, 4)}
+def _blocks(array, count):
+    n = array.shape[-2] // count
+    return [array[..., k * n : (k + 1) * n, :] for k in range(count)]
+
+
+def _elman(xp, phi, p, past, old, memory, x, nudge, dc, t, given):
+    z = xp.matmul(p["W"], past) + xp.matmul(p["U"], x) + p["b"] + nudge
+    return phi(z), None, [("own", z)]
+
+
+def _lstm(xp, phi, p, past, old, memory, x, nudge, dc, t, given):
+    i, f, g, o = _blocks(xp.matmul(p["W"], past) + xp.matmul(p["U"], x) + p["b"] + nudge, 4)
+    memory = _logistic(xp, f) * memory + _logistic(xp, i) * phi(g) + dc
+    met = [("logistic", i), ("logistic", f), ("own", g), ("logistic", o)]
+    return _logistic(xp, o) * phi(memory), memory, met
+
+
+def _peephole_lstm(xp, phi, p, past, old, memory, x, nudge, dc, t, given):
+    i, f, g, o = _blocks(xp.matmul(p["W"], past) + xp.matmul(p["U"], x) + p["b"] + nudge, 4)
+    i, f = i + p["peephole_input"] * memory, f + p["peephole_forget"] * memory
+    memory = _logistic(xp, f) * memory + _logistic(xp, i) * phi(g) + dc
+    o = o + p["peephole_output"] * memory
+    met = [("logistic", i), ("logistic", f), ("own", g), ("logistic", o)]
+    return _logistic(xp, o) * phi(memory), memory, met
+
+
+def _gru(xp, phi, p, past, old, memory, x, nudge, dc, t, given):
+    """PyTorch's formula: ``n = tanh(W_in x + b_in + r (W_hn h + b_hn))``, ``h = (1 - u) n + u h``."""
+    W_r, W_u, W_n = _blocks(p["W"], 3)
+    U_r, U_u, U_n = _blocks(p["U"], 3)
+    b_r, b_u, b_n = _blocks(p["b"], 3)
+    nudge_r, nudge_u, nudge_hn, nudge_in = _blocks(nudge, 4)
+    z_r = xp.matmul(W_r, past) + xp.matmul(U_r, x) + b_r + nudge_r
+    z_u = xp.matmul(W_u, past) + xp.matmul(U_u, x) + b_u + nudge_u
+    r, u = _logistic(xp, z_r), _logistic(xp, z_u)
+    z_n = xp.matmul(U_n, x) + b_n + nudge_in + r * (xp.matmul(W_n, past) + p["bh"] + nudge_hn)
+    return (1 - u) * phi(z_n) + u * old, None, [("logistic", z_r), ("logistic", z_u), ("own", z_n)]
+
+
+def _clockwork(xp, phi, p, past, old, memory, x, nudge, dc, t, given):
+    periods, n = given["periods"], old.shape[-2]
+    period = np.repeat(periods, n // len(periods))
+    sees = period[:, None] <= period[None, :]  # a unit sees units that are as slow or slower
+    z = xp.matmul(p["W"] * sees, past) + xp.matmul(p["U"], x) + p["b"] + nudge
+    active = (t % period == 0)[:, None]
+    return xp.where(active, phi(z), old), None, [("own", z[..., active[:, 0], :])]
+
+
+def _antisymmetric(xp, phi, p, past, old, memory, x, nudge, dc, t, given):
+    A = p["W"]
+    W = A - xp.swapaxes(A, -1, -2) - given["diffusion"] * np.eye(A.shape[-1])
+    z = xp.matmul(W, past) + xp.matmul(p["U"], x) + p["b"] + nudge
+    return old + given["step"] * phi(z), None, [("own", z)]
+
+
+def _linear_diagonal(xp, phi, p, past, old, memory, x, nudge, dc, t, given):
+    """As a matrix: the diagonal, and the rotation between the two halves."""
+    n = old.shape[-2]
+    exchange = np.roll(np.eye(n), n // 2, axis=0)
+    z = xp.matmul(p["U"], x) + p["b"] + nudge
+    return xp.matmul(p["diagonal"] * np.eye(n) + p["rotation"] * exchange, past) + z, None, [("identity", z)]
+
+
+#: By name: the step; how many blocks of units its pre-activations have; whether it has a memory.
+STEPS = {
+    "elman": (_elman, 1, False),
+    "jordan": (_elman, 1, False),
+    "lstm": (_lstm, 4, True),
+    "peephole_lstm": (_peephole_lstm, 4, True),
+    "gru": (_gru, 4, False),
+    "clockwork": (_clockwork, 1, False),
+    "antisymmetric": (_antisymmetric, 1, False),
+    "linear_diagonal": (_linear_diagonal, 1, False),
+}
+DIAGONALS = ("peephole_input", "peephole_forget", "peephole_output", "diagonal", "rotation")
+#: What a case calls the parameters that have other names here.
+NAMES = {
+    "W": "weight_hh_l0",
+    "U": "weight_ih_l0",
+    "b": "bias_ih_l0",
+    "bh": "bias_hh_l0",
+    "V": "weight_ho",
+    "bo": "bias_o",
+    **{name: f"{name}_l0" for name in DIAGONALS},
+}
+FED_BACK = {"jordan"}  # sees the last output instead of the last state
+RECURRENT = {"gru": 3, "linear_diagonal": 0}  # blocks with recurrent weights, where not all have them
 
 
 def _mse(xp, output, target):
@@ -76,26 +167,39 @@ LOSSES = {"mse": _mse, "cross_entropy": _cross_entropy, "unit": _unit}
 
 
 def simulate(xp, problem, parameters, nudges):
-    """Return the loss, the states before each time step, and the pre-activations.
+    """Return the loss, what was fed back before each time step, and the arguments of the activations.
 
-    `parameters`: W (rows, hidden), U (rows, features), b (rows, 1) and, unless the loss is "unit", V and
-    bo. `nudges`: z, h and (with memory) c, each (time, ..., units, batch).
+    `parameters`: W (rows, fed back), U (rows, features), b (rows, 1), elementwise ones (hidden, 1) and, where
+    there is a readout, V and bo. `nudges`: z, h and (with memory) c, each (time, ..., units, batch).
     """
-    step, _ = STEPS[problem["cell"]]
+    step = STEPS[problem["cell"]][0]
     phi = lambda z: ACTIVATIONS[problem["activation"]][0](xp, z)  # noqa: E731
-    p, length = parameters, len(problem["inputs"])
-    state = np.zeros((p["W"].shape[-1], problem["inputs"].shape[-1]))
-    memory, total, states, all_z = state, 0.0, [], []
+    p, length, batch = parameters, len(problem["inputs"]), problem["inputs"].shape[-1]
+    state = memory = np.zeros((problem["hidden"], batch))
+    back = problem["cell"] in FED_BACK
+    past = np.zeros((p["V"].shape[-2], batch)) if back else state
+    total, fed_back, met = 0.0, [], []
     for t in range(length):
-        z = xp.matmul(p["W"], state) + xp.matmul(p["U"], problem["inputs"][t]) + p["b"] + nudges["z"][t]
-        states.append(state)
-        all_z.append(z)
-        state, memory = step(xp, phi, z, memory, nudges["c"][t] if "c" in nudges else 0.0)
+        fed_back.append(past)
+        dc = nudges["c"][t] if "c" in nudges else 0.0
+        x, dz, given = problem["inputs"][t], nudges["z"][t], problem["settings"]
+        state, memory, arguments = step(xp, phi, p, past, state, memory, x, dz, dc, t, given)
         state = state + nudges["h"][t]
+        met.append(arguments)
+        before = xp.matmul(p["V"], state) + p["bo"] if "V" in p else None
+        past = OUTPUTS[problem["output"]](xp, before) if back else state
         if t in problem["targets"]:
-            output = state if problem["loss"] == "unit" else xp.matmul(p["V"], state) + p["bo"]
-            total = total + LOSSES[problem["loss"]](xp, output, problem["targets"][t])
-    return total, states, all_z
+            total = total + _loss(xp, problem, state, before, problem["targets"][t])
+    return total, fed_back, met
+
+
+def _loss(xp, problem, state, before, target):
+    """The loss of one time step; a cross entropy looks at the readout's sums, which it normalises itself."""
+    if problem["loss"] == "unit":
+        return _unit(xp, state, target)
+    if problem["loss"] == "cross_entropy":
+        return _cross_entropy(xp, before, target)
+    return _mse(xp, OUTPUTS[problem["output"]](xp, before), target)
 
 
 def problem_of(case):
@@ -108,27 +212,35 @@ def problem_of(case):
         targets = {int(t): y.T.astype(np.float64) for t, y in zip(case.looks, case.targets, strict=True)}
     problem = {
         "cell": case.network.cell.name,
+        "settings": dataclasses.asdict(case.network.cell),
+        "hidden": case.network.hidden,
         "activation": case.network.activation.name,
+        "output": getattr(case.network, "output", "identity"),
         "loss": case.task.loss,
         "inputs": inputs[: max(targets) + 1],
         "targets": targets,
     }
-    names = {"W": "weight_hh_l0", "U": "weight_ih_l0", "b": "bias_ih_l0", "V": "weight_ho", "bo": "bias_o"}
     parameters = {
         mine: case.parameters[theirs].astype(np.float64)
-        for mine, theirs in names.items()
-        if theirs in case.parameters
+        for mine, theirs in NAMES.items()
+        if mine != "bh" and theirs in case.parameters
     }
-    for column in {"b", "bo"} & set(parameters):
+    if problem["cell"] == "gru":
+        reset, update, own = np.split(case.parameters["bias_hh_l0"].astype(np.float64), 3)
+        assert not reset.any(), "one bias a gate"
+        assert not update.any(), "one bias a gate"
+        parameters["bh"] = own
+    for column in {"b", "bh", "bo", *DIAGONALS} & set(parameters):
         parameters[column] = parameters[column][:, None]
     return problem, parameters
 
 
 def _zero_nudges(problem, parameters):
     length, _, batch = problem["inputs"].shape
-    rows, hidden = parameters["W"].shape
-    nudges = {"z": np.zeros((length, rows, batch)), "h": np.zeros((length, hidden, batch))}
-    if problem["cell"] == "lstm":
+    _, blocks, memory = STEPS[problem["cell"]]
+    hidden = problem["hidden"]
+    nudges = {"z": np.zeros((length, blocks * hidden, batch)), "h": np.zeros((length, hidden, batch))}
+    if memory:
         nudges["c"] = np.zeros((length, hidden, batch))
     return nudges
 
@@ -164,22 +276,41 @@ def reverse_mode(problem, parameters):
 
 def derivatives(problem, parameters):
     """Return (loss, by parameter, by nudge, relative tolerance) from the best oracle for the activation."""
-    if ACTIVATIONS[problem["activation"]][1]:
+    if ACTIVATIONS[problem["activation"]][1] and problem["output"] != "relu":
         return *complex_step(problem, parameters), 1e-12
     return *reverse_mode(problem, parameters), 1e-11
 
 
-def mean_slope(problem, z):
-    """Return the mean over all pre-activations of the derivative of the activation that each meets."""
-    own, gates = problem["activation"], ["logistic", "logistic", problem["activation"], "logistic"]
-    blocks = zip(
-        [own] if problem["cell"] == "elman" else gates, np.split(z, STEPS[problem["cell"]][1]), strict=True
-    )
-    slopes = [
-        autograd.elementwise_grad(lambda x, phi=ACTIVATIONS[name][0]: phi(anp, x))(block)
-        for name, block in blocks
-    ]
-    return np.mean(slopes)
+def mean_slope(problem, arguments):
+    """Return the mean over all pre-activations of the derivative of the activation that each meets.
+
+    1 where none meets any.
+    """
+    slopes = []
+    for name, z in arguments:
+        phi = ACTIVATIONS[problem["activation"] if name == "own" else name][0]
+        slopes.append(autograd.elementwise_grad(lambda x, phi=phi: phi(anp, x))(z).reshape(-1))
+    together = np.concatenate(slopes)
+    return together.mean() if together.size else 1.0
+
+
+def _weight_share(problem, dz, past):
+    """Return the gradient of one time step by the recurrent weights, as the parameters they are.
+
+    Those of the linear diagonal are two numbers a unit: its row of ``dz h^T`` has them where the unit itself
+    and its partner stand.
+    """
+    cell, blocks = problem["cell"], STEPS[problem["cell"]][1]
+    if cell == "linear_diagonal":
+        share = dz @ past.T
+        return np.stack([np.diagonal(share), np.diagonal(np.roll(share, len(dz) // 2, axis=1))])
+    share = dz[: len(dz) // blocks * RECURRENT.get(cell, blocks)] @ past.T
+    if cell == "antisymmetric":
+        return share - share.T
+    if cell == "clockwork":
+        period = np.repeat(problem["settings"]["periods"], len(dz) // len(problem["settings"]["periods"]))
+        return share * (period[:, None] <= period[None, :])
+    return share
 
 
 def expected_records(case):
@@ -189,7 +320,7 @@ def expected_records(case):
     """
     problem, parameters = problem_of(case)
     loss, by_parameter, by_nudge, rtol = derivatives(problem, parameters)
-    _, states, all_z = simulate(np, problem, parameters, _zero_nudges(problem, parameters))
+    _, fed_back, met = simulate(np, problem, parameters, _zero_nudges(problem, parameters))
     batch = problem["inputs"].shape[-1]
     back = slice(None, None, -1)  # lag 0 is the last time step where the loss looks
 
@@ -199,13 +330,14 @@ def expected_records(case):
     sample = batch * np.sqrt((by_nudge["h"] ** 2).sum(axis=1))[back]
     with np.errstate(divide="ignore"):
         logs = np.log10(sample)
-    share = [np.sqrt(((dz @ h.T) ** 2).sum()) for dz, h in zip(by_nudge["z"], states, strict=True)]
+    pairs = zip(by_nudge["z"], fed_back, strict=True)
+    share = [np.sqrt((_weight_share(problem, dz, past) ** 2).sum()) for dz, past in pairs]
     records = {
         "loss": loss,
         "log10_state_gradient_norm": norms("h"),
         "log10_preactivation_gradient_norm": norms("z"),
         "log10_weight_gradient_norm": np.array(share)[back],
-        "saturation": np.array([mean_slope(problem, z) for z in all_z])[back],
+        "saturation": np.array([mean_slope(problem, arguments) for arguments in met])[back],
         "log10_gradient_norm": np.sqrt(sum((g**2).sum() for g in by_parameter.values())),
         "mean_log10_sample_gradient_norm": logs.mean(axis=1),
         "std_log10_sample_gradient_norm": logs,

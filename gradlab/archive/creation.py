@@ -20,7 +20,7 @@ from gradlab.archive.variables import VARIABLES
 from gradlab.archive.verify import check_structure
 from gradlab.core.errors import Problem, UserMistake
 
-CHUNK_BYTES = 4 * 2**20  # of one chunk of a per-lag variable, at most (a single lag of a tile apart)
+CHUNK_BYTES = 4 * 2**20  # of one chunk of a profile, at most (a single lag or time step of a tile apart)
 CASES_PER_CHUNK = 8192  # of a per-case variable: few files to read, little to write again
 KEYS_PER_CHUNK = 65536
 
@@ -38,13 +38,13 @@ def _chunks(name: str, plan: Layout, tile: Sequence[int]) -> tuple[int, ...]:
     """Return the chunk shape of a variable."""
     shape = plan.shape(name)
     cases = tuple(plan.sizes[dim] for dim in plan.case_dims)
-    if plan.dims(name)[-1] != "lag":
+    if plan.dims(name)[-1] not in ("lag", "time"):
         grown = _grown(tile, cases, KEYS_PER_CHUNK if name == "case_key" else CASES_PER_CHUNK)
         return grown + shape[len(cases) :]
     inside = tuple(min(size, whole) for size, whole in zip(tile, cases, strict=True))
-    lags = shape[-1]
-    parts = -(-8 * int(np.prod(inside)) * lags // CHUNK_BYTES)
-    return (*inside, -(-lags // min(parts, lags)))
+    whole, last = shape[len(cases) : -1], shape[-1]
+    parts = -(-8 * int(np.prod((*inside, *whole))) * last // CHUNK_BYTES)
+    return (*inside, *whole, -(-last // min(parts, last)))
 
 
 def _create_array(

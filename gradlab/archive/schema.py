@@ -17,19 +17,22 @@ An archive is a directory:
 =======================  =========================================================================
 
 ``data.zarr`` holds one array a variable. The dimensions of every variable begin with the *case
-dimensions*: the axes of the sweep in the spec's order, then ``replicate``. Per-lag variables end in
-``lag``; variables of a drawn matrix end in ``gate`` where some cell of the sweep has several row
-blocks. The grid is dense: a point that a filter left out has the empty ``case_key`` and status
-``not_run`` for ever. Each axis has a coordinate of its own name (numbers as float64 or int64, labels
-as variable-length text); settings zipped with it are further coordinates along it, named in the
-group's attribute ``coordinates``.
+dimensions*: the axes of the sweep in the spec's order, then ``replicate``. After them come those it has
+of ``layer`` (0 is nearest the input), ``direction``, ``gate``, ``path``, ``loss_time``, ``lag`` and
+``time``, in this order. ``layer``, ``direction`` and ``gate`` are there only where some network of the
+sweep has several layers, both directions, or several row blocks of recurrent weights; what a network
+has not got of them is NaN, and so are the ends of rows past a case's own lags or time steps. The grid
+is dense: a point that a filter left out has the empty ``case_key`` and status ``not_run`` for ever.
+Each axis has a coordinate of its own name (numbers as float64 or int64, labels as variable-length
+text); settings zipped with it are further coordinates along it, named in the group's attribute
+``coordinates``.
 
 `VARIABLES` (in `gradlab.archive.variables`) is the only place where a variable's name, dimensions,
 unit, type, fill value and meaning stand. Types are little-endian, values are compressed by Blosc
-(LZ4, byte shuffle). A chunk that holds nothing but fill values is not stored. Where a case has fewer
-lags than the longest one, the rest of its row is NaN; where its forward state overflowed, every float
-is +inf and `status` says so; a gradient of exactly zero is -inf; not run is NaN with status
-``not_run``. Per-lag chunks are the tiles of the sweep along the case dimensions, per-case chunks some
+(LZ4, byte shuffle). A chunk that holds nothing but fill values is not stored. Where the forward state
+overflowed, every float is +inf and `status` says so; a gradient of exactly zero is -inf; not run is
+NaN with status ``not_run``. Chunks of variables that end in ``lag`` or ``time`` are the tiles of the
+sweep along the case dimensions and may be cut along that last dimension; chunks of others are some
 whole tiles; a reader need not know them. Group metadata is consolidated, and the group's attributes
 are those of the Dataset: title, question, measure, seed and ``gradlab_schema``. Nothing in
 ``data.zarr`` depends on the clock, the machine, the number of workers or the order in which cases
@@ -40,13 +43,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
-from gradlab.archive.variables import ALWAYS, REGIME, SCHEMA_VERSION, STATUS, TEXT, VARIABLES, Variable
+from gradlab.archive.variables import (
+    ALWAYS,
+    OPTIONAL,
+    REGIME,
+    SCHEMA_VERSION,
+    STATUS,
+    TEXT,
+    VARIABLES,
+    Variable,
+)
+from gradlab.measure.records import DIMS
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "ALWAYS",
@@ -90,6 +105,7 @@ _COORDINATES: dict[str, tuple[str, str]] = {
     "hidden": ("hidden units", "1"),
     "features": ("input features", "1"),
     "outputs": ("output features", "1"),
+    "embedding": ("size of the embedding", "1"),
     "batch": ("samples in a batch", "1"),
     "length": ("sequence length", "time steps"),
     "clip": ("clipping", "1"),
@@ -103,6 +119,26 @@ _OWN_COORDINATES: dict[str, dict[str, str]] = {
         "units": "1",
         "description": "number of the independent draw of weights, inputs and targets",
     },
+    "layer": {
+        "long_name": "layer",
+        "units": "1",
+        "description": "layer of the network; 0 is the one nearest the input",
+    },
+    "direction": {
+        "long_name": "direction",
+        "units": "1",
+        "description": "direction in which the layer reads the sequence",
+    },
+    "path": {
+        "long_name": "path",
+        "units": "1",
+        "description": "what the adjoint came through: the memory alone, all else, or both together",
+    },
+    "loss_time": {
+        "long_name": "time step of the loss",
+        "units": "time steps",
+        "description": "time step, from 0, whose loss alone is looked at",
+    },
     "lag": {
         "long_name": "lag",
         "units": "time steps",
@@ -112,6 +148,11 @@ _OWN_COORDINATES: dict[str, dict[str, str]] = {
         "long_name": "row block",
         "units": "1",
         "description": "row block of the recurrent weights",
+    },
+    "time": {
+        "long_name": "time step",
+        "units": "time steps",
+        "description": "time step of the sequence, from 0",
     },
 }
 
@@ -146,8 +187,7 @@ class Layout:
 
     def dims(self, name: str) -> tuple[str, ...]:
         """Return the dimensions of a variable."""
-        over = VARIABLES[name].over
-        return self.case_dims + ((over,) if over in self.sizes and over != "case" else ())
+        return self.case_dims + tuple(dim for dim in VARIABLES[name].over if dim in self.sizes)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a variable."""
@@ -168,6 +208,11 @@ def _labelled(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(TEXT) if values.dtype.kind in "OUST" else values
 
 
+def _labels(labels: Sequence[Any]) -> NDArray[Any]:
+    values = np.asarray(labels)
+    return _labelled(values) if values.dtype.kind in "OUST" else values.astype(np.int64)
+
+
 def _axis_coordinates(axis: AxisLike) -> Iterable[tuple[str, Coordinate]]:
     keys = tuple(axis.keys)
     for position, (name, values) in enumerate(axis.coordinates.items()):
@@ -180,8 +225,7 @@ def _axis_coordinates(axis: AxisLike) -> Iterable[tuple[str, Coordinate]]:
 def layout(
     axes: Sequence[AxisLike],
     replicates: int,
-    n_lags: int,
-    gates: Sequence[str] | None,
+    along: Mapping[str, Sequence[Any]],
     record: Iterable[str] | None = None,
 ) -> Layout:
     """Return how a sweep's data is laid out.
@@ -190,21 +234,26 @@ def layout(
     ----------
     axes : sequence of AxisLike
         The axes of the sweep, slowest first.
-    replicates, n_lags : int
-        Number of replicates; number of lags of the longest case.
-    gates : sequence of str or None
-        Labels of the row blocks; None or empty: one matrix a cell and no ``gate`` dimension.
+    replicates : int
+        Number of replicates.
+    along : mapping of str to sequence
+        Labels, text or integers, of every dimension that variables may have besides the case
+        dimensions. ``layer``, ``direction`` and ``gate`` may be left out: they are then not there.
     record : iterable of str, optional
         The variables asked for. A dimension that none of them has is left out.
+
+    Raises
+    ------
+    ValueError
+        If a dimension that may not be left out has no labels.
     """
     names = recorded(record)
-    over = {VARIABLES[name].over for name in names}
+    over = {dim for name in names for dim in VARIABLES[name].over}
+    if missing := over - set(along) - set(OPTIONAL):
+        raise ValueError(f"no labels along {', '.join(sorted(missing))}")
     coordinates = {name: c for axis in axes for name, c in _axis_coordinates(axis)}
     own: dict[str, NDArray[Any]] = {"replicate": np.arange(replicates, dtype=np.int64)}
-    if "lag" in over:
-        own["lag"] = np.arange(n_lags, dtype=np.int64)
-    if "gate" in over and gates:
-        own["gate"] = _labelled(np.asarray(list(gates)))
+    own |= {dim: _labels(along[dim]) for dim in DIMS if dim in over and dim in along}
     for name, values in own.items():
         coordinates[name] = Coordinate(name, values, _OWN_COORDINATES[name])
     case_dims = (*(axis.name for axis in axes), "replicate")
@@ -220,8 +269,7 @@ def dataset_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
 def to_dataset(
     axes: Sequence[AxisLike],
     replicates: int,
-    n_lags: int,
-    gates: Sequence[str] | None,
+    along: Mapping[str, Sequence[Any]],
     arrays: Mapping[str, NDArray[Any]],
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
@@ -229,10 +277,10 @@ def to_dataset(
 
     Parameters
     ----------
-    axes, replicates, n_lags, gates
+    axes, replicates, along
         As for `layout`.
     arrays : mapping of str to ndarray
-        Each of the variable's dense shape: (axes..., replicate[, lag][, gate]); what is not run
+        Each of the variable's dense shape: (axes..., replicate, what it runs along...); what is not run
         holds the variable's fill value. `status`, `first_overflow` and `case_key` must be there.
     attrs : mapping
         title, question, measure, seed.
@@ -247,9 +295,11 @@ def to_dataset(
     ValueError
         If an array is unknown, missing or of another shape.
     """
+    import xarray as xr  # late: the run that writes an archive starts sooner without it
+
     if missing := set(ALWAYS) - set(arrays):
         raise ValueError(f"these arrays are missing: {', '.join(sorted(missing))}")
-    plan = layout(axes, replicates, n_lags, gates, arrays)
+    plan = layout(axes, replicates, along, arrays)
     variables = {}
     for name in plan.names:
         values = np.asarray(arrays[name])

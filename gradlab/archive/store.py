@@ -14,10 +14,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
@@ -28,6 +27,9 @@ from gradlab.archive.schema import AxisLike, Layout, layout
 from gradlab.archive.variables import STATUS, VARIABLES, Variable
 from gradlab.archive.verify import check_structure
 from gradlab.core.errors import Problem, UserMistake
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CACHE_BYTES = 64 * 2**20
 _FINISHED = (STATUS["ok"], STATUS["overflowed"], STATUS["underflowed"])
@@ -71,8 +73,7 @@ class ArchiveSink:
         spec_resolved: str,
         axes: Sequence[AxisLike],
         replicates: int,
-        n_lags: int,
-        gates: Sequence[str] | None,
+        along: Mapping[str, Sequence[Any]],
         record: Iterable[str] | None,
         tile: Sequence[int],
         case_keys: NDArray[Any],
@@ -86,7 +87,7 @@ class ArchiveSink:
             A directory that does not exist, is empty, or holds an archive of the same experiment.
         spec_text, spec_resolved : str
             The spec as given (None: there was no text), and with every default, in TOML.
-        axes, replicates, n_lags, gates, record
+        axes, replicates, along, record
             As for `gradlab.archive.schema.layout`.
         tile : sequence of int
             Cases along each case dimension that are written together.
@@ -102,7 +103,7 @@ class ArchiveSink:
             refuses.
         """
         path = Path(path)
-        plan = layout(axes, replicates, n_lags, gates, record)
+        plan = layout(axes, replicates, along, record)
         keys = np.asarray(case_keys).astype(VARIABLES["case_key"].numpy_dtype)
         if keys.shape != plan.shape("case_key"):
             raise ValueError(f"case_keys: expected shape {plan.shape('case_key')}, got {keys.shape}")
@@ -127,9 +128,9 @@ class ArchiveSink:
         ----------
         index : ndarray of int, shape (cases, case dimensions)
             Places in the dense grid.
-        records : mapping of str to ndarray, shape (cases,), (cases, lags) or (cases, gates)
-            `status` must be among them. Variables the archive does not keep are passed over; fewer
-            lags than the archive's are padded.
+        records : mapping of str to ndarray, shape (cases,) or (cases, what it runs along...)
+            `status` must be among them. Variables the archive does not keep are passed over; where a
+            dimension is shorter than the archive's, its end is padded.
 
         Raises
         ------
@@ -217,8 +218,7 @@ class ArchiveSink:
         shape = self._arrays[name].chunks
         buffer = self._buffer(name, part)
         buffer[part.local] = _fitted(variable, values[part.rows], buffer.shape[cases:])
-        width = shape[-1] if len(shape) > cases else None
-        for number, piece in _pieces(buffer, width, variable):
+        for number, piece in _pieces(buffer, shape[cases:], variable):
             chunks.write(self._data / name, part.chunk + number, piece, variable.fill)
         if not part.closed:
             self._cache[name, part.chunk] = buffer
@@ -226,7 +226,10 @@ class ArchiveSink:
                 self._cache.popitem(last=False)
 
     def _buffer(self, name: str, part: _Part) -> NDArray[Any]:
-        """Return what the chunk holds now, all lags of it, with nothing in cells that have no status."""
+        """Return what the chunk holds now, nothing in cells that have no status.
+
+        Along what the variable runs besides the case it is whole.
+        """
         cached = self._cache.pop((name, part.chunk), None)
         if cached is not None:
             return cached
@@ -240,29 +243,30 @@ class ArchiveSink:
 
 
 def _pieces(
-    buffer: NDArray[Any], width: int | None, variable: Variable
+    buffer: NDArray[Any], chunk: tuple[int, ...], variable: Variable
 ) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
-    """Cut a buffer into chunks of `width` along its last dimension (None: it is one), with their numbers."""
-    if width is None:
+    """Cut a buffer into chunks along its last dimension, with their numbers.
+
+    `chunk` is their shape without the case dimensions; only its last dimension may be less than whole.
+    """
+    if not chunk:
         yield (), buffer
         return
+    width, before = chunk[-1], (0,) * (len(chunk) - 1)
     for number, start in enumerate(range(0, buffer.shape[-1], width)):
         piece = buffer[..., start : start + width]
         if piece.shape[-1] < width:
             piece = variable.empty((*piece.shape[:-1], width))
             piece[..., : buffer.shape[-1] - start] = buffer[..., start:]
-        yield (number,), piece
+        yield (*before, number), piece
 
 
 def _fitted(variable: Variable, rows: NDArray[Any], last: tuple[int, ...]) -> NDArray[Any]:
     """Return `rows` with the dimensions after the case dimensions as the archive has them."""
     if rows.shape[1:] == last:
         return rows
-    if not last:
-        return rows.reshape(len(rows))
-    rows = rows.reshape(len(rows), -1)
     padded = variable.empty((len(rows), *last))
-    padded[:, : rows.shape[1]] = rows
+    padded[(slice(None), *map(slice, rows.shape[1:]))] = rows
     return padded
 
 
@@ -307,6 +311,8 @@ def open_archive(path: str | Path) -> xr.Dataset:
     UserMistake
         If there is no archive, it is damaged, or it was written by a newer gradlab.
     """
+    import xarray as xr  # late: the run that writes an archive starts sooner without it
+
     path = Path(path)
     if problems := check_structure(path):
         raise UserMistake(problems)

@@ -45,7 +45,7 @@ def summary(ds: xr.Dataset, max_curves: int = MAX_CURVES) -> dict[str, Any]:
         Labelled data of a probe.
     max_curves : int
         With more curves than this, axes are held at one value: the length at its longest, clipping
-        at "off", then others at their first value, until no more are left.
+        at "off", the learner at "bptt", then others at their first value, until no more are left.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def _any_crossing(ds: xr.Dataset, rates: NDArray[np.float64], axis: int) -> bool
 def _held(ds: xr.Dataset, others: list[str], max_curves: int) -> dict[str, int]:
     """Return the axes to hold, with the place to hold them at, so that at most `max_curves` are left."""
     held: dict[str, int] = {}
-    first = [axis for axis in ("length", "clip") if axis in others]
+    first = [axis for axis in ("length", "clip", "learner") if axis in others]
     for axis in first + [axis for axis in reversed(others) if axis not in first]:
         if np.prod([ds.sizes[a] for a in others if a not in held], dtype=float) <= max_curves:
             break
@@ -160,7 +160,7 @@ def _held(ds: xr.Dataset, others: list[str], max_curves: int) -> dict[str, int]:
         if axis == "length" and values.dtype.kind in "if":
             held[axis] = int(values.argmax())
         else:
-            held[axis] = next((i for i, v in enumerate(values) if str(v) == "off"), 0)
+            held[axis] = next((i for i, v in enumerate(values) if str(v) in ("off", "bptt")), 0)
     return {axis: held[axis] for axis in others if axis in held}
 
 

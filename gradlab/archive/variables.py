@@ -12,10 +12,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.measure.records import Dims
+
 SCHEMA_VERSION = 1
 TEXT = np.dtypes.StringDType()
 ALWAYS = ("status", "first_overflow", "case_key")
 STATUS = {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4}
+#: Dimensions that a dataset has only where some network has several layers, directions or row blocks.
+OPTIONAL: Dims = ("layer", "direction", "gate")
 REGIME = {"undetermined": -128, "vanishing": -1, "stable": 0, "exploding": 1}
 
 
@@ -28,8 +32,9 @@ class Variable:
     name, long_name, units, description : str
         What it is called, in a word and on an axis label, its unit, and what exactly it is.
     dtype : {"float64", "int64", "int8", "text"}
-    over : {"case", "lag", "gate"}
-        The dimension after the case dimensions; "case": none.
+    over : tuple of str
+        The dimensions after the case dimensions. `OPTIONAL` ones are there only where the networks of
+        the sweep have more than one of them.
     flags : mapping of str to int, optional
         What the integers mean (CF's ``flag_meanings`` and ``flag_values``).
     """
@@ -38,7 +43,7 @@ class Variable:
     long_name: str
     units: str
     description: str
-    over: Literal["case", "lag", "gate"] = "case"
+    over: Dims = ()
     dtype: Literal["float64", "int64", "int8", "text"] = "float64"
     fill: float | int | str = float("nan")
     flags: Mapping[str, int] | None = None
@@ -71,6 +76,8 @@ _FROBENIUS = (
 )
 _SAMPLE = "of log10 of the Euclidean norm over hidden units of one sample's adjoint of the hidden state h"
 _LOG = "log10 of a norm"
+_PROFILE: Dims = ("layer", "direction", "lag")
+_MATRIX: Dims = ("layer", "direction", "gate")
 
 _ALL = (
     Variable(
@@ -78,21 +85,21 @@ _ALL = (
         "adjoint norm of the state",
         _LOG,
         _FROBENIUS.format("hidden units", "dL/dh, the adjoint of the hidden state"),
-        "lag",
+        _PROFILE,
     ),
     Variable(
         "log10_memory_gradient_norm",
         "adjoint norm of the memory",
         _LOG,
         _FROBENIUS.format("hidden units", "dL/dc, the adjoint of the memory cell; NaN for cells without one"),
-        "lag",
+        _PROFILE,
     ),
     Variable(
         "log10_preactivation_gradient_norm",
         "adjoint norm of the pre-activations",
         _LOG,
         _FROBENIUS.format("row blocks, hidden units", "dL/dz, the adjoint of the pre-activations"),
-        "lag",
+        _PROFILE,
     ),
     Variable(
         "log10_weight_gradient_norm",
@@ -100,21 +107,21 @@ _ALL = (
         _LOG,
         "log10 of the Frobenius norm of the share of dL/dW (W: recurrent weights of all row blocks; summed "
         "over the batch) that comes from the time step `lag` steps before the last look",
-        "lag",
+        _PROFILE,
     ),
     Variable(
         "mean_log10_sample_gradient_norm",
         "mean log adjoint norm of a sample",
         _LOG,
         f"mean over the batch {_SAMPLE} (the loss of that sample alone, not divided by the batch)",
-        "lag",
+        _PROFILE,
     ),
     Variable(
         "std_log10_sample_gradient_norm",
         "spread of the log adjoint norm over samples",
         _LOG,
         f"standard deviation over the batch (divisor: the number of samples) {_SAMPLE}",
-        "lag",
+        _PROFILE,
     ),
     Variable(
         "saturation",
@@ -122,7 +129,34 @@ _ALL = (
         "1",
         "mean over hidden units and batch of phi'(z), the activation's derivative at the pre-activations: "
         "near 0 the units are saturated",
-        "lag",
+        _PROFILE,
+    ),
+    Variable(
+        "log10_path_gradient_norm",
+        "adjoint norm by path",
+        _LOG,
+        "log10 of the Frobenius norm over hidden units and batch of the adjoint of the memory (dL/dc; dL/dh "
+        "for cells whose state itself is gated), split into what came through the memory alone (elementwise "
+        "factors only, from the loss on), the rest, and the total, at the time step `lag` steps before the "
+        "last look; NaN for cells that are not gated",
+        ("layer", "direction", "path", "lag"),
+    ),
+    Variable(
+        "log10_credit_norm",
+        "norm of the credit of a state for a later loss",
+        _LOG,
+        "log10 of the Frobenius norm over hidden units and batch of dL_t/dh_(t-lag), the adjoint of the "
+        "forward state of the layer nearest the loss, with respect to the loss of the time step "
+        "t = `loss_time` alone (mean over the batch)",
+        ("loss_time", "lag"),
+    ),
+    Variable(
+        "log10_online_gradient_norm",
+        "norm of the gradient formed at a time step",
+        _LOG,
+        "log10 of the Euclidean norm over all parameters of the contribution to the gradient that an online "
+        "learner forms at this time step",
+        ("time",),
     ),
     Variable(
         "log10_gradient_norm",
@@ -150,6 +184,28 @@ _ALL = (
         "turn of the gradient by clipping",
         "rad",
         "angle between the parameter gradients before and after clipping; 0 where only the length changed",
+    ),
+    Variable(
+        "cosine_to_bptt",
+        "cosine to the full gradient",
+        "1",
+        "cosine of the angle between the learner's parameter gradient and that of full back-propagation "
+        "through time",
+    ),
+    Variable(
+        "learner_bias",
+        "bias of the learner",
+        "1",
+        "Euclidean norm over all parameters of the mean over the learner's draws of its gradient minus that "
+        "of full back-propagation through time, over the norm of the latter",
+    ),
+    Variable(
+        "learner_spread",
+        "spread of the learner",
+        "1",
+        "square root of the mean over the learner's draws of the squared Euclidean distance, over all "
+        "parameters, of its gradient from their mean, over the norm of the gradient of full back-propagation "
+        "through time; 0 for learners that draw nothing",
     ),
     Variable("loss", "loss", "1", "the task's loss: mean over the batch, sum over the time steps looked at"),
     Variable(
@@ -180,14 +236,14 @@ _ALL = (
         "spectral radius of the matrix drawn",
         "1",
         "largest absolute eigenvalue of the recurrent matrix (of each row block) as drawn for this case",
-        "gate",
+        _MATRIX,
     ),
     Variable(
         "norm_drawn",
         "spectral norm of the matrix drawn",
         "1",
         "largest singular value of the recurrent matrix (of each row block) as drawn for this case",
-        "gate",
+        _MATRIX,
     ),
     Variable(
         "henrici_departure",
@@ -195,7 +251,7 @@ _ALL = (
         "1",
         "Henrici's departure from normality of the recurrent matrix (of each row block) as drawn, over its "
         "Frobenius norm: sqrt(|W|_F^2 - sum |eigenvalue|^2) / |W|_F; 0: normal, 1: nilpotent",
-        "gate",
+        _MATRIX,
     ),
     Variable(
         "status",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 from gradlab.archive import directory
-from gradlab.archive.variables import ALWAYS, VARIABLES, Variable
+from gradlab.archive.variables import ALWAYS, OPTIONAL, VARIABLES, Variable
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 
@@ -106,7 +107,7 @@ def _variables(data: Path, arrays: dict[str, dict[str, Any]]) -> list[Problem]:
         if not isinstance(codecs, list) or not {_name(codec) for codec in codecs} <= CODECS:
             problems.append(Problem(where, f"codecs among {', '.join(sorted(CODECS))}", shown(codecs)))
         if name in VARIABLES:
-            problems += _variable(where, VARIABLES[name], array, case_dims, "gate" in sizes)
+            problems += _variable(where, VARIABLES[name], array, case_dims, sizes.keys())
         elif len(_dims(array)) != 1 or array.get("data_type") not in _COORDINATE_TYPES:
             got = f"{shown(array.get('data_type'))} over {_dims(array)}"
             problems.append(Problem(where, "a coordinate of numbers or text along one dimension", got))
@@ -119,10 +120,13 @@ def _variables(data: Path, arrays: dict[str, dict[str, Any]]) -> list[Problem]:
 
 
 def _variable(
-    where: str, variable: Variable, array: dict[str, Any], case_dims: tuple[str, ...], gates: bool
+    where: str, variable: Variable, array: dict[str, Any], case_dims: tuple[str, ...], there: Set[str]
 ) -> list[Problem]:
-    """Return how one array's metadata departs from its variable in the schema."""
-    last = () if variable.over == "case" or (variable.over == "gate" and not gates) else (variable.over,)
+    """Return how one array's metadata departs from its variable in the schema.
+
+    `there` are the dimensions that have a coordinate.
+    """
+    last = tuple(dim for dim in variable.over if dim in there or dim not in OPTIONAL)
     problems = []
     if _dims(array) != case_dims + last:
         problems.append(Problem(where, f"dimensions {', '.join(case_dims + last)}", ", ".join(_dims(array))))

@@ -23,12 +23,12 @@ _NO_CLAIMS = ("name", "checks", "summary", "why")  # said elsewhere, or no claim
 
 def _registry(what: str) -> Registry[Any]:
     from gradlab import figures, tasks
-    from gradlab.learning import clipping
+    from gradlab.learning import clipping, learners
     from gradlab.network import activations, cells, initialisers, spectra
     from gradlab.tasks import losses
 
     folders = {"cells": cells, "activations": activations, "spectra": spectra, "initialisers": initialisers}
-    folders |= {"tasks": tasks, "losses": losses, "clips": clipping, "figures": figures}
+    folders |= {"tasks": tasks, "losses": losses, "clips": clipping, "learners": learners, "figures": figures}
     registry: Registry[Any] = folders[what].registry
     return registry
 
@@ -58,12 +58,21 @@ def catalogue_table(what: str) -> dict[str, dict[str, Any]]:
 
 def _records() -> dict[str, dict[str, Any]]:
     from gradlab.archive.variables import VARIABLES
-    from gradlab.measure.records import RECORDS
+    from gradlab.measure.records import OF_LEARNER, ON_REQUEST, RECORDS
+
+    def recorded(name: str) -> str:
+        if name in ON_REQUEST:
+            return "on request"
+        return "for learners other than bptt" if name in OF_LEARNER else "by default"
 
     return {
         name: {
             "what": VARIABLES[name].description,
-            "claims": {"along": RECORDS[name], "unit": VARIABLES[name].units},
+            "claims": {
+                "along": RECORDS[name] or "each case",
+                "unit": VARIABLES[name].units,
+                "recorded": recorded(name),
+            },
             "settings": {},
         }
         for name in RECORDS
@@ -81,8 +90,17 @@ def _claims(entry: type[Any]) -> dict[str, Any]:
     base = next(c for c in entry.__mro__ if c.__name__.startswith("Abstract"))
     names = [n for n, kind in inspect.get_annotations(base).items() if str(kind).startswith("ClassVar")]
     claims = {name: getattr(entry, name) for name in names if name not in _NO_CLAIMS and hasattr(entry, name)}
+    if hasattr(entry, "recurrent_blocks"):
+        claims |= _of_cell(entry())
     bound = _derivative_bound(entry)
     return claims if bound is None else {"derivative_bound": bound, **claims}
+
+
+def _of_cell(cell: Any) -> dict[str, Any]:
+    """Return the claims of a cell with the names of blocks and parts in place of their numbers."""
+    fed = [block for block, has in zip(cell.row_blocks, cell.fed_blocks, strict=True) if has]
+    memory = None if cell.memory is None else cell.state_parts[cell.memory]
+    return {"recurrent": cell.recurrent_blocks, "fed": fed, "memory": memory}
 
 
 def _derivative_bound(entry: type[Any]) -> float | None:

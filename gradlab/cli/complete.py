@@ -21,6 +21,7 @@ CATALOGUES = {
     "tasks": "tasks",
     "losses": "tasks/losses",
     "clips": "learning/clipping",
+    "learners": "learning/learners",
     "figures": "figures",
 }
 LISTS = (*CATALOGUES, "records")

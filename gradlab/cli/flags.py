@@ -12,7 +12,7 @@ from gradlab.core.registry import Registry
 from gradlab.experiment.axes import is_range
 from gradlab.experiment.overrides import overridden
 from gradlab.experiment.sections import CATALOGUES, names_in
-from gradlab.experiment.spec import Spec
+from gradlab.experiment.spec import Spec, parse_memory
 from gradlab.experiment.tables import Table, put
 from gradlab.experiment.toml import parse_value
 
@@ -110,13 +110,15 @@ def _entries_of(key: str) -> Callable[[str, str], Values]:
 
 
 #: Parameter of the command -> key of the spec, and how its text is read. The order is that of the axes.
-FLAGS: Mapping[str, tuple[str, Callable[[str, str], Values]]] = {
+FLAGS: Mapping[str, tuple[str, Callable[[Any, str], Values]]] = {
     "cell": ("network.cell", _entries_of("network.cell")),
     "forget_bias": ("network.cell.forget_bias", numbers),
     "spectrum": ("network.spectrum", _entries_of("network.spectrum")),
     **{way: (f"network.spectrum.{way}", numbers) for way in SCALINGS},
     "activation": ("network.activation", _entries_of("network.activation")),
     "hidden": ("network.hidden", numbers),
+    "layers": ("network.layers", numbers),
+    "bidirectional": ("network.bidirectional", lambda given, where: [given]),
     "dtype": ("network.dtype", words),
     "task": ("task", _entries_of("task")),
     "length": ("task.length", numbers),
@@ -125,7 +127,14 @@ FLAGS: Mapping[str, tuple[str, Callable[[str, str], Values]]] = {
     "loss": ("task.loss", words),
     "at": ("task.at", looks),
     "clip": ("clip", _entries_of("clip")),
+    "learner": ("learner", _entries_of("learner")),
     "seed": ("seed", numbers),
+}
+
+#: The same for what no axis can be made of.
+ASIDE: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "record": ("record", words),
+    "memory": ("memory", parse_memory),
 }
 
 
@@ -149,33 +158,73 @@ def spec_of(given: Mapping[str, Any], settings: Sequence[str]) -> tuple[Spec, Ta
     UserMistake
         With every problem, named by flag where a flag set what is wrong.
     """
-    values: dict[str, Values] = {}
-    problems: list[Problem] = []
-    for name, (key, read) in FLAGS.items():
-        if given.get(name) is not None:
-            try:
-                values[key] = read(given[name], flag(name))
-            except UserMistake as mistake:
-                problems += mistake.problems
-    ways = [way for way in SCALINGS if given.get(way) is not None]
+    values, problems = _read(given)
+    ways = [way for way in SCALINGS if FLAGS[way][0] in values]
     if len(ways) > 1:
         got = " and ".join(map(flag, ways))
         problems.append(Problem(flag(ways[-1]), "one of --radius, --norm and --gain", got))
     if problems:
-        raise UserMistake(problems)
-    table = _table(values, ways, given)
+        values, settings = _sure(values, settings, given)
+        given = {**given, "where": None}
     try:
-        if settings:
-            sweeps = [table["sweep"]] if "sweep" in table else []
-            table = overridden({**table, "sweep": sweeps}, settings, Spec.model_fields)
-        return Spec.from_dict(table), table
+        spec, table = _spec_of(values, settings, given)
     except UserMistake as mistake:
-        raise UserMistake(dict.fromkeys(map(_by_flag, mistake.problems))) from None
+        problems += map(_by_flag, mistake.problems)
+    if problems:
+        raise UserMistake(dict.fromkeys(problems))
+    return spec, table
 
 
-def _table(values: Mapping[str, Any], ways: Sequence[str], given: Mapping[str, Any]) -> Table:
+def _read(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Return the values by key of the flags that can be read, and what is wrong with the others."""
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, (key, read) in {**FLAGS, **ASIDE}.items():
+        if given.get(name) not in (None, False):
+            try:
+                values[key] = read(given[name], flag(name))
+            except UserMistake as mistake:
+                problems += mistake.problems
+    return values, problems
+
+
+def _sure(
+    values: Mapping[str, Any], settings: Sequence[str], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the values and settings that mean the same whatever the flags that were not read stand for.
+
+    A default takes their place. So what only some entries of a catalogue have is left out where the
+    entry is not known, and so is a second scaling.
+    """
+    unread = [
+        key for name, (key, _) in FLAGS.items() if given.get(name) not in (None, False) and key not in values
+    ]
+    scaled = [FLAGS[way][0] for way in SCALINGS if FLAGS[way][0] in values]
+    apart = {*scaled[1:], *(["network.cell.forget_bias"] if "network.cell" in unread else [])}
+    kept = []
+    for setting in settings:
+        key = setting.partition("=")[0].strip().removeprefix("sweep.").replace('"', "")
+        if key != "where" and not any(f"{key}.".startswith(f"{one}.") for one in [*unread, *apart]):
+            kept.append(setting)
+    return {key: value for key, value in values.items() if key not in apart}, kept
+
+
+def _spec_of(
+    values: Mapping[str, Any], settings: Sequence[str], given: Mapping[str, Any]
+) -> tuple[Spec, Table]:
+    """Return the spec of values by key, and the table it is made of."""
+    table = _table({key: value for key, value in values.items() if key not in ASIDE}, given)
+    if "record" in values:
+        table["record"] = values["record"]
+    if settings:
+        sweeps = [table["sweep"]] if "sweep" in table else []
+        table = overridden({**table, "sweep": sweeps}, settings, Spec.model_fields)
+    return Spec.from_dict(table), table
+
+
+def _table(values: Mapping[str, Any], given: Mapping[str, Any]) -> Table:
     """Return the table of a spec: single values in the sections, several in the sweep."""
-    if "network.spectrum" in values and not ways:
+    if "network.spectrum" in values and not any(FLAGS[way][0] in values for way in SCALINGS):
         values = {**values, "network.spectrum": [_scaled(one) for one in values["network.spectrum"]]}
     axes: dict[str, Any] = {key: value for key, value in values.items() if is_range(value) or len(value) > 1}
     table: Table = {"network": {}, "task": {"name": "noise"}, "clip": {"name": "off"}}
@@ -191,8 +240,6 @@ def _table(values: Mapping[str, Any], ways: Sequence[str], given: Mapping[str, A
     for key in ("title", "question", "replicates"):
         if given.get(key) is not None:
             table[key] = given[key]
-    if given.get("record") is not None:
-        table["record"] = words(given["record"], "--record")
     if axes or given.get("where"):
         table["sweep"] = {**axes, **({"where": given["where"]} if given.get("where") else {})}
     return {key: value for key, value in table.items() if value != {}}
@@ -207,7 +254,7 @@ def _set(table: Table, key: str, value: Any) -> Table:
     """Return the spec's table with one value put in."""
     section, *rest = key.split(".")
     if not rest:
-        return {**table, section: _tabled(value) if section in ("task", "clip") else value}
+        return {**table, section: _tabled(value) if section in CATALOGUES else value}
     return {**table, section: put(table[section], rest, value, names_in(section), key)}
 
 
@@ -223,7 +270,7 @@ def _scaled(one: Any) -> Any:
 def _by_flag(problem: Problem) -> Problem:
     """Return the problem with the flag in place of the key that it sets."""
     where = problem.where.removeprefix("sweep.").removeprefix("sweep[0].")
-    for name, (key, _) in sorted(FLAGS.items(), key=lambda item: -len(item[1][0])):
+    for name, (key, _) in sorted({**FLAGS, **ASIDE}.items(), key=lambda item: -len(item[1][0])):
         if where == key or where.startswith((f"{key}.", f"{key}[")):
             return dataclasses.replace(problem, where=flag(name) + where[len(key) :])
     return problem

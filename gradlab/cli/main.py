@@ -14,6 +14,7 @@ from gradlab.cli.listing import list_
 from gradlab.cli.new import new
 from gradlab.cli.plan import plan
 from gradlab.cli.plot import plot
+from gradlab.cli.probe import probe
 from gradlab.cli.run import run
 from gradlab.cli.show import show
 from gradlab.cli.sweep import sweep
@@ -52,6 +53,7 @@ def gradlab(
 
 app.command()(run)
 app.command()(sweep)
+app.command()(probe)
 app.command()(plan)
 app.command()(plot)
 app.command()(show)

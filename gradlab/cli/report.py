@@ -115,12 +115,16 @@ def files_of(drawn: Mapping[str, list[Path] | UserMistake]) -> dict[str, list[st
 
 
 def figure_lines(drawn: Mapping[str, list[Path] | UserMistake]) -> list[str]:
-    """Return which figures were drawn, and which the data do not allow and why."""
+    """Return which figures were drawn, which need other data, and what went wrong with others."""
     done = files_of(drawn)
     lines = [f"Figures: {', '.join(done)}."] if done else []
-    for name, result in drawn.items():
-        if not isinstance(result, list):
-            lines += [f"No {clean(name)}: {clean(problem)}" for problem in result.problems]
+    refused = {name: result.problems for name, result in drawn.items() if not isinstance(result, list)}
+    unfit = [n for n, problems in refused.items() if all(p.where.startswith("figure ") for p in problems)]
+    if unfit:
+        named = f"`gradlab plot ARCHIVE {unfit[0]}` says what it needs"
+        lines.append(f"Of other data: {', '.join(map(clean, unfit))} ({named}).")
+    for name in refused.keys() - set(unfit):
+        lines += [f"No {clean(name)}: {clean(problem)}" for problem in refused[name]]
     return lines
 
 

@@ -41,6 +41,9 @@ at = "final"                       # where the loss looks: "every", or time step
 [clip]
 name = "off"                       # or name = "norm" with threshold = 1.0: gradlab list clips
 
+[learner]
+name = "bptt"                      # gradlab list learners
+
 [sweep]                            # every key above can be an axis; this is the product of the axes
 "network.spectrum.radius" = {{ start = 0.5, stop = 2.5, num = 11 }}
 "network.activation" = ["tanh", "relu"]

@@ -44,6 +44,11 @@ Activation = Annotated[
     Text, _names("--activation", "activations", NETWORK, "Activations, as in leaky_relu:0.1.", "tanh")
 ]
 Hidden = Annotated[Text, _numbers("--hidden", NETWORK, "Hidden units.", "64")]
+Layers = Annotated[Text, _numbers("--layers", NETWORK, "Layers.", "1")]
+Bidirectional = Annotated[
+    bool,
+    typer.Option("--bidirectional", help="Read the sequence in both directions.", rich_help_panel=NETWORK),
+]
 Dtype = Annotated[
     Text,
     typer.Option(metavar="NAMES", help="float64, float32.", rich_help_panel=NETWORK, show_default="float64"),
@@ -63,13 +68,19 @@ At = Annotated[
     ),
 ]
 Clip = Annotated[Text, _names("--clip", "clips", TASK, "Clip rules, as in off,norm:1.", "off")]
+Learner = Annotated[Text, _names("--learner", "learners", TASK, "Learners, as in bptt,truncated:20.", "bptt")]
 Seed = Annotated[Text, _numbers("--seed", RUN, "Root seed of all random numbers.", "0")]
 Replicates = Annotated[
     int | None, typer.Option(min=1, help="Copies of every case.", rich_help_panel=RUN, show_default="1")
 ]
 Record = Annotated[
     Text,
-    typer.Option(metavar="NAMES", help="What to record.", rich_help_panel=RUN, show_default="everything"),
+    typer.Option(
+        metavar="NAMES",
+        help="What to record: gradlab list records.",
+        rich_help_panel=RUN,
+        show_default="the usual",
+    ),
 ]
 Where = Annotated[
     Text, typer.Option(metavar="FILTER", help="Leave out cases, as in 'radius < 1.2'.", rich_help_panel=RUN)
@@ -94,6 +105,8 @@ def sweep(
     gain: Gain = None,
     activation: Activation = None,
     hidden: Hidden = None,
+    layers: Layers = None,
+    bidirectional: Bidirectional = False,
     dtype: Dtype = None,
     task: Task = None,
     length: Length = None,
@@ -102,6 +115,7 @@ def sweep(
     loss: Loss = None,
     at: At = None,
     clip: Clip = None,
+    learner: Learner = None,
     seed: Seed = None,
     replicates: Replicates = None,
     record: Record = None,

@@ -49,12 +49,15 @@ class Window:
     square: int
 
 
-_WINDOWS = {"float64": Window(64, 64, 150, 400, 400), "float32": Window(14, 12, 16, 40, 40)}
+_WINDOWS = {
+    np.dtype("float64"): Window(64, 64, 150, 400, 400),
+    np.dtype("float32"): Window(14, 12, 16, 40, 40),
+}
 
 
 def window(dtype: Any) -> Window:
     """Return the window of a floating-point type."""
-    return _WINDOWS[np.dtype(dtype).name]
+    return _WINDOWS[np.dtype(dtype)]
 
 
 def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> None:

@@ -45,6 +45,11 @@ class Axis:
     coordinates: dict[str, NDArray[Any]]
     kinds: tuple[Kind, ...]
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Name of the coordinate of each key."""
+        return dict(zip(self.keys, self.coordinates, strict=True))
+
     def __len__(self) -> int:
         """Return the number of points along the axis."""
         return len(self.values)

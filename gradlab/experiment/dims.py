@@ -154,14 +154,11 @@ def _named(places: Mapping[tuple[str, ...], list[Point]], sweeps: Sequence[Sweep
     problems = []
     owner: dict[str, str] = {}
     for key, name in names.items():
-        hint = f'Rename it: rename = {{ "{key}" = "another_name" }}.'
         if name in RESERVED or name in sections.record_names():
-            problems.append(
-                Problem(f"sweep.{key}", "an axis name that means nothing else", shown(name), hint)
-            )
+            problems.append(taken_name(key, name))
         if owner.setdefault(name, key) != key:
             got = f"{name!r} for both {owner[name]} and {key}"
-            problems.append(Problem(f"sweep.{key}", "a name of its own for every axis", got, hint))
+            problems.append(Problem(f"sweep.{key}", "a name of its own for every axis", got, _rename(key)))
     if problems:
         raise UserMistake(problems)
     axes = []
@@ -174,6 +171,15 @@ def _named(places: Mapping[tuple[str, ...], list[Point]], sweeps: Sequence[Sweep
         }
         axes.append(Axis(names[keys[0]], keys, tuple(points), coordinates, kinds))
     return tuple(axes)
+
+
+def taken_name(key: str, name: str) -> Problem:
+    """Return the problem of an axis whose name stands for something else."""
+    return Problem(f"sweep.{key}", "an axis name that means nothing else", shown(name), _rename(key))
+
+
+def _rename(key: str) -> str:
+    return f'Rename it: rename = {{ "{key}" = "another_name" }}.'
 
 
 def _codes(base: Table, sweep: Sweep, axes: Sequence[Axis], shape: tuple[int, ...]) -> Index:

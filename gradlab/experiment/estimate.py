@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradlab.experiment.plan import Plan, PlannedBlock, needs_gradient
+from gradlab.experiment.plan import Plan, PlannedBlock, structure
 from gradlab.experiment.runner import PARENT_BYTES, WORKER_BYTES, memory_share
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.probe import Block, View, backward_passes, buffer_bytes, probe
-from gradlab.measure.records import RECORDS
+from gradlab.measure.probe import Block, backward_passes, buffer_bytes, probe
 
 CALIBRATION_LENGTH = 48  # time steps of a calibration run
 MOST_CALIBRATIONS = 6
@@ -65,26 +65,25 @@ def estimate(
     """
     begun = time.perf_counter()
     blocks = list(plan.blocks(finished))
-    gradients = needs_gradient(plan.record)
     samples = _samples(blocks)
     rates = {kind: _seconds_per_unit(block, plan.record) for kind, block in samples.items()}
     typical = float(np.median(list(rates.values()))) if rates else 0.0
-    work = sum(_units(b.block, gradients) * rates.get(_kind(b), typical) for b in blocks)
+    work = sum(_units(b.block, plan.record) * rates.get(_kind(b), typical) for b in blocks)
     calibration = time.perf_counter() - begun
     share = memory_share(memory, workers)
     buffers = max((buffer_bytes(b.block, plan.record, share) for b in blocks), default=0)
-    per_lag = sum(RECORDS[name] == "lag" for name in plan.record)
-    per_case = len(plan.record) - per_lag
+    numbers = sum(math.prod(plan.shape(name)) for name in plan.record)
     return Estimate(
         seconds=work / workers + (START_SECONDS if workers > 1 else 0.0),
         calibration_seconds=calibration,
         memory_bytes=PARENT_BYTES + workers * buffers + (WORKER_BYTES * workers if workers > 1 else 0),
-        disk_bytes=plan.grid.n_cases * 8 * (per_lag * plan.lags + per_case + 6),
+        disk_bytes=plan.grid.n_cases * 8 * (numbers + 6),
         forward_passes=sum(len(b.block.runs) for b in blocks),
         forward_passes_unshared=sum(b.cases for b in blocks),
-        lanes=sum(len(b.block.runs) * backward_passes(b.block.views, gradients) for b in blocks),
+        lanes=sum(len(b.block.runs) * backward_passes(b.block, plan.record) for b in blocks),
         lanes_unshared=sum(
-            len(b.block.runs) * sum(backward_passes((view,), gradients) for view in b.block.views)
+            len(b.block.runs)
+            * sum(backward_passes(replace(b.block, views=(view,)), plan.record) for view in b.block.views)
             for b in blocks
         ),
         blocks=len(blocks),
@@ -93,7 +92,7 @@ def estimate(
 
 def _kind(planned: PlannedBlock) -> tuple[object, ...]:
     network, task = planned.block.runs[0].network, planned.block.views[0].task
-    return network.cell, network.activation, network.hidden, network.dtype, task.batch
+    return structure(network), task.batch
 
 
 def _samples(blocks: list[PlannedBlock]) -> dict[tuple[object, ...], Block]:
@@ -105,11 +104,11 @@ def _samples(blocks: list[PlannedBlock]) -> dict[tuple[object, ...], Block]:
     return first
 
 
-def _units(block: Block, gradients: bool) -> float:
+def _units(block: Block, record: tuple[str, ...]) -> float:
     """Return the time steps of all forward passes and of all distinct backward passes of a block."""
     lags = {view.task: view.task.lags for view in block.views}
     forward = max(lags.values())
-    backward = sum(lags.values()) * backward_passes(block.views, gradients) / len(lags)
+    backward = sum(lags.values()) * backward_passes(block, record) / len(lags)
     return len(block.runs) * (forward + backward)
 
 
@@ -119,11 +118,11 @@ def _seconds_per_unit(block: Block, record: tuple[str, ...]) -> float:
         view.task: replace(view.task, length=min(view.task.length, CALIBRATION_LENGTH), at="final")
         for view in block.views
     }
-    views = tuple(dict.fromkeys(View(short[view.task], view.clip) for view in block.views))
+    views = tuple(dict.fromkeys(replace(view, task=short[view.task]) for view in block.views))
     trial = Block(block.runs[: max(1, min(len(block.runs), 8))], views)
     workspace, seconds = Workspace(), 0.0
     for _ in range(2):
         begun = time.perf_counter()
         probe(trial, record, workspace=workspace)
         seconds = time.perf_counter() - begun
-    return seconds / _units(trial, needs_gradient(record))
+    return seconds / _units(trial, record)

@@ -46,7 +46,7 @@ class Expansion:
     points : int64 array of shape (points, axes)
         The grid points to run, sorted.
     parts : dict of str to Distinct
-        Settings by section: "network", "task", "clip" and "seed".
+        Settings by section: "network", "task", "clip", "learner" and "seed".
     """
 
     axes: tuple[Axis, ...]
@@ -60,7 +60,7 @@ def resolve(base: Table, sweeps: Sequence[Sweep], replicates: int) -> Expansion:
     Parameters
     ----------
     base : dict
-        The tables "network", "task" and "clip", and the "seed".
+        The tables "network", "task", "clip" and "learner", and the "seed".
     sweeps : sequence of Sweep
         The sweep tables.
     replicates : int
@@ -85,7 +85,7 @@ def resolve(base: Table, sweeps: Sequence[Sweep], replicates: int) -> Expansion:
             problems += mistake.problems
     if problems:
         raise UserMistake(problems)
-    _check_fit(parts["network"], parts["task"])
+    _check_fit(parts)
     return Expansion(axes, points, parts)
 
 
@@ -126,14 +126,27 @@ def untouched(base: Table, touched: Collection[str]) -> list[Problem]:
     return problems
 
 
-def _check_fit(network: Distinct, task: Distinct) -> None:
-    """Refuse arrays given in the network that do not fit the task they meet."""
-    pairs = np.unique(np.stack([network.index, task.index]), axis=1)
-    fixed = [i for i, one in enumerate(network.settings) if sections.holds_arrays(one)]
-    pairs = pairs[:, np.isin(pairs[0], fixed)]
-    problems = [p for n, t in pairs.T.tolist() for p in sections.unfit(network.settings[n], task.settings[t])]
+def _check_fit(parts: Mapping[str, Distinct]) -> None:
+    """Refuse arrays given in the network that do not fit its task, and learners that do not fit it."""
+    network, task, clip, learner = (parts[section] for section in ("network", "task", "clip", "learner"))
+    fixed = {i for i, one in enumerate(network.settings) if sections.holds_arrays(one)}
+    met = [(n, t) for n, t in _pairs(network, task) if n in fixed]
+    problems = [p for n, t in met for p in sections.unfit(network.settings[n], task.settings[t])]
+    for n, by in _pairs(network, learner):
+        try:
+            learner.settings[by].check_network(network.settings[n], "learner")
+        except UserMistake as mistake:
+            problems += mistake.problems
+    for rule, by in _pairs(clip, learner):
+        problems += sections.unfit_learner(learner.settings[by], clip.settings[rule])
     if problems:
         raise UserMistake(dict.fromkeys(problems))
+
+
+def _pairs(one: Distinct, other: Distinct) -> list[tuple[int, int]]:
+    """Return which settings of two sections meet at some grid point."""
+    places: list[list[int]] = np.unique(np.stack([one.index, other.index]), axis=1).T.tolist()
+    return [(a, b) for a, b in places]
 
 
 def settings_at(base: Table, section: str, values: Mapping[str, Any]) -> Any:

@@ -18,11 +18,14 @@ from gradlab.experiment.axes import Axis
 from gradlab.experiment.labels import identity
 from gradlab.experiment.spec import Spec
 from gradlab.experiment.tables import Table
+from gradlab.learning.learners import AbstractLearner
+from gradlab.learning.learners.bptt import Bptt
 from gradlab.network.settings import NetworkSettings
 
 __all__ = ["Axis", "Grid", "expand"]
 
 Index = NDArray[np.int64]
+_ORDINARY = Bptt()
 CLOSE = 1e-9  # relative: how near a number must be to a value of its axis to mean it
 
 
@@ -40,9 +43,9 @@ class Grid:
         Copies of every point.
     points : int64 array of shape (points, axes)
         Index along each axis of every point that is to be run; sorted row-major, each once.
-    networks, tasks, clips, seeds : tuple
+    networks, tasks, clips, learners, seeds : tuple
         The distinct validated settings.
-    network_index, task_index, clip_index, seed_index : int64 array of shape (points,)
+    network_index, task_index, clip_index, learner_index, seed_index : int64 array of shape (points,)
         Which of them each point has.
     """
 
@@ -53,10 +56,12 @@ class Grid:
     networks: tuple[NetworkSettings, ...]
     tasks: tuple[Any, ...]
     clips: tuple[Any, ...]
+    learners: tuple[AbstractLearner, ...]
     seeds: tuple[int, ...]
     network_index: Index
     task_index: Index
     clip_index: Index
+    learner_index: Index
     seed_index: Index
 
     @property
@@ -80,12 +85,14 @@ class Grid:
             for section, settings in (("network", self.networks), ("task", self.tasks), ("clip", self.clips))
         )
         keys = []
-        rows = zip(
-            *(i.tolist() for i in (self.network_index, self.task_index, self.clip_index, self.seed_index)),
-            strict=True,
-        )
-        for n, t, c, s in rows:
-            point = f"{self.spec.measure} {networks[n]} {tasks[t]} {clips[c]} {self.seeds[s]}"
+        # Without the ordinary learner's name, keys are those of before there were any others.
+        learners = [
+            "" if one == _ORDINARY else f" {digest(sections.identity('learner', one))}"
+            for one in self.learners
+        ]
+        index = (self.network_index, self.task_index, self.clip_index, self.learner_index, self.seed_index)
+        for n, t, c, by, s in zip(*(i.tolist() for i in index), strict=True):
+            point = f"{self.spec.measure} {networks[n]} {tasks[t]} {clips[c]}{learners[by]} {self.seeds[s]}"
             keys += [hashlib.sha256(f"{point} {r}".encode()).hexdigest()[:32] for r in range(self.replicates)]
         return np.array(keys, dtype="<U32").reshape(len(self.points), self.replicates)
 
@@ -106,6 +113,7 @@ class Grid:
             "network": sections.to_table("network", self.networks[self.network_index[point_row]]),
             "task": sections.to_table("task", self.tasks[self.task_index[point_row]]),
             "clip": sections.to_table("clip", self.clips[self.clip_index[point_row]]),
+            "learner": sections.to_table("learner", self.learners[self.learner_index[point_row]]),
         }
 
     def settings_at(self, place: Sequence[int]) -> Table:
@@ -176,7 +184,7 @@ def expand(spec: Spec) -> Grid:
         Where a combination of axis values cannot be run; see `gradlab.experiment.expansion.resolve`.
     """
     grid = spec.expanded()
-    network, task, clip, seed = (grid.parts[section] for section in ("network", "task", "clip", "seed"))
+    network, task, clip, learner, seed = (grid.parts[section] for section in (*sections.SECTIONS, "seed"))
     return Grid(
         spec=spec,
         axes=grid.axes,
@@ -185,10 +193,12 @@ def expand(spec: Spec) -> Grid:
         networks=network.settings,
         tasks=task.settings,
         clips=clip.settings,
+        learners=learner.settings,
         seeds=seed.settings,
         network_index=network.index,
         task_index=task.index,
         clip_index=clip.index,
+        learner_index=learner.index,
         seed_index=seed.index,
     )
 

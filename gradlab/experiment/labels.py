@@ -112,7 +112,7 @@ def _label(key: str, value: Any, described: Described | None, others: Sequence[D
         k: v
         for k, v in settings.items()
         if any(k not in other or other[k] != v for other in group)
-        or (described.name and described.defaults.get(k) != v)
+        or (described.name and _alike(described.defaults.get(k)) != _alike(v))
     }
     if not described.name:
         return _pairs(telling or settings)

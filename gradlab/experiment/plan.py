@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.streams import digest
+from gradlab.core.streams import canonical, digest
 from gradlab.experiment.grid import Grid
+from gradlab.learning.learners.bptt import Bptt
 from gradlab.measure.probe import Block, Run, View, backward_passes
-from gradlab.measure.records import OF_GRADIENT, RECORDS
+from gradlab.measure.records import OF_LEARNER, ON_REQUEST, PATHS, RECORDS
+from gradlab.network.cells import AbstractCell
+from gradlab.network.settings import NetworkSettings
 
 Index = NDArray[np.int64]
 
@@ -73,13 +76,45 @@ class Plan:
     @property
     def lags(self) -> int:
         """Number of lags of the longest case."""
-        return max(int(task.lags) for task in self.grid.tasks)
+        both = len(self.directions) > 1
+        return max(int(task.length if both else task.lags) for task in self.grid.tasks)
+
+    @property
+    def layers(self) -> int:
+        """Number of layers of the deepest network."""
+        return max(network.layers for network in self.grid.networks)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Directions in which any network reads its sequence."""
+        both = any(network.bidirectional for network in self.grid.networks)
+        return ("forward", "reverse") if both else ("forward",)
 
     @property
     def gates(self) -> tuple[str, ...]:
-        """Row blocks of all cells; empty if no cell has more than one."""
-        blocks = dict.fromkeys(b for network in self.grid.networks for b in network.cell.row_blocks)
-        return tuple(blocks) if any(len(n.cell.row_blocks) > 1 for n in self.grid.networks) else ()
+        """Row blocks of all cells that a matrix is drawn for; empty if no cell has more than one."""
+        blocks = [drawn_blocks(network.cell) for network in self.grid.networks]
+        every = tuple(dict.fromkeys(block for own in blocks for block in own))
+        return every if any(len(own) > 1 for own in blocks) else ()
+
+    @cached_property
+    def along(self) -> dict[str, Sequence[Any]]:
+        """Labels of every dimension that a record may have besides the case's, where it is there."""
+        longest = max(int(task.length) for task in self.grid.tasks)
+        along: dict[str, Sequence[Any]] = {
+            "layer": range(self.layers) if self.layers > 1 else (),
+            "direction": self.directions if len(self.directions) > 1 else (),
+            "gate": self.gates,
+            "path": PATHS,
+            "loss_time": range(longest),
+            "lag": range(self.lags),
+            "time": range(longest),
+        }
+        return {dim: labels for dim, labels in along.items() if labels}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of what is recorded of one case."""
+        return tuple(len(self.along[dim]) for dim in RECORDS[name] if dim in self.along)
 
     @cached_property
     def forward_passes(self) -> int:
@@ -89,8 +124,7 @@ class Plan:
     @cached_property
     def lanes(self) -> int:
         """Distinct backward passes."""
-        gradients = needs_gradient(self.record)
-        return sum(len(p.block.runs) * backward_passes(p.block.views, gradients) for p in self.blocks())
+        return sum(len(p.block.runs) * backward_passes(p.block, self.record) for p in self.blocks())
 
     def blocks(self, finished: NDArray[np.bool_] | None = None) -> Iterator[PlannedBlock]:
         """Yield the blocks of all cases that are not finished yet.
@@ -112,9 +146,20 @@ class Plan:
                 yield from _tile_blocks(grid, rows, replicates, forward, kind, finished)
 
 
-def needs_gradient(record: tuple[str, ...]) -> bool:
-    """Whether a record needs parameter gradients."""
-    return bool(OF_GRADIENT & set(record))
+def drawn_blocks(cell: AbstractCell) -> tuple[str, ...]:
+    """Return the row blocks that a matrix is drawn for: those with recurrent weights.
+
+    For a cell without any, it is the first one: its matrix stands for the cell's eigenvalues.
+    """
+    return cell.recurrent_blocks or cell.row_blocks[:1]
+
+
+_LAWS = ("spectrum", "input", "bias", "readout")
+
+
+def structure(network: NetworkSettings) -> bytes:
+    """Return what networks must share to be stacked: all settings but the laws of their weights."""
+    return canonical({key: value for key, value in network.to_table().items() if key not in _LAWS})
 
 
 def forward_ids(grid: Grid) -> tuple[Index, Index]:
@@ -122,11 +167,8 @@ def forward_ids(grid: Grid) -> tuple[Index, Index]:
     inputs: dict[str, int] = {}
     input_of_task = [inputs.setdefault(digest(task.input_identity()), len(inputs)) for task in grid.tasks]
     shapes: dict[Any, int] = {}
-    shape_of_network = [
-        shapes.setdefault((n.cell.name, n.cell, n.activation, n.hidden, n.dtype), len(shapes))
-        for n in grid.networks
-    ]
-    by_length = np.array([network.cell.depends_on_length for network in grid.networks], dtype=bool)
+    shape_of_network = [shapes.setdefault(structure(n), len(shapes)) for n in grid.networks]
+    by_length = np.array([network.depends_on_length for network in grid.networks], dtype=bool)
     length_of_task = np.array([task.length for task in grid.tasks], dtype=np.int64)
     length = np.where(by_length[grid.network_index], length_of_task[grid.task_index], 0)
     stream = np.array(input_of_task, dtype=np.int64)[grid.task_index]
@@ -155,9 +197,14 @@ def _tile_blocks(
         for replicate in replicates:
             if finished is None or not finished[(*grid.points[row], replicate)]:
                 views[int(forward[row]), replicate].append(row)
-    groups: dict[tuple[int, tuple[tuple[int, int], ...]], list[tuple[int, list[int]]]] = defaultdict(list)
+    groups: dict[tuple[int, tuple[tuple[int, int, int], ...]], list[tuple[int, list[int]]]] = defaultdict(
+        list
+    )
     for (_, replicate), members in views.items():
-        seen = tuple((int(grid.task_index[row]), int(grid.clip_index[row])) for row in members)
+        seen = tuple(
+            (int(grid.task_index[row]), int(grid.clip_index[row]), int(grid.learner_index[row]))
+            for row in members
+        )
         groups[int(kind[members[0]]), seen].append((replicate, members))
     for (_, seen), runs in groups.items():
         block = Block(
@@ -165,7 +212,7 @@ def _tile_blocks(
                 Run(grid.networks[grid.network_index[m[0]]], grid.seeds[grid.seed_index[m[0]]], replicate)
                 for replicate, m in runs
             ),
-            tuple(View(grid.tasks[task], grid.clips[clip]) for task, clip in seen),
+            tuple(View(grid.tasks[t], grid.clips[c], grid.learners[by]) for t, c, by in seen),
         )
         index = np.empty((len(runs), len(seen), grid.points.shape[1] + 1), dtype=np.int64)
         for i, (replicate, members) in enumerate(runs):
@@ -176,13 +223,20 @@ def _tile_blocks(
 
 def make_plan(grid: Grid) -> Plan:
     """Return the plan of a grid; it depends on the spec alone."""
-    has_memory = any(len(network.cell.state_parts) > 1 for network in grid.networks)
     asked = grid.spec.record
-    if asked is None:
-        record = tuple(name for name in RECORDS if has_memory or name != "log10_memory_gradient_norm")
-    else:
-        record = tuple(name for name in RECORDS if name in asked)
-    return Plan(grid, record, _tile(grid))
+    wanted = set(_ordinary_records(grid) if asked is None else asked)
+    plan = Plan(grid, tuple(name for name in RECORDS if name in wanted), ())
+    return replace(plan, tile=_tile(plan))
+
+
+def _ordinary_records(grid: Grid) -> set[str]:
+    """Return what is recorded where the spec does not say: what tells something of these cases."""
+    names = set(RECORDS) - ON_REQUEST
+    if not any("memory" in network.cell.state_parts for network in grid.networks):
+        names -= {"log10_memory_gradient_norm"}
+    if all(learner == Bptt() for learner in grid.learners):
+        names -= OF_LEARNER
+    return names
 
 
 def _dense(grid: Grid, values: Index) -> Index:
@@ -198,12 +252,14 @@ def _varies(dense: Index, axis: int) -> bool:
     return bool((present.any(axis=axis) & (dense.max(axis=axis) != low)).any())
 
 
-def _tile(grid: Grid) -> tuple[int, ...]:
+def _tile(plan: Plan) -> tuple[int, ...]:
     """Choose the tile: whole along shared axes, then replicates, then the last stacked axes."""
+    grid = plan.grid
     forward, kind = (_dense(grid, ids) for ids in forward_ids(grid))
     sizes = list(grid.shape)
     tile = [1] * len(sizes)
-    lags = max(task.lags for task in grid.tasks)
+    profiles = [math.prod(plan.shape(name)) for name in plan.record if {"lag", "time"} & set(RECORDS[name])]
+    most = max(plan.lags, *profiles) if profiles else plan.lags
     stacked = []
     for axis in range(len(sizes) - 1):
         if not _varies(forward, axis):
@@ -216,7 +272,7 @@ def _tile(grid: Grid) -> tuple[int, ...]:
     for axis in (len(sizes) - 1, *reversed(stacked)):
         have = math.prod(tile)
         by_time = aim / max(seconds * have, 1e-12)
-        by_size = RESULT_BYTES / (8 * lags * have)
+        by_size = RESULT_BYTES / (8 * most * have)
         tile[axis] = int(max(1, min(sizes[axis], by_time, by_size)))
         if tile[axis] < sizes[axis]:
             break
@@ -226,6 +282,6 @@ def _tile(grid: Grid) -> tuple[int, ...]:
 def _point_seconds(grid: Grid, row: int) -> float:
     """Return about how long a case takes; forward and shared lanes counted in full."""
     network, task = grid.networks[grid.network_index[row]], grid.tasks[grid.task_index[row]]
-    rows = network.hidden * len(network.cell.row_blocks)
+    rows = network.hidden * len(network.cell.row_blocks) * network.layers * network.directions
     work = rows * (network.hidden + task.features + 40) * task.batch
     return float((2.0e-6 + 2.0 * work / RATE) * task.lags)

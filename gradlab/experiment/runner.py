@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import sys
+import itertools
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context, resource_tracker
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.experiment import worker
-from gradlab.experiment.plan import Plan, PlannedBlock
+from gradlab.experiment.plan import Plan, PlannedBlock, drawn_blocks, structure
 from gradlab.experiment.sink import Sink
 from gradlab.experiment.worker import Result
+from gradlab.experiment.workers import Workers
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.probe import check_memory
 from gradlab.measure.records import RECORDS
@@ -52,7 +51,13 @@ Progress = Callable[[int, int], None]  #: called with the number of cases just d
 
 
 def execute(
-    plan: Plan, sink: Sink, *, workers: int = 1, memory: int = 1 << 30, progress: Progress | None = None
+    plan: Plan,
+    sink: Sink,
+    *,
+    workers: int | Workers = 1,
+    memory: int = 1 << 30,
+    progress: Progress | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Outcome:
     """Measure every case of a plan that its sink does not hold yet.
 
@@ -62,35 +67,42 @@ def execute(
         The work.
     sink : Sink
         Takes the results; closed at the end, also after an error.
-    workers : int
-        Processes; 1 works in this one.
+    workers : int or Workers
+        Processes; 1 works in this one. Those that were started before are ended here.
     memory : int
         Bytes that all processes together may take.
     progress : callable, optional
         Called after every block.
+    meanwhile : callable, optional
+        Called once when the worker processes, if there are any, have got their first blocks: what this
+        process can do before it gets their results.
 
     Raises
     ------
     UserMistake
         If the memory does not suffice for one case; nothing has run then.
     """
-    finished = sink.finished()
-    blocks = list(plan.blocks(finished))
-    outcome = Outcome(kept=plan.grid.n_cases - sum(block.cases for block in blocks))
-    share = memory_share(memory, workers)
-    for block in {(b.block.runs[0].network.hidden, b.block.views): b.block for b in blocks}.values():
-        check_memory(block, plan.record, share, total=lambda needed: memory + workers * (needed - share))
-    # The heavy blocks first: the last ones to finish are then light.
-    blocks.sort(key=lambda b: -b.cases * max(view.task.lags for view in b.block.views))
-    run = _serial if workers == 1 else _parallel
-    try:
-        for planned, result in run(blocks, plan.record, share, workers):
+    if isinstance(workers, int):
+        workers = Workers(workers)
+    with workers, contextlib.closing(sink):
+        finished = sink.finished()
+        blocks = list(plan.blocks(finished))
+        outcome = Outcome(kept=plan.grid.n_cases - sum(block.cases for block in blocks))
+        count = workers.count
+        share = memory_share(memory, count)
+        for block in {(structure(b.block.runs[0].network), b.block.views): b.block for b in blocks}.values():
+            check_memory(block, plan.record, share, total=lambda needed: memory + count * (needed - share))
+        # The heavy blocks first: the last ones to finish are then light.
+        blocks.sort(key=lambda b: -b.cases * max(view.task.lags for view in b.block.views))
+        run = (
+            _serial(blocks, plan.record, share)
+            if count == 1
+            else _parallel(blocks, plan.record, share, workers, meanwhile or _nothing)
+        )
+        for planned, result in run:
             _deliver(plan, sink, planned, result, outcome)
             if progress is not None:
-                failed = planned.cases if isinstance(result, str) else 0
-                progress(planned.cases, failed)
-    finally:
-        sink.close()
+                progress(planned.cases, planned.cases if isinstance(result, str) else 0)
     return outcome
 
 
@@ -127,30 +139,42 @@ def _rows(plan: Plan, index: NDArray[np.int64]) -> list[int]:
 
 
 def _flattened(plan: Plan, planned: PlannedBlock, result: dict[str, Array]) -> dict[str, Array]:
-    """Return records with one row a case, gates in the columns of the whole sweep."""
+    """Return records with one row a case, layers, directions and gates at their places in the whole sweep.
+
+    What a case lacks of them is NaN. Lags and time steps stay as many as the block has.
+    """
+    blocks = drawn_blocks(planned.block.runs[0].network.cell)
     out = {}
     for name, values in result.items():
-        flat = values.reshape(-1, *values.shape[2:])
-        if RECORDS.get(name) == "gate":
-            if not plan.gates:
-                flat = flat[:, 0]
-            else:
-                spread = np.full((len(flat), len(plan.gates)), np.nan)
-                own = planned.block.runs[0].network.cell.row_blocks
-                spread[:, [plan.gates.index(block) for block in own]] = flat
-                flat = spread
+        dims = RECORDS.get(name, ())
+        whole = values.reshape(*values.shape[:2], *(1,) * (len(dims) + 2 - values.ndim), *values.shape[2:])
+        flat = whole.reshape(-1, *whole.shape[2:])
+        for axis, dim in reversed(list(enumerate(dims, start=1))):
+            if dim not in plan.along:
+                flat = flat.squeeze(axis)
+            elif dim == "gate":
+                flat = _spread(flat, axis, [plan.gates.index(block) for block in blocks], len(plan.gates))
+            elif dim in ("layer", "direction"):
+                flat = _spread(flat, axis, list(range(flat.shape[axis])), len(plan.along[dim]))
         out[name] = flat
     return out
+
+
+def _spread(values: Array, axis: int, places: list[int], size: int) -> Array:
+    """Return `values` at these places along an axis of this size, NaN elsewhere."""
+    if places == list(range(size)):
+        return values
+    whole = np.full((*values.shape[:axis], size, *values.shape[axis + 1 :]), np.nan)
+    whole[(slice(None),) * axis + (places,)] = values
+    return whole
 
 
 Measured = Iterator[tuple[PlannedBlock, Result]]
 
 
-def _serial(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, workers: int) -> Measured:
-    from threadpoolctl import threadpool_limits
-
+def _serial(blocks: list[PlannedBlock], record: tuple[str, ...], share: int) -> Measured:
     workspace = Workspace()
-    with threadpool_limits(1, user_api="blas"):
+    with worker.one_thread():
         for planned in blocks:
             yield from _placed(planned, worker.measured(planned.block, record, share, workspace))
 
@@ -162,53 +186,36 @@ def _placed(planned: PlannedBlock, parts: worker.Parts) -> Measured:
         yield (planned if run is None else runs[run]), result
 
 
-@contextlib.contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Let workers start without the user's script, and without their tracebacks on Ctrl-C.
-
-    Workers need gradlab only: a script that calls `run` at its top level must not be run again in
-    each of them. And an interruption is for this process to answer: workers inherit it as blocked
-    until they ignore it.
-    """
-    main = sys.modules["__main__"]
-    hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
-    spec, main.__spec__ = getattr(main, "__spec__", None), None
-    masks = hasattr(signal, "pthread_sigmask")
-    if masks:
-        resource_tracker.ensure_running()  # its own start would unblock the signal again
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        if masks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        main.__dict__.update(hidden)
-        main.__spec__ = spec
-
-
-def _parallel(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, workers: int) -> Measured:
+def _parallel(
+    blocks: list[PlannedBlock],
+    record: tuple[str, ...],
+    share: int,
+    workers: Workers,
+    meanwhile: Callable[[], object],
+) -> Measured:
     """Feed blocks to worker processes; a worker that dies is replaced.
 
     The blocks that were in flight when a worker died are suspects: they are repeated one at a time,
     so that only the one at fault is blamed. That one is taken apart into its runs, and a run that
     kills its worker again has failed.
     """
-    pending, suspects = list(reversed(blocks)), list[PlannedBlock]()
+    pending, suspects = list(reversed(_tapered(blocks, workers.count))), list[PlannedBlock]()
     guilty: set[int] = set()
     while pending or suspects:
-        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=worker.start)
-        flying: dict[Future[Any], PlannedBlock] = {}
+        flying: dict[Future[worker.Parts], PlannedBlock] = {}
         try:
             while (pending or suspects or flying) and _submit(
-                pool, pending, suspects, flying, record, share, workers
+                workers, pending, suspects, flying, record, share
             ):
+                meanwhile()
+                meanwhile = _nothing
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     parts = future.result()
                     yield from _placed(flying.pop(future), parts)
         except BrokenProcessPool:
             pass  # who was in flight is in `flying`
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            workers.stop()
         lost = list(flying.values())
         if len(lost) != 1:
             suspects += lost
@@ -221,30 +228,45 @@ def _parallel(blocks: list[PlannedBlock], record: tuple[str, ...], share: int, w
             yield lost[0], "A worker process died while it measured this case, twice.\n"
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 def _submit(
-    pool: ProcessPoolExecutor,
+    workers: Workers,
     pending: list[PlannedBlock],
     suspects: list[PlannedBlock],
-    flying: dict[Future[Any], PlannedBlock],
+    flying: dict[Future[worker.Parts], PlannedBlock],
     record: tuple[str, ...],
     share: int,
-    workers: int,
 ) -> bool:
     """Keep the workers fed; suspects go alone. Return whether anything is in flight."""
     while suspects or pending:
-        queue, most = (suspects, 1) if suspects else (pending, 2 * workers)
+        queue, most = (suspects, 1) if suspects else (pending, 2 * workers.count)
         if len(flying) >= most:
             break
         planned = queue[-1]
-        with _quiet_start():
-            flying[pool.submit(worker.work, planned.block, record, share)] = planned
+        flying[workers.submit(planned.block, record, share)] = planned
         queue.pop()
     return bool(flying)
 
 
+def _tapered(blocks: list[PlannedBlock], workers: int) -> list[PlannedBlock]:
+    """Return the blocks with the last ones cut in two, so that no worker is idle for long at the end."""
+    first = max(0, len(blocks) - 2 * workers)
+    return blocks[:first] + [half for planned in blocks[first:] for half in _parts_of(planned, 2)]
+
+
 def _runs_of(planned: PlannedBlock) -> list[PlannedBlock]:
     """Return the runs of a block as blocks of their own."""
+    return _parts_of(planned, len(planned.block.runs))
+
+
+def _parts_of(planned: PlannedBlock, most: int) -> list[PlannedBlock]:
+    """Return a block cut into parts of about as many runs each: `most`, or as many as there are runs."""
+    runs, count = planned.block.runs, min(most, len(planned.block.runs))
+    cuts = [len(runs) * i // count for i in range(count + 1)]
     return [
-        PlannedBlock(replace(planned.block, runs=(run,)), planned.index[i : i + 1])
-        for i, run in enumerate(planned.block.runs)
+        PlannedBlock(replace(planned.block, runs=runs[start:stop]), planned.index[start:stop])
+        for start, stop in itertools.pairwise(cuts)
     ]

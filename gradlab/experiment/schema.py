@@ -71,4 +71,5 @@ def _sections() -> dict[str, Table]:
         "network": {"type": "object", "properties": network, "additionalProperties": False},
         "task": entry(sections.CATALOGUES["task"]),
         "clip": entry(sections.CATALOGUES["clip"]),
+        "learner": entry(sections.CATALOGUES["learner"]),
     }

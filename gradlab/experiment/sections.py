@@ -12,19 +12,25 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import canonical
 from gradlab.experiment.tables import Table, without_none
-from gradlab.learning import clipping
+from gradlab.learning import clipping, learners
 from gradlab.measure.records import RECORDS
 from gradlab.network import activations, cells, initialisers, spectra
 from gradlab.network.settings import DEFAULTS, NetworkSettings
 
-SECTIONS = ("network", "task", "clip")
+SECTIONS = ("network", "task", "clip", "learner")
 MEASURES = ("probe",)
-FALLBACK: Mapping[str, Table] = {"network": {}, "task": {"name": "noise"}, "clip": {"name": "off"}}
+FALLBACK: Mapping[str, Table] = {
+    "network": {},
+    "task": {"name": "noise"},
+    "clip": {"name": "off"},
+    "learner": {"name": "bptt"},
+}
 
 #: Catalogue that understands the value of a key, for the keys that have one.
 CATALOGUES: Mapping[str, Registry[Any]] = {
     "task": tasks.registry,
     "clip": clipping.registry,
+    "learner": learners.registry,
     "network.cell": cells.registry,
     "network.activation": activations.registry,
     "network.spectrum": spectra.registry,
@@ -32,6 +38,10 @@ CATALOGUES: Mapping[str, Registry[Any]] = {
     "network.bias": initialisers.registry,
     "network.readout": initialisers.registry,
 }
+
+#: Settings that networks have had from some release on, with what they were before: so told apart, keys of
+#: cases stay what they are.
+_LATER: Mapping[str, Any] = {"layers": 1, "bidirectional": False, "output": "identity"}
 
 _NETWORK_NAMES: Mapping[str, str] = {
     key: default if isinstance(default, str) else default["name"]
@@ -55,7 +65,7 @@ def build(section: str, table: Any, memo: dict[Any, Any] | None = None) -> Any:
 
     Parameters
     ----------
-    section : {"network", "task", "clip"}
+    section : {"network", "task", "clip", "learner"}
         Which one.
     table : dict
         Its plain table; a bare name stands for the table with that name alone.
@@ -99,19 +109,30 @@ def holds_arrays(network: NetworkSettings) -> bool:
 
 def unfit(network: NetworkSettings, task: Any) -> list[Problem]:
     """Return the problems of arrays that the network was given and that do not fit it or its task."""
-    rows = network.hidden * len(network.cell.row_blocks)
-    shapes = {
-        "input": (rows, task.features),
-        "bias": (rows, 1),
-        "readout": (task.n_outputs, network.hidden),
-    }
+    rows, states = network.hidden * len(network.cell.row_blocks), network.hidden * network.directions
+    fed = network.hidden * sum(network.cell.fed_blocks)
+    shapes = [("input", (fed, network.embedding or task.features)), ("bias", (rows, 1))]
+    shapes += [("input", (fed, states))] if network.layers > 1 else []
     problems: list[Problem] = []
-    for key, shape in shapes.items():
+    for key, shape in [*shapes, ("readout", (task.n_outputs, states))]:
         try:
             getattr(network, key).check_shape(shape, f"network.{key}")
         except UserMistake as mistake:
             problems += mistake.problems
     return problems
+
+
+def unfit_learner(learner: Any, clip: Any) -> list[Problem]:
+    """Return the problems of a learner in a probe, and beside a clip rule."""
+    if learner.for_training:
+        hint = "A probe measures the gradient of weights that stand still."
+        expected = "a learner that makes a gradient"
+        return [Problem("learner", expected, f"{learner.name!r}, which is for training", hint)]
+    if clip.scope == "adjoint" and not learner.has_adjoints:
+        expected = f"a rule on the gradient, or 'off', with the learner {learner.name!r}"
+        hint = "Rules on adjoints belong to the recursion of full back-propagation, the learner 'bptt'."
+        return [Problem("clip", expected, clip.name, hint)]
+    return []
 
 
 def _check_sizes(settings: NetworkSettings) -> None:
@@ -134,7 +155,10 @@ def to_table(section: str, settings: Any) -> Table:
 
 def identity(section: str, settings: Any) -> Any:
     """Return what determines the numbers: the settings, with files by content instead of by name."""
-    return settings.identity() if hasattr(settings, "identity") else to_table(section, settings)
+    table = settings.identity() if hasattr(settings, "identity") else to_table(section, settings)
+    if section != "network":
+        return table
+    return {key: value for key, value in table.items() if key not in _LATER or value != _LATER[key]}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.experiment.plan import Plan
-from gradlab.measure.records import FAILED, NOT_RUN, OK, OVERFLOWED, RECORDS, UNDETERMINED
+from gradlab.measure.records import FAILED, NOT_RUN, OK, OVERFLOWED, UNDETERMINED
 
 Array = NDArray[Any]
 
@@ -36,15 +36,14 @@ class MemorySink:
     Attributes
     ----------
     arrays : dict
-        By record, of shape (axes..., replicate[, lag or gate]).
+        By record, of shape (axes..., replicate, what it runs along...).
     failures : list of (index, error, settings)
     """
 
     def __init__(self, plan: Plan):
         shape = plan.grid.shape
-        tail = {"lag": (plan.lags,), "gate": (len(plan.gates),) if plan.gates else (), "case": ()}
         self.arrays: dict[str, Array] = {
-            name: np.full((*shape, *tail[RECORDS[name]]), np.nan) for name in plan.record if name != "regime"
+            name: np.full((*shape, *plan.shape(name)), np.nan) for name in plan.record if name != "regime"
         }
         if "regime" in plan.record:
             self.arrays["regime"] = np.full(shape, UNDETERMINED, dtype=np.int8)
@@ -60,10 +59,7 @@ class MemorySink:
         """Keep the records of cases; see `Sink`."""
         place = tuple(index.T)
         for name, values in records.items():
-            if values.ndim > 1:
-                self.arrays[name][(*place, slice(values.shape[1]))] = values
-            else:
-                self.arrays[name][place] = values
+            self.arrays[name][(*place, *map(slice, values.shape[1:]))] = values
 
     def fail(self, index: NDArray[np.int64], error: str, settings: Sequence[Mapping[str, Any]]) -> None:
         """Mark cases as failed; see `Sink`."""

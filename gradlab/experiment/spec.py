@@ -21,11 +21,13 @@ from gradlab.core.checks import integer, nearest, one_of, shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.streams import canonical
 from gradlab.experiment import schema, sections
+from gradlab.experiment.dims import taken_name
 from gradlab.experiment.expansion import Expansion, resolve, surely_wrong, untouched
 from gradlab.experiment.overrides import overridden
 from gradlab.experiment.sweeps import OPTIONS, Sweep, flattened, read_sweeps
 from gradlab.experiment.tables import Table, plain, with_paths, without_none
 from gradlab.experiment.toml import read_toml, to_toml
+from gradlab.measure.records import RECORDS
 
 __all__ = ["Spec", "load_spec", "parse_memory", "to_toml", "with_settings"]
 
@@ -139,7 +141,7 @@ class Spec(BaseModel):
     seed: Annotated[int, _integer("seed", 0)] = Field(0, description="root of every random stream")
     replicates: Annotated[int, _integer("replicates", 1)] = Field(1, description="copies of every grid point")
     record: Annotated[tuple[str, ...] | None, BeforeValidator(_records)] = Field(
-        None, description="names of what is recorded; absent: everything"
+        None, description="names of what is recorded; absent: the usual, as gradlab list records says"
     )
     memory: Annotated[int, BeforeValidator(parse_memory)] = Field(
         2**30, description="bound on the memory of the whole process, in bytes"
@@ -147,6 +149,9 @@ class Spec(BaseModel):
     network: Annotated[Table, _section("network")] = Field(default_factory=dict)
     task: Annotated[Table, _section("task")] = Field(default_factory=lambda: dict(sections.FALLBACK["task"]))
     clip: Annotated[Table, _section("clip")] = Field(default_factory=lambda: dict(sections.FALLBACK["clip"]))
+    learner: Annotated[Table, _section("learner")] = Field(
+        default_factory=lambda: dict(sections.FALLBACK["learner"])
+    )
     sweep: Annotated[tuple[Table, ...], BeforeValidator(_sweeps)] = ()
 
     _given: Table = PrivateAttr(default_factory=dict)
@@ -162,7 +167,7 @@ class Spec(BaseModel):
         if problems:
             raise UserMistake([*problems, *_beside(table, problems)])
         self._given = given
-        self.expanded()
+        self._check_axis_names(self.expanded())
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], base: str | Path | None = None) -> Spec:
@@ -217,11 +222,18 @@ class Spec(BaseModel):
     @property
     def base(self) -> Table:
         """The sections and the seed before any axis is applied."""
-        return {"network": self.network, "task": self.task, "clip": self.clip, "seed": self.seed}
+        return {**{section: getattr(self, section) for section in sections.SECTIONS}, "seed": self.seed}
 
     def expanded(self) -> Expansion:
         """Return the grid points with their distinct settings; what is wrong with them is raised."""
         return resolve(self.base, self.sweeps, self.replicates)
+
+    def _check_axis_names(self, expanded: Expansion) -> None:
+        """Refuse an axis with the name of a dimension of what is recorded."""
+        dims = {dim for name in self.record or () for dim in RECORDS[name]}
+        names = [(key, name) for axis in expanded.axes for key, name in axis.names.items() if name in dims]
+        if names:
+            raise UserMistake([taken_name(key, name) for key, name in names])
 
     def to_dict(self) -> Table:
         """Return the plain table with defaults filled in; it gives the same cases again.

@@ -16,7 +16,11 @@ from gradlab.experiment.tables import Table
 
 OPTIONS = ("zip", "where", "rename")
 FIXED = ("title", "question", "measure", "replicates", "record", "memory", "sweep")
-RESERVED = ("replicate", "lag", "gate", "status", "case_key", "and", "or", "not", "in", "true", "false")
+#: Names that no axis may have. What only a record on request runs along is free until it is asked for.
+RESERVED = (
+    *("replicate", "layer", "direction", "gate", "lag", "status", "case_key"),
+    *("and", "or", "not", "in", "true", "false"),
+)
 NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -118,7 +122,7 @@ def _check_key(key: str, place: str) -> None:
         expected = "the key of a setting of each case"
         raise UserMistake(Problem(f"{place}.{key}", expected, f"{key!r}, which holds for the whole spec"))
     if (section not in SECTIONS and key != "seed") or not all(key.split(".")):
-        expected = "a dotted key under network, task or clip, or seed"
+        expected = "a dotted key under network, task, clip or learner, or seed"
         raise UserMistake(
             Problem(f"{place}.{key}", expected, shown(key), nearest(section, [*SECTIONS, "seed", *OPTIONS]))
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import traceback
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.probe import Block, probe
+
+if TYPE_CHECKING:
+    from threadpoolctl import threadpool_limits
 
 #: The records of a block, or the traceback of what it raised.
 Result = dict[str, NDArray[Any]] | str
@@ -50,17 +52,26 @@ def _attempt(block: Block, record: tuple[str, ...], share: int, workspace: Works
         return traceback.format_exc()
 
 
-def start() -> None:
-    """Prepare this process: one BLAS thread, buffers of its own, interruptions left to the parent."""
-    from threadpoolctl import threadpool_limits
-
+def prepare() -> None:
+    """Prepare this process: one BLAS thread, and buffers of its own."""
     global _workspace
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threadpool_limits(1, user_api="blas")
+    one_thread()
     _workspace = Workspace()
 
 
+def one_thread() -> threadpool_limits:
+    """Limit linear algebra to one thread, for its last bits differ with their number.
+
+    The limit is undone by leaving it as a context. It reaches only libraries that are loaded, so SciPy,
+    which has its own BLAS and is otherwise loaded by the first matrix that is drawn, is loaded first.
+    """
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="blas")
+
+
 def work(block: Block, record: tuple[str, ...], share: int) -> Parts:
-    """Measure a block in a process that has been started."""
+    """Measure a block in a process that has been prepared."""
     assert _workspace is not None
     return measured(block, record, share, _workspace)

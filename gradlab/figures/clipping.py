@@ -27,6 +27,7 @@ from gradlab.figures.selection import (
     is_numeric,
     label_axes,
     masked,
+    narrowed,
     replicates_of,
     sliced,
     spread,
@@ -74,6 +75,7 @@ class Clipping(AbstractFigure):
                     ", ".join(labels) or "an axis without labels",
                 )
             )
+        ds = narrowed(ds, *self.variables)
         curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds)
         cut = thinned(sliced(_where_it_acts(ds, curve), ("clip", curve)))
         if curve and has_many_labels(ds, curve):
@@ -109,7 +111,7 @@ def _where_it_acts(ds: xr.Dataset, curve: str | None) -> xr.Dataset:
         return ds
     rates = masked(ds, "growth_rate")
     for axis in label_axes(ds):
-        if axis not in ("clip", curve) and ds.sizes[axis] > 1:
+        if axis not in ("clip", "learner", curve) and ds.sizes[axis] > 1:
             mean = rates.mean([dim for dim in rates.dims if dim != axis]).fillna(-np.inf)
             index = int(np.argmax(mean.values))
             ds, rates = ds.isel({axis: index}), rates.isel({axis: index})

@@ -16,6 +16,7 @@ from gradlab.figures.selection import (
     axis_label,
     counted_out,
     masked,
+    narrowed,
     replicates_of,
     spread,
     why_empty,
@@ -42,6 +43,7 @@ class Lengths(AbstractFigure):
     panel: str = ""
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
+        ds = narrowed(ds, *self.variables)
         layout = arranged(ds, self.name, self.curve, self.panel, against=("length",))
         cut, titles = layout.cut, layout.titles
         key = panels.colour_key(cut.ds, layout.curve)

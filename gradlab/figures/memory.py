@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures._base import AbstractFigure, Matrices, registry
+from gradlab.figures.axes import having
 from gradlab.figures.profile import Profile
+from gradlab.figures.selection import label_axes
 
 _RECORD = "log10_memory_gradient_norm"
 
@@ -41,4 +43,7 @@ class Memory(AbstractFigure):
             raise UserMistake(
                 Problem(f"figure {self.name!r}", f"the record {_RECORD} of cells that have a memory", "none")
             )
+        for axis in label_axes(ds):
+            if axis in ds.coords and axis in ds[_RECORD].dims:
+                ds, _ = having(ds, axis, _RECORD)
         return Profile(self.curve, self.panel, _RECORD).plot(ds, matrices)

@@ -19,7 +19,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarForm
 from numpy.typing import NDArray
 
 from gradlab.figures import style
-from gradlab.figures.selection import Spread, axis_label, is_numeric, text_of
+from gradlab.figures.selection import Spread, axis_label, is_numeric, spread, text_of
 
 _MOST_IN_A_KEY = 8
 """More numbers than this are told apart by a colour bar instead of a legend."""
@@ -135,7 +135,7 @@ def small_print(figure: Figure, parts: Iterable[str]) -> None:
     """Write above the panels what is shown and what is not."""
     text = "; ".join(part for part in parts if part)
     if text:
-        width = 80 if figure.get_figwidth() < 5 else 165
+        width = 72 if figure.get_figwidth() < 5 else 150
         figure.suptitle(textwrap.fill(text, width), x=0.01, ha="left", fontsize=6, color=style.GREY)
 
 
@@ -259,3 +259,25 @@ def draw_spread(ax: Axes, x: NDArray[Any], what: Spread, colour: Any, band: bool
         low, high = (np.where(finite, edge, np.nan) for edge in (what.low, what.high))
         ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     return True
+
+
+def draw_curves(ax: Axes, x: NDArray[Any], values: NDArray[Any], looks: Sequence[Any]) -> bool:
+    """Draw curves as `draw_spread` does; say whether anything was there to draw.
+
+    Parameters
+    ----------
+    ax : Axes
+        The panel.
+    x : array of shape (points,)
+        Where the values stand.
+    values : array of shape (curve, replicate, points)
+        Median and quartiles are over replicates.
+    looks : sequence of dict
+        Of each curve, what `Axes.plot` is told; "color" must be among it.
+    """
+    every, band, drawn = spread(values, axis=1), values.shape[1] > 1, False
+    for i, look in enumerate(looks):
+        line = {name: value for name, value in look.items() if name != "color"}
+        one = Spread(every.low[i], every.median[i], every.high[i])
+        drawn |= draw_spread(ax, x, one, look["color"], band, **line)
+    return drawn

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
+from gradlab.figures.axes import axis_of
 from gradlab.figures.selection import (
     MOST_LABELS,
     OVERFLOWED,
@@ -29,6 +30,7 @@ from gradlab.figures.selection import (
     is_numeric,
     label_axes,
     masked,
+    narrowed,
     numeric_axes,
     panel_axis,
     replicates_of,
@@ -61,6 +63,7 @@ class Phase(AbstractFigure):
     y: str = ""
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
+        ds = narrowed(ds, "growth_rate")
         x, y = self._axes(ds)
         panel = panel_axis(ds, (x, y))
         cut = sliced(ds, (x, y, panel))
@@ -98,7 +101,8 @@ class Phase(AbstractFigure):
         if self.x and self.x == self.y:
             raise UserMistake(Problem(f"figure {self.name!r}", "two different axes", f"{self.x!r} twice"))
         y = self.y
-        several = [axis for axis in label_axes(ds) if ds.sizes[axis] > 1 and axis != y]
+        learner = axis_of(ds, "learner")  # changes no adjoint, so no growth rate
+        several = [axis for axis in label_axes(ds) if ds.sizes[axis] > 1 and axis not in (y, learner)]
         x = self.x or curve_axis(ds, {y}) or next(iter(several), "")
         others = [axis for axis in numeric_axes(ds) if axis not in (x, y)]
         others += [axis for axis in several if axis != x]

@@ -22,6 +22,7 @@ from gradlab.figures.selection import (
     axis_label,
     counted_out,
     masked,
+    narrowed,
     replicates_of,
     require,
     setting_of,
@@ -69,6 +70,7 @@ class Profile(AbstractFigure):
             raise UserMistake(
                 Problem(f"figure {self.name!r}, option 'record'", "a record against lag", self.record, hint)
             )
+        ds = narrowed(ds, self.record)
         layout = arranged(ds, self.name, self.curve, self.panel)
         cut, curve = thinned(layout.cut), layout.curve
         layout = dataclasses.replace(layout, cut=cut)
@@ -151,7 +153,7 @@ def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, ke
                 exact |= _draw_exact(ax, part if curve is None else part.isel({curve: i}), lags, one.median)
     starts = [start for start in starts if np.isfinite(start)]
     if not ax.lines:
-        panels.say(ax, why_empty(part))
+        panels.say(ax, why_empty(part, record))
         return False
     if starts:
         ax.axhline(float(np.median(starts)), zorder=1, **_LEVEL)
@@ -168,8 +170,8 @@ def _draw_exact(ax: Axes, case: xr.Dataset, lags: NDArray[Any], median: NDArray[
     )
     if cell is None or spectrum is None or activation is None or clip is None:
         return False
-    if rules.get(clip, "clip").scope == "adjoint":
-        return False
+    if rules.get(clip, "clip").scope == "adjoint" or not {"layer", "direction"}.isdisjoint(case.coords):
+        return False  # a layer below others receives adjoints at every time step
     radius = _radius(case)
     if radius is None or not is_exact(cell, spectrum, activation) or not np.isfinite(median[0]):
         return False

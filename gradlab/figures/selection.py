@@ -13,19 +13,36 @@ from numpy.typing import NDArray
 from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
 
-NOT_AXES = frozenset({"replicate", "lag", "gate"})
+NOT_AXES = frozenset({"replicate", "gate", "path", "loss_time", "lag", "time"})
+_RULES = frozenset({"clip", "learner"})
+"""Axes that change what is made of the adjoints, and most of them no adjoint."""
+_OF_NETWORK = ("layer", "direction")
+"""Dimensions of a record that figures treat as axes of the sweep."""
 NOT_RUN, OK, OVERFLOWED, FAILED = 0, 1, 2, 4
 _MISSING_WORDS = {OVERFLOWED: "overflowed", NOT_RUN: "not run", FAILED: "failed"}
 _CURVES_FIRST = ("radius", "norm", "gain")
+_AT_LARGEST = ("length", "hidden", "batch", "layers", "layer")
 MOST_LABELS = 8
 """More labels than this are told apart by where they stand, not by colour."""
 MOST_PANELS = 40
 
 
 def axes_of(ds: xr.Dataset) -> list[str]:
-    """Return the names of the sweep's axes, in order."""
+    """Return the names of the sweep's axes, in order, then layer and direction where records have them."""
     dims = ds["status"].dims if "status" in ds else ds.dims
-    return [str(dim) for dim in dims if dim not in NOT_AXES]
+    axes = [str(dim) for dim in dims if dim not in NOT_AXES]
+    return axes + [dim for dim in _OF_NETWORK if dim in ds.dims and dim not in axes]
+
+
+def narrowed(ds: xr.Dataset, *names: str) -> xr.Dataset:
+    """Cut layer and direction where one of the variables that a figure draws has no such dimension.
+
+    What is left of them is an axis like others: see `sliced` for where they are cut.
+    """
+    for axis in _OF_NETWORK:
+        if axis in ds.dims and not all(axis in ds[name].dims for name in names):
+            ds = _cut(ds, axis)[0]
+    return ds
 
 
 def is_numeric(ds: xr.Dataset, axis: str) -> bool:
@@ -63,7 +80,7 @@ def require(ds: xr.Dataset, figure: str, axes: Iterable[str] = (), variables: It
             f"figure {figure!r}",
             f"a dataset with the variable {name!r}",
             _listing("variables", records),
-            "Add it to `record` in the spec, or leave `record` out to have all.",
+            "Add it to `record` in the spec.",
         )
         for name in variables
         if name not in ds.data_vars
@@ -95,7 +112,7 @@ def curve_axis(ds: xr.Dataset, taken: Iterable[str] = ()) -> str | None:
     """Return the axis whose values become curves.
 
     The scale of the spectrum if it is an axis; else the first axis of numbers, lengths last; else
-    the first axis of labels that is neither the clip rule nor the activation; else none.
+    the first axis of labels that is neither clip rule, learner nor activation; else none.
     """
     taken = set(taken)
     numbers = [axis for axis in numeric_axes(ds) if axis not in taken]
@@ -104,14 +121,14 @@ def curve_axis(ds: xr.Dataset, taken: Iterable[str] = ()) -> str | None:
     ranked += [
         axis
         for axis in label_axes(ds)
-        if axis not in taken | {"clip", "activation"} and not is_numeric(ds, axis) and ds.sizes[axis] > 1
+        if axis not in taken | {*_RULES, "activation"} and not is_numeric(ds, axis) and ds.sizes[axis] > 1
     ]
     return ranked[0] if ranked else None
 
 
 def panel_axis(ds: xr.Dataset, taken: Iterable[str] = ()) -> str | None:
     """Return the axis whose labels become panels: activations if there are, else the first of labels."""
-    left = [axis for axis in label_axes(ds) if axis not in set(taken) | {"clip"} and not is_numeric(ds, axis)]
+    left = [axis for axis in label_axes(ds) if axis not in set(taken) | _RULES and not is_numeric(ds, axis)]
     return "activation" if "activation" in left else (left[0] if left else None)
 
 
@@ -126,18 +143,17 @@ class Sliced:
 def sliced(ds: xr.Dataset, shown: Iterable[str | None]) -> Sliced:
     """Cut every axis that is not `shown` at one value.
 
-    The value is: no clipping, the longest length, the largest network or batch, otherwise the
-    middle one of numbers and the first of labels. Axes with only one value are named as well.
+    The value is: no clipping, full back-propagation, the longest length, the largest network or
+    batch, the layer nearest the loss (of each network, where they differ), the forward direction,
+    otherwise the middle one of numbers and the first of labels. Axes with only one value are named
+    as well.
     """
     keep, words = {axis for axis in shown if axis is not None}, []
     for axis in axes_of(ds):
         if axis in keep:
             continue
-        index = _default_index(ds, axis)
-        words.append(
-            f"{axis}: {text_of(ds[axis].values[index])}" if axis in ds.coords else f"{axis}: {index}"
-        )
-        ds = ds.isel({axis: index})
+        ds, value = _cut(ds, axis)
+        words.append(f"{axis}: {value}")
     words += [
         f"{name}: {text_of(ds[name].values[()])}"
         for name in _scalars(ds)
@@ -226,15 +242,26 @@ def _scalars(ds: xr.Dataset) -> list[str]:
     return [str(name) for name in ds.coords if ds[name].ndim == 0 and name not in ds.dims]
 
 
+def _cut(ds: xr.Dataset, axis: str) -> tuple[xr.Dataset, str]:
+    """Return the dataset cut at the default value of an axis, and that value in words."""
+    if axis == "layer" and is_numeric(ds, "layers") and int(ds["layers"].max()) <= ds.sizes["layer"]:
+        # Networks of fewer layers have nothing at the largest number.
+        top = ds["layers"].astype(int).reset_coords(drop=True) - 1
+        return ds.isel(layer=top).drop_vars("layer", errors="ignore"), "nearest the loss"
+    index = _default_index(ds, axis)
+    value = text_of(ds[axis].values[index]) if axis in ds.coords else str(index)
+    return ds.isel({axis: index}), value
+
+
 def _default_index(ds: xr.Dataset, axis: str) -> int:
     size = ds.sizes[axis]
     if axis not in ds.coords:
         return 0
     labels = ds[axis].values
     if is_numeric(ds, axis):
-        return int(np.argmax(labels)) if axis in ("length", "hidden", "batch") else size // 2
+        return int(np.argmax(labels)) if axis in _AT_LARGEST else size // 2
     names = [str(label) for label in labels]
-    return names.index("off") if "off" in names else 0
+    return next((names.index(name) for name in ("off", "bptt", "forward") if name in names), 0)
 
 
 def masked(ds: xr.Dataset, name: str) -> xr.DataArray:
@@ -290,11 +317,13 @@ def counted_out(ds: xr.Dataset) -> str:
     return f"cases left out: {', '.join(parts)}" if parts else ""
 
 
-def why_empty(ds: xr.Dataset) -> str:
-    """Return what a panel says in which no case can be drawn."""
+def why_empty(ds: xr.Dataset, record: str = "") -> str:
+    """Return what a panel says in which no case can be drawn; `record` is what it was to show."""
     if "status" in ds and not (ds["status"] == OK).any():
         there = [word for code, word in _MISSING_WORDS.items() if (ds["status"] == code).any()]
         return "all cases " + " or ".join(there)
+    if record and bool(np.isnan(masked(ds, record).values).all()):
+        return "none in this network"
     return "all gradients are zero"
 
 
@@ -311,7 +340,10 @@ def text_of(value: object) -> str:
 
 
 _LOG = "log10 of a norm"
-_UNITS = {"lag": "time steps", "length": "time steps", "growth_rate": "decades per time step"}
+_UNITS = {
+    **dict.fromkeys(("lag", "length", "loss_time", "time"), "time steps"),
+    "growth_rate": "decades per time step",
+}
 
 
 def axis_label(ds: xr.Dataset, name: str) -> str:

@@ -6,12 +6,13 @@ Notation
 
 At every time step, from the last one where the loss looks down to the first::
 
-    dh += V^T dloss/do            where the loss looks
-    clip entries of dh            lanes whose rule says so
-    tap |dh|, rescale samples     views whose rule says so
+    dh += what arrives          from the loss, or from the layer above
+    clip entries of dh          lanes whose rule says so
+    tap |dh|, rescale samples   views whose rule says so
     dz  = cell.backward(dh)
-    dA += dz [h; x; 1]^T          the gradient of A = [W U b]
-    dh  = W^T dz
+    dA += dz [h; x; 1]^T        the gradient of A = [W U b]
+    U^T dz                      goes to the layer below
+    dh  = W^T dz                and what the cell passes on elementwise
 
 Lanes are backward passes over one forward pass; the views of a lane differ from it only by a
 factor for each sample (see `AbstractClip.rescales_samples`), so they share its matrix products.
@@ -19,17 +20,16 @@ factor for each sample (see `AbstractClip.rescales_samples`), so they share its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.scaled import DEAD, renormalise, window
-from gradlab.learning.clipping import AbstractClip
-from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.gradients import Gradients
+from gradlab.learning.paths import Paths
+from gradlab.learning.sources import HandedDown, Lane, Losses, Source
 from gradlab.learning.taps import Taps
 from gradlab.learning.trajectory import Trajectory
 from gradlab.learning.views import Views
@@ -37,112 +37,111 @@ from gradlab.learning.workspace import Workspace
 
 Array = NDArray[Any]
 
-#: ``look(t, h)`` gives each sample's loss (case, batch) and its slope by the output (case, outputs, batch).
-Look = Callable[[int, Array], tuple[Array, Array]]
 
-
-@dataclass(frozen=True)
-class Lane:
-    """One backward pass.
+class Pass:
+    """Back over one layer in one direction: the adjoints of its lanes and what is summed on the way.
 
     Parameters
     ----------
-    looks : sequence of int
-        Time steps where the loss looks, ascending.
-    look : callable
-        The loss and its slope there.
-    readout : array of shape (case, outputs, hidden + 1), or None
-        ``[V b]``; None where the slope is that by the hidden state itself.
-    clip : AbstractClip
-        Rule applied to the entries of the adjoint.
-    views : tuple of AbstractClip
-        Rules that rescale samples; a lane that looks more than once has exactly one.
+    trajectory : Trajectory
+        The forward pass, in its own time.
+    direction : int
+        0 forward; 1 reverse: time step `t` of the trajectory is `length` - 1 - `t` of the sequence.
+    lanes : sequence of (int, Lane)
+        The lanes in the trajectory's own time with their numbers, sorted by last look, latest first.
+    source : Source
+        What arrives from outside.
+    below : HandedDown, optional
+        Where the adjoints of the inputs go.
+    losses : Losses, optional
+        For a cell that feeds its output back: whose readout that is.
+    folds : bool
+        Fold the factors of views into the adjoints at every step: the layer below, or a readout
+        that is fed back, must see them.
+    taps : Taps
+        Where norms are recorded.
+    gradients : bool
+        Form the parameter gradients.
+    workspace : Workspace
+        Where the buffers live.
     """
-
-    looks: Sequence[int]
-    look: Look
-    readout: Array | None
-    clip: AbstractClip
-    views: tuple[AbstractClip, ...]
-
-
-@dataclass
-class Backward:
-    """What one backward pass over all lanes gives.
-
-    Attributes
-    ----------
-    loss : array of shape (lane, case, batch)
-        Loss of every sample, summed over the steps where it looks.
-    gradients : list of list of ScaledGradient
-        For every lane and view the gradient of [W U b] and [V b]; summed over samples. Empty where
-        gradients were not asked for.
-    overflow : integer array of shape (lane, case)
-        First time step at which the loss itself was not finite, or -1.
-    """
-
-    loss: Array
-    overflow: Array
-    gradients: list[list[ScaledGradient]] = field(default_factory=list)
-
-
-class _Pass:
-    """The state of a backward pass: adjoints of the active lanes and what is summed on the way."""
 
     def __init__(
-        self, trajectory: Trajectory, lanes: Sequence[Lane], taps: Taps, gradients: bool, workspace: Workspace
+        self,
+        trajectory: Trajectory,
+        direction: int,
+        lanes: Sequence[tuple[int, Lane]],
+        source: Source,
+        below: HandedDown | None,
+        losses: Losses | None,
+        folds: bool,
+        taps: Taps,
+        gradients: bool,
+        workspace: Workspace,
     ):
         stack = trajectory.stack
-        cases, rows, _ = stack.affine.shape
-        n, batch, dtype = stack.hidden, stack.batch, stack.affine.dtype
-        count = len(lanes)
-        self.trajectory, self.stack, self.lanes, self.taps = trajectory, stack, lanes, taps
+        self.trajectory, self.stack, self.direction, self.taps = trajectory, stack, direction, taps
+        self.numbers, self.lanes = [number for number, _ in lanes], [lane for _, lane in lanes]
+        self.source, self.below, self.losses, self.folds = source, below, losses, folds
+        self.last = [lane.looks[-1] for lane in self.lanes]
+        self.earliest = [lane.earliest for lane in self.lanes]
+        self.looked = [
+            lane.looks if isinstance(lane.looks, range) else frozenset(lane.looks) for lane in self.lanes
+        ]
+        self.views = Views([lane.views for lane in self.lanes], len(stack.affine), stack.batch)
+        self.entry_lanes = [i for i, lane in enumerate(self.lanes) if lane.clip.changes_entries]
+        self.active = 0
+        self._take_buffers(workspace)
+        self.gradients = Gradients(trajectory, self.views, workspace) if gradients else None
+        self.paths = Paths(stack, len(self.lanes), workspace) if taps.wants("path") else None
+
+    def _take_buffers(self, workspace: Workspace) -> None:
+        stack, count = self.stack, len(self.lanes)
+        cases, rows, width = stack.affine.shape
+        n, m, batch, dtype = stack.hidden, stack.fed_back, stack.batch, stack.affine.dtype
         shape = (count, cases, n, batch)
         self.adjoint = [workspace.take(f"adjoint {p}", shape, dtype) for p in stack.cell.state_parts]
-        blocks = rows // n
-        self._dz = workspace.take("dz", (count * blocks, cases, n, batch), dtype)
-        self._handed = workspace.take(
-            "handed back", (count * blocks if blocks > 1 else 0, cases, n, batch), dtype
-        )
+        self.blocks = rows // n
+        self._dz = workspace.take("dz", (count * self.blocks, cases, n, batch), dtype)
+        beside = stack.recurrent > 1 or stack.cell.direct or stack.feedback is not None
+        handed = (count * max(stack.recurrent, 1) if beside else 0, cases, m, batch)
+        self._handed = workspace.take("handed back", handed, dtype)
         self._squared = workspace.take("squared", shape, dtype)
-        self.blocks = blocks
         self.exponent = np.zeros((count, cases, batch), dtype=np.int64)
         self.dead = np.zeros(self.exponent.shape, dtype=bool)  # samples whose adjoint is exactly zero
         self.shifted = False  # whether any exponent of an active lane differs from zero
-        self.views = Views([lane.views for lane in lanes], cases, batch)
-        weights = stack.affine[:, :, :n].reshape(cases, blocks, n, n)
-        self.transposed = np.ascontiguousarray(weights.transpose(1, 0, 3, 2))[:, None]
+        weights = stack.affine.reshape(cases, self.blocks, n, width).transpose(1, 0, 3, 2)
+        self.transposed = np.ascontiguousarray(weights[: stack.recurrent, :, :m])[:, None]
+        self.upward = np.ascontiguousarray(weights[:, :, m:-1] if self.below else weights[:0])[:, None]
         self.ones = np.ones((1, n), dtype=dtype)
-        self.entry_lanes = [i for i, lane in enumerate(lanes) if lane.clip.changes_entries]
-        self.result = Backward(np.zeros((count, cases, batch)), np.full((count, cases), -1, dtype=np.int64))
         self.range = window(dtype).adjoint
         self.low, self.high = np.ldexp(1.0, -2 * self.range), np.ldexp(1.0, 2 * self.range)
-        readouts = [lane.readout for lane in lanes]
-        self.gradients = Gradients(trajectory, readouts, self.views, workspace) if gradients else None
+
+    def back(self, start: int, stop: int) -> None:
+        """Go back over the stretch of time steps `start` to `stop`, which is on the tape."""
+        for t in range(stop - 1, max(start, min(self.earliest)) - 1, -1):
+            while self.active < len(self.lanes) and self.last[self.active] >= t:
+                self.active += 1
+            if self.active == 0:
+                continue
+            for i in range(self.active):
+                if t >= self.earliest[i] and t in self.looked[i]:
+                    self.look(i, t)
+            self.step(t, self.active)
+        self.taps.reduce(start, stop, self.active)
+
+    def when(self, t: int) -> int:
+        """Return the time step of the sequence that is `t` in the trajectory's own time."""
+        return self.stack.length - 1 - t if self.direction else t
 
     def look(self, i: int, t: int) -> None:
-        """Add to lane `i` what its loss sends back at time `t`."""
-        lane = self.lanes[i]
-        state = self.trajectory.state(t)
-        loss, slope = lane.look(t, state)
-        finite = np.asarray(np.isfinite(loss).all(axis=-1) & np.isfinite(slope).all(axis=(1, 2)))
-        self.result.overflow[i][~finite & (self.result.overflow[i] < 0)] = t
-        slope = np.where(finite[:, None, None], slope, 0.0).astype(self.stack.affine.dtype)
-        self.result.loss[i] += loss
-        peak = np.abs(slope).max(axis=1)
-        size = np.frexp(peak)[1].astype(np.int64)
-        size[np.abs(size) < self.range // 2] = 0
-        size[peak == 0] = DEAD
-        if size.any():
-            slope = np.where(slope == 0, slope, np.ldexp(slope, -size[:, None, :]))
-        if lane.readout is None:
-            injection = slope
-        else:
-            n = self.stack.hidden
-            injection = np.matmul(lane.readout[:, :, :n].transpose(0, 2, 1), slope)
-            if self.gradients is not None:
-                self.gradients.add_readout(i, t, slope, state, size)
-        if t == lane.looks[-1]:
+        """Add to lane `i` what arrives at time `t`."""
+        injection, size = self.source.arriving(self.numbers[i], self.when(t), self.direction)
+        if self.paths is not None:
+            first = t == self.last[i]
+            before = None if first else (self.adjoint[0][i], self.exponent[i])
+            self.paths.arrive(i, self.trajectory.local(t), injection, size, before)
+        if t == self.last[i]:
             for part in self.adjoint:
                 part[i] = 0.0
             self.adjoint[0][i] = injection
@@ -211,9 +210,16 @@ class _Pass:
             total = total + self.sample_squares(part[:active])
         self.views.update(total, self.exponent[:active])
 
+    def fold(self, active: int) -> Array:
+        """Fold the factors of the views into the adjoints of their lanes; return the squares of dh anew."""
+        for i in np.flatnonzero(self.views.rescaled[:active]).tolist():
+            self.views.fold(i, [part[i] for part in self.adjoint], self.exponent[i])
+        self.shifted = self.shifted or bool(self.exponent[:active].any())
+        return self.sample_squares(self.adjoint[0][:active])
+
     def step(self, t: int, active: int) -> None:
         """Go back over time step `t`."""
-        taps, cell = self.taps, self.stack.cell
+        taps, cell, diagonal = self.taps, self.stack.cell, self.stack.diagonal
         for i in self.entry_lanes:
             if i < active:
                 for part in self.adjoint:
@@ -221,17 +227,51 @@ class _Pass:
         squares = self.adjoint_squares(active)
         if self.views.mantissa is not None:
             self.rescale(active, squares)
+            squares = self.fold(active) if self.folds else squares
         exponent = self.exponent if self.shifted else None
         taps.put("state", t, squares, exponent, self.views)
         local = self.trajectory.local(t)
         exponent = self.make_room(t, active) if t in self.trajectory.local_exponent else exponent
         adjoint = [part[:active] for part in self.adjoint]
         dz = self._dz[: active * self.blocks].reshape(self.blocks, *adjoint[0].shape)
-        cell.complete(local, adjoint)
+        if self.paths is not None:
+            self.paths.complete(local, adjoint[0], self.exponent, active)
+        cell.complete(diagonal, local, adjoint)
         if taps.wants("memory") and len(adjoint) > 1:
-            taps.put("memory", t, self.sample_squares(adjoint[1]), exponent, self.views)
-        cell.backward(local, adjoint, dz)
-        known = None
+            self.show_memory(t, adjoint[1], exponent, active)
+        if self.paths is not None:
+            self.paths.record(taps, t, adjoint, self.exponent, self.views)
+        cell.backward(t, diagonal, local, adjoint, dz)
+        self.record_and_sum(t, dz, exponent, active)
+        if self.below is not None:
+            numbers = self.numbers[:active]
+            self.below.put(numbers, self.when(t), self.to_inputs(dz), self.exponent[:active])
+        if t in self.earliest:
+            self.end(t, dz, adjoint)
+        if t > 0:
+            through_weights = self.hand_back(t, dz, adjoint[0])
+            if self.paths is not None:
+                self.paths.back(local, adjoint, through_weights, self.exponent)
+
+    def end(self, t: int, dz: Array, adjoint: Sequence[Array]) -> None:
+        """Let nothing go back beyond time step `t` in the lanes that end there."""
+        for i in range(len(adjoint[0])):
+            if self.earliest[i] == t:
+                for part in (*adjoint, *dz):
+                    part[i] = 0.0
+                self.exponent[i], self.dead[i] = DEAD, True
+
+    def show_memory(self, t: int, adjoint: Array, exponent: Array | None, active: int) -> None:
+        """Show the memory's adjoint to its tap; where room was made for large ones, on another scale."""
+        if t in self.trajectory.local_exponent:
+            _, squares, exponent = self.presentable(adjoint[None], exponent, active)
+        else:
+            squares = self.sample_squares(adjoint)
+        self.taps.put("memory", t, squares, exponent, self.views)
+
+    def record_and_sum(self, t: int, dz: Array, exponent: Array | None, active: int) -> None:
+        """Show `dz` to the taps and add its share to the gradients."""
+        taps, known = self.taps, None
         if taps.wants("preactivation") or taps.wants("weight") or (self.gradients and self.shifted):
             seen, squares, power = self.presentable(dz, exponent, active)
             taps.put("preactivation", t, squares, power, self.views)
@@ -240,8 +280,10 @@ class _Pass:
             known = (squares, power[:active]) if self.shifted and power is not None else None
         if self.gradients is not None:
             self.gradients.add(t, dz, self.exponent[:active] if self.shifted else None, known)
-        if t > 0:
-            self.hand_back(dz, adjoint[0])
+
+    def to_inputs(self, dz: Array) -> Array:
+        """``U^T dz``, summed over the row blocks; shape (lane, case, features, batch)."""
+        return np.asarray(np.matmul(self.upward, dz).sum(axis=0))
 
     def presentable(
         self, dz: Array, exponent: Array | None, active: int
@@ -272,55 +314,38 @@ class _Pass:
         squares = np.add.reduce([self.sample_squares(block) for block in seen])
         return seen, squares, power
 
-    def hand_back(self, dz: Array, out: Array) -> None:
-        """``dh = W^T dz``, summed over the row blocks."""
-        if self.blocks == 1:
+    def hand_back(self, t: int, dz: Array, out: Array) -> Array | None:
+        """``dh = W^T dz``, summed over the row blocks, and what the cell passed on elementwise.
+
+        Returns ``W^T dz`` where that is not all of `out`.
+        """
+        first, direct = self.stack.recurrent, self.stack.cell.direct
+        if first == 0:
+            return None
+        if first == 1 and not direct and self.stack.feedback is None:
             np.matmul(self.transposed[0], dz[0], out=out)
-            return
-        parts = self._handed[: len(self._handed) * len(out) // len(self.lanes)].reshape(dz.shape)
-        np.matmul(self.transposed, dz, out=parts)
-        np.add(parts[0], parts[1], out=out)
+            return None
+        shape = (first, len(out), len(out[0]), self.transposed.shape[-2], out.shape[-1])
+        parts = self._handed[: first * len(out)].reshape(shape)
+        np.matmul(self.transposed, dz[:first], out=parts)
+        if self.stack.feedback is not None:
+            self.through_output(t, parts[0], out)
+            return None
+        total = parts[0] if direct or first == 1 else out
+        if first > 1:
+            np.add(parts[0], parts[1], out=total)
         for part in parts[2:]:
-            np.add(out, part, out=out)
+            np.add(total, part, out=total)
+        if direct:
+            np.add(out, total, out=out)
+        return total
 
-    def finish(self) -> Backward:
-        """Collect the gradients."""
-        if self.gradients is not None:
-            self.result.gradients = self.gradients.collect()
-        return self.result
-
-
-def backpropagate(
-    trajectory: Trajectory, lanes: Sequence[Lane], taps: Taps, *, gradients: bool, workspace: Workspace
-) -> Backward:
-    """Run all lanes back over a trajectory.
-
-    Parameters
-    ----------
-    trajectory : Trajectory
-        A forward pass that has been run.
-    lanes : sequence of Lane
-        Sorted by their last look, latest first.
-    taps : Taps
-        Where norms are recorded on the way.
-    gradients : bool
-        Form the parameter gradients (the trajectory must keep states).
-    workspace : Workspace
-        Where the buffers live.
-    """
-    run = _Pass(trajectory, lanes, taps, gradients, workspace)
-    last = [lane.looks[-1] for lane in lanes]
-    looked = [lane.looks if isinstance(lane.looks, range) else set(lane.looks) for lane in lanes]
-    active = 0
-    for start, stop in trajectory.segments():
-        for t in range(stop - 1, start - 1, -1):
-            while active < len(lanes) and last[active] >= t:
-                active += 1
-            if active == 0:
-                continue
-            for i in range(active):
-                if t in looked[i]:
-                    run.look(i, t)
-            run.step(t, active)
-        taps.reduce(start, stop, active)
-    return run.finish()
+    def through_output(self, t: int, dy: Array, out: Array) -> None:
+        """Write ``V^T psi'(o) dy`` for the output that was fed back at time `t`."""
+        feedback, state = self.stack.feedback, self.trajectory.state(t - 1)
+        assert feedback is not None
+        do = feedback.output.pull(feedback.before(state), dy)
+        np.matmul(feedback.readout[:, :, :-1].transpose(0, 2, 1), do, out=out)
+        if self.losses is not None:
+            for i in range(len(out)):
+                self.losses.add_readout(self.numbers[i], t - 1, do[i], state, self.exponent[i])

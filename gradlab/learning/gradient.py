@@ -34,6 +34,18 @@ class ScaledGradient:
         changed = [change(m, e) for m, e in zip(self.mantissas, self.exponents, strict=True)]
         return ScaledGradient(tuple(m for m, _ in changed), tuple(e for _, e in changed))
 
+    def times(self, factor: float) -> ScaledGradient:
+        """Return the gradient times a moderate number."""
+        return self.map(lambda m, e: (m * m.dtype.type(factor), e))
+
+    def plus(self, other: ScaledGradient) -> ScaledGradient:
+        """Return the sum of two gradients by the same parameters."""
+        sums = [
+            _sum(*both)
+            for both in zip(self.mantissas, self.exponents, other.mantissas, other.exponents, strict=True)
+        ]
+        return ScaledGradient(tuple(m for m, _ in sums), tuple(e for _, e in sums))
+
     def log2_norm(self) -> Array:
         """Return log2 of the joint Frobenius norm, shape (case,); -inf for a zero gradient."""
         parts = [_scaled_squares(m, e) for m, e in zip(self.mantissas, self.exponents, strict=True)]
@@ -45,6 +57,16 @@ class ScaledGradient:
             return tuple(
                 np.ldexp(m, e[:, None, None]) for m, e in zip(self.mantissas, self.exponents, strict=True)
             )
+
+
+def _sum(a: Array, power_a: Array, b: Array, power_b: Array) -> tuple[Array, Array]:
+    """Return ``a * 2 ** power_a + b * 2 ** power_b``; a zero summand leaves the other as it is."""
+    none_a, none_b = ~a.any(axis=(1, 2)), ~b.any(axis=(1, 2))
+    top = np.where(none_a, power_b, np.where(none_b, power_a, np.maximum(power_a, power_b)))
+    with np.errstate(under="ignore"):
+        first = np.ldexp(a, np.where(none_a, 0, power_a - top)[:, None, None])
+        second = np.ldexp(b, np.where(none_b, 0, power_b - top)[:, None, None])
+    return first + second, top
 
 
 def _scaled_squares(mantissa: Array, exponent: Array) -> tuple[Array, Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.trajectory import Trajectory
 from gradlab.learning.views import Views
 from gradlab.learning.workspace import Workspace
+from gradlab.network.cells import AbstractCell
 
 Array = NDArray[Any]
 
@@ -21,43 +21,31 @@ REFRESH = 8  # time steps between looks at which sums no longer change
 
 
 class Gradients:
-    """The gradients of ``[W U b]`` by view, and of the readout ``[V b]`` by lane.
+    """The gradients of ``[W U b]``, and of the cell's elementwise parameters, by view.
 
     Parameters
     ----------
     trajectory : Trajectory
         The forward pass; it keeps its states.
-    readouts : sequence of arrays of shape (case, outputs, hidden + 1), or None
-        For every lane its readout.
     views : Views
         The views of the lanes.
     workspace : Workspace
         Where the sums live.
     """
 
-    def __init__(
-        self, trajectory: Trajectory, readouts: Sequence[Array | None], views: Views, workspace: Workspace
-    ):
+    def __init__(self, trajectory: Trajectory, views: Views, workspace: Workspace):
         stack = trajectory.stack
         cases, rows, width = stack.affine.shape
         dtype = stack.affine.dtype
-        self._trajectory, self._views = trajectory, views
+        self._trajectory, self._views, self._stack = trajectory, views, stack
         self._right = workspace.take("affine input", (cases, stack.batch, width), dtype)
         shape = (views.count, rows // stack.hidden, cases, stack.hidden, width)
         self._affine = Sums(workspace.take("gradients", shape, dtype))
-        self._readouts = [None if r is None else Sums(np.empty((1, 1, *r.shape), dtype)) for r in readouts]
-
-    def add_readout(self, lane: int, t: int, slope: Array, state: Array, size: Array) -> None:
-        """Add ``slope * 2 ** size [h; 1]^T`` at time `t`; all views of a lane share it."""
-        sums = self._readouts[lane]
-        if sums is None:
-            return
-        right = np.concatenate([state, np.ones_like(state[:, :1])], axis=1).transpose(0, 2, 1)
-        right, shift = self._in_range(right, t + 1, size[None] if size.any() else None)
-        scale = sums.scales(shift, None)
-        if scale is not None:
-            slope = slope * scale[0].astype(slope.dtype)[:, None, :]
-        sums.add(0, slope[None], right)
+        self._diagonal: Sums | None = None
+        if diagonals := len(stack.cell.diagonals):
+            own = (views.count, diagonals, cases, stack.hidden, 1)
+            self._diagonal = Sums(workspace.take("diagonal gradients", own, dtype))
+            self._ones = np.ones((cases, stack.batch, 1), dtype=dtype)
 
     def add(self, t: int, dz: Array, exponent: Array | None, squares: tuple[Array, Array] | None) -> None:
         """Add the share of time step `t`, ``dz * 2 ** exponent [h; x; 1]^T``, for every active view.
@@ -75,32 +63,63 @@ class Gradients:
         sums, views, lanes = self._affine, self._views, dz.shape[1]
         np.copyto(self._right, self._trajectory.affine_input(t).transpose(0, 2, 1))
         count = views.active(lanes)
-        right, shift = self._in_range(self._right, t, views.shifts(exponent, lanes))
-        factor = None if views.mantissa is None else views.mantissa[:count]
-        scale = sums.scales(None if shift is None else shift[:count], factor)
-        scale = None if scale is None else scale.astype(dz.dtype, copy=False)
+        shift = views.shifts(exponent, lanes)
+        if self._diagonal is not None:
+            terms = np.empty((self._diagonal.total.shape[1], *dz.shape[1:]), dz.dtype)
+            small, power = self._room(t, dz, shift)
+            self._stack.cell.diagonal_gradient(self._trajectory.local(t), small, terms)
+            scale = self._scale(self._diagonal, power, count)
+            self._add(self._diagonal, terms, self._ones, power, scale, np.zeros(count, dtype=bool))
+        right, shift = self._in_range(self._right, t, shift)
         spared = np.zeros(count, dtype=bool)
+        scale = self._scale(sums, shift, count)
         if squares is not None:
             spared = sums.unmoved_by(views.log2_norms(*squares) + self._log2_size(), t % REFRESH == 0)
+        self._add(sums, dz, right, shift, scale, spared)
+
+    def _room(self, t: int, dz: Array, shift: Array | None) -> tuple[Array, Array | None]:
+        """Scale `dz` down where what it is multiplied with is very large, and its powers of two up."""
+        size = self._trajectory.local_exponent.get(t)
+        if size is None:
+            return dz, shift
+        if shift is None:
+            shift = np.zeros((self._views.count, 1, 1), dtype=np.int64)
+        return np.ldexp(dz, -size[:, None, None]), shift + size[:, None]
+
+    def _scale(self, sums: Sums, shift: Array | None, count: int) -> Array | None:
+        mantissa = self._views.mantissa
+        factor = None if mantissa is None else mantissa[:count]
+        scale = sums.scales(None if shift is None else shift[:count], factor)
+        return None if scale is None else scale.astype(sums.total.dtype, copy=False)
+
+    def _add(
+        self,
+        sums: Sums,
+        terms: Array,
+        right: Array,
+        shift: Array | None,
+        scale: Array | None,
+        spared: Array,
+    ) -> None:
         for v in np.flatnonzero(~spared).tolist():
-            left = dz[:, views.lane[v]]
+            left = terms[:, self._views.lane[v]]
             # A raw view in range needs no pass: its scale is one throughout.
-            if scale is not None and (shift is not None or sums.moved or views.rescaled[v]):
+            if scale is not None and (shift is not None or sums.moved or self._views.rescaled[v]):
                 out = scratch("scaled dz", left.shape, left.dtype)
                 left = np.multiply(left, scale[v][:, None, :], out=out)
             sums.add(v, left, right)
 
-    def collect(self) -> list[list[ScaledGradient]]:
-        """Return for every lane the gradients of its views; summed over samples."""
-        collected = []
-        for i, readout in enumerate(self._readouts):
-            shared = [] if readout is None else [(readout.by_case(0), readout.exponent[0])]
-            own = []
-            for v in self._views.of(i):
-                parts = [(self._affine.by_case(v), self._affine.exponent[v]), *shared]
-                own.append(ScaledGradient(tuple(m for m, _ in parts), tuple(e for _, e in parts)))
-            collected.append(own)
-        return collected
+    def collect_view(self, view: int) -> ScaledGradient:
+        """Return a view's gradient by ``[W U b]`` and by the elementwise parameters; summed over samples."""
+        mantissas, exponents = [self._parameters(view)], [self._affine.exponent[view]]
+        if self._diagonal is not None:
+            mantissas.append(self._diagonal.by_case(view))
+            exponents.append(self._diagonal.exponent[view])
+        return ScaledGradient(tuple(mantissas), tuple(exponents))
+
+    def _parameters(self, view: int) -> Array:
+        """Return a view's gradient by what is a parameter in ``[W U b]``; zero by what is not."""
+        return to_parameters(self._stack.cell, self._affine.by_case(view), self._stack.fed_back)
 
     def _in_range(self, right: Array, t: int, shift: Array | None) -> tuple[Array, Array | None]:
         """Scale the state at `t` down where it is very large, and the terms' powers of two up."""
@@ -115,3 +134,41 @@ class Gradients:
         """Return log2 of a bound on the norm over the batch of every row of ``[h; x; 1]``, by case."""
         largest = np.maximum(self._right.max(axis=(1, 2)), -self._right.min(axis=(1, 2)))
         return np.asarray(np.log2(largest.astype(np.float64)) + 0.5 * np.log2(self._right.shape[1]))
+
+
+def to_parameters(cell: AbstractCell, gradient: Array, fed_back: int) -> Array:
+    """Return the gradient by the parameters of a cell, given that by all entries of ``[W U b]``.
+
+    Parameters
+    ----------
+    cell : AbstractCell
+        What it says of its blocks, its mask and its ties.
+    gradient : array of shape (..., rows, fed back + features + 1)
+        By every entry of the matrix that is multiplied; changed in place.
+    fed_back : int
+        Columns of recurrent weights.
+    """
+    blocks, first, fed = len(cell.row_blocks), len(cell.recurrent_blocks), cell.fed_blocks
+    n = gradient.shape[-2] // blocks
+    rows = [slice(block * n, (block + 1) * n) for block in range(blocks)]
+    mask = cell.mask(n) if first else None
+    for block in range(blocks):
+        if not fed[block]:
+            gradient[..., rows[block], fed_back:-1] = 0.0
+        recurrent = gradient[..., rows[block], :fed_back]
+        if block >= first:
+            recurrent[...] = 0.0
+        else:
+            recurrent[...] = tied(cell, mask, recurrent)
+    return gradient
+
+
+def tied(cell: AbstractCell, mask: Array | None, gradient: Array) -> Array:
+    """Return the gradient by the matrix drawn, (..., hidden, fed back), given that by what multiplies."""
+    own = cell.tie(gradient)
+    return own if mask is None else own * mask
+
+
+def is_structured(cell: AbstractCell, hidden: int) -> bool:
+    """Whether some entries of a recurrent matrix are no parameters of their own."""
+    return type(cell).tie is not AbstractCell.tie or cell.mask(hidden) is not None

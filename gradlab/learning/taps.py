@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.scaled import LOG10_2, log2_of, log2_total, window
+from gradlab.learning.gradients import is_structured, tied
 from gradlab.learning.trajectory import Trajectory
 from gradlab.learning.views import Views
 
 Array = NDArray[Any]
+
+ADJOINTS = ("state", "memory", "preactivation")
+PATHS = ("memory", "rest", "total")
 
 
 class Taps:
@@ -21,8 +25,8 @@ class Taps:
     Parameters
     ----------
     names : iterable of str
-        Which taps are open: "state", "memory", "preactivation", "weight", and "sample" for the
-        mean and spread over samples.
+        Which taps are open: "state", "memory", "preactivation", "weight", "path" for the ways to the
+        memory, and "sample" for the mean and spread over samples.
     last : sequence of int
         For each lane the last time step where its loss looks.
     views : sequence of int
@@ -48,9 +52,12 @@ class Taps:
         segment: int,
     ):
         self._names = frozenset(names)
+        if "path" in self._names:
+            self._names |= {f"path {which}" for which in PATHS}
         self._last, self._views, self._batch = list(last), list(views), batch
         lanes = len(self._last)
-        recorded: list[str] = [n for n in ("state", "memory", "preactivation", "weight") if n in self._names]
+        along = [*ADJOINTS, *(f"path {which}" for which in PATHS)]
+        recorded: list[str] = [n for n in (*along, "weight") if n in self._names]
         if "sample" in self._names:
             recorded += ["mean", "std"]
         self.records: dict[str, list[Array]] = {
@@ -59,7 +66,7 @@ class Taps:
         }
         self._segment = segment
         gathered = {"state"} & self._names or ({"state"} if "sample" in self._names else set())
-        gathered |= {"memory", "preactivation"} & self._names
+        gathered |= set(along) & self._names
         self._squares = {n: np.zeros((segment, lanes, cases, batch)) for n in gathered}
         self._exponents = {n: np.zeros((segment, lanes, cases, batch), dtype=np.int64) for n in gathered}
         self._factors: tuple[Array, Array] | None = None
@@ -97,26 +104,33 @@ class Taps:
         """Record the norm of this step's share of the recurrent weights' gradient, ``dz h'^T``.
 
         With fewer samples than units the matrix is never formed: its squared norm is the sum of
-        the entrywise product of the two Gram matrices over samples (the Gram trick).
+        the entrywise product of the two Gram matrices over samples (the Gram trick). It is formed
+        where only some of its entries are weights. A cell without recurrent matrices has its
+        elementwise parameters instead.
         """
-        n = trajectory.stack.hidden
-        old = trajectory.affine_input(t)[:, :n]
-        state_exponent = trajectory.state_exponent.get(t, np.zeros(len(old), dtype=np.int64))
-        flat = old.reshape(len(old), -1)
-        small = np.vecdot(flat, flat) < np.ldexp(1.0, -window(old.dtype).square)
-        if small.any():  # squares of so small a state would underflow
-            peak = np.frexp(np.abs(old).max(axis=(1, 2)))[1].astype(np.int64)
-            state_exponent = np.where(small, peak, state_exponent)
-        if state_exponent.any():
-            old = np.ldexp(old, -state_exponent[:, None, None])
-        gram = np.matmul(old.transpose(0, 2, 1), old) if self._batch < n else None
+        stack = trajectory.stack
         weight, top = self._weights(dz.shape[1], exponent, views)
         slot = t % self._segment
+        if stack.recurrent == 0:
+            terms = np.empty((len(stack.cell.diagonals), *dz.shape[1:]), dz.dtype)
+            stack.cell.diagonal_gradient(trajectory.local(t), dz, terms)
+            old = np.ones((len(stack.affine), 1, stack.batch), dz.dtype)
+            state_exponent = np.zeros(len(old), dtype=np.int64)
+            dz = terms
+        else:
+            old, state_exponent = self._old(t, trajectory, dz.dtype)
+            dz = dz[: stack.recurrent]
+        structure = stack.cell if stack.recurrent and is_structured(stack.cell, stack.hidden) else None
+        gram = None
+        if structure is None and self._batch < old.shape[1]:
+            gram = np.matmul(old.transpose(0, 2, 1), old)
         for v in range(views.active(dz.shape[1])):
             lane, first = views.lane[v], v == 0 or views.lane[v] != views.lane[v - 1]
             own, w = dz[:, lane], weight[v] if len(weight) > 1 else weight[0]
             if gram is None:
                 share = np.matmul(own * w[:, None, :].astype(dz.dtype), old.transpose(0, 2, 1))
+                if structure is not None:
+                    share = tied(structure, structure.mask(stack.hidden), share)
                 flat = share.reshape(*share.shape[:2], -1)
                 squares = np.vecdot(flat, flat).sum(axis=0)
             else:
@@ -127,6 +141,19 @@ class Taps:
         self._shares[1][slot, : len(top)] = top + state_exponent
         if len(top) == 1:
             self._shares[1][slot] = top + state_exponent
+
+    def _old(self, t: int, trajectory: Trajectory, dtype: Any) -> tuple[Array, Array]:
+        """Return what the recurrent weights saw at time `t`, in range, with its powers of two."""
+        old = trajectory.affine_input(t)[:, : trajectory.stack.fed_back]
+        state_exponent = trajectory.state_exponent.get(t, np.zeros(len(old), dtype=np.int64))
+        flat = old.reshape(len(old), -1)
+        small = np.vecdot(flat, flat) < np.ldexp(1.0, -window(dtype).square)
+        if small.any():  # squares of so small a state would underflow
+            peak = np.frexp(np.abs(old).max(axis=(1, 2)))[1].astype(np.int64)
+            state_exponent = np.where(small, peak, state_exponent)
+        if state_exponent.any():
+            old = np.ldexp(old, -state_exponent[:, None, None])
+        return old, state_exponent
 
     def _weights(self, lanes: int, exponent: Array | None, views: Views) -> tuple[Array, Array]:
         """Return each view's factor for every sample and its power of two; one row stands for all."""

@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.scaled import window
+from gradlab.learning.stack import Stack
 from gradlab.learning.workspace import Workspace
-from gradlab.network.activations import AbstractActivation
-from gradlab.network.cells import AbstractCell
 
 Array = NDArray[Any]
-Inputs = Callable[[int, int], Array]
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Networks of equal shape, stacked.
-
-    Parameters
-    ----------
-    cell, activation : AbstractCell, AbstractActivation
-        The elementwise algebra that all of them share.
-    affine : array of shape (case, rows, hidden + features + 1)
-        Recurrent weights, input weights and bias side by side, ``[W U b]``.
-    inputs : callable
-        ``inputs(start, stop)`` gives the inputs of those time steps, shape
-        (time, case, features, batch).
-    length, hidden, batch : int
-        Time steps, hidden units, samples.
-    """
-
-    cell: AbstractCell
-    activation: AbstractActivation
-    affine: Array
-    inputs: Inputs
-    length: int
-    hidden: int
-    batch: int
 
 
 class Trajectory:
@@ -116,43 +86,50 @@ class Trajectory:
         """
         stack = self.stack
         cases, rows, width = stack.affine.shape
-        n, dtype = stack.hidden, stack.affine.dtype
-        blocks, one = rows // n, (cases, n, stack.batch)
+        n, m, dtype = stack.hidden, stack.fed_back, stack.affine.dtype
+        blocks, one, first = rows // n, (cases, n, stack.batch), stack.recurrent
         local = workspace.take("local", (self.segment, stack.cell.local_parts, *one), dtype)
-        states = workspace.take("states", (self._ring, cases, width, stack.batch), dtype)
-        states[:, :, -1] = 1.0
+        self._fed = workspace.take("states", (self._ring, cases, width, stack.batch), dtype)
+        self._fed[:, :, -1] = 1.0
         others = [
             workspace.take(f"carried {part}", (self._carried_ring, *one), dtype)
             for part in stack.cell.state_parts[1:]
         ]
-        self._hidden = workspace.take("hidden", (2, *one), dtype)
+        self._hidden_ring = self._ring if stack.feedback is not None else 2
+        self._hidden = workspace.take("hidden", (self._hidden_ring, *one), dtype)
         # Blocks in front: [W U b] of every row block of every case, as the products take them.
         blocked = stack.affine.reshape(cases, blocks, n, width).transpose(1, 0, 2, 3)
-        self._affine = np.ascontiguousarray(blocked)
-        self._local: list[tuple[Array, Array]] = [(part, part[:blocks]) for part in local]
-        self._states: list[tuple[Array, Array, Array]] = [
-            (state, state[:, :n], state[:, n:-1]) for state in states
+        self._affine = np.ascontiguousarray(blocked[:first])
+        self._inward = np.ascontiguousarray(blocked[first:, :, :, m:])
+        self._local: list[tuple[Array, Array, Array]] = [
+            (part, part[:first], part[first:blocks]) for part in local
+        ]
+        self._states: list[tuple[Array, Array, Array, Array]] = [
+            (state, state[:, :m], state[:, m:-1], state[:, m:]) for state in self._fed
         ]
         self._others = [[other[i] for other in others] for i in range(self._carried_ring)]
 
     def _moderate(self) -> bool:
         """Whether no weight is so large that a bounded state could still overflow."""
-        largest = float(np.abs(self.stack.affine).max(initial=0.0)) * self.stack.affine.shape[-1]
+        stack = self.stack
+        every = [stack.affine, stack.diagonal, *([stack.feedback.readout] if stack.feedback else [])]
+        largest = max(float(np.abs(one).max(initial=0.0)) for one in every) * stack.affine.shape[-1]
         return bool(largest < np.sqrt(np.finfo(self.stack.affine.dtype).max))
 
-    def run(self) -> None:
-        """Run forward through all stretches; the last one stays on the tape."""
+    @property
+    def starts(self) -> list[int]:
+        """The time steps at which stretches begin."""
+        return list(self._stored)
+
+    def begin(self) -> None:
+        """Set the state before the first time step, which is zero."""
         for state in self._stored[0]:
             state[...] = 0.0
-        for start in self._stored:
-            self._advance(start, first=True)
 
-    def segments(self) -> Iterator[tuple[int, int]]:
-        """Yield (start, stop) of every stretch from the last to the first, with its tape in place."""
-        for start in reversed(self._stored):
-            if self._held != start:
-                self._advance(start, first=False)
-            yield start, min(start + self.segment, self.stack.length)
+    def hold(self, start: int, first: bool = False) -> None:
+        """Put the stretch that begins at `start` on the tape; `first`: it has not been run before."""
+        if self._held != start:
+            self._advance(start, first)
 
     def local(self, t: int) -> Array:
         """Return what the cell kept at time `t` of the stretch that is held."""
@@ -164,7 +141,14 @@ class Trajectory:
 
     def state(self, t: int) -> Array:
         """Return the hidden state after time step `t`, shape (case, hidden, batch)."""
-        return self._states[t - self._held + 1][1] if self.keep_states else self._looked[t]
+        if not self.keep_states:
+            return self._looked[t]
+        at = t - self._held + 1
+        return self._states[at][1] if self.stack.feedback is None else np.asarray(self._hidden[at])
+
+    def states(self, start: int, stop: int) -> Array:
+        """Return the states after those time steps of the stretch, (time, case, hidden, batch)."""
+        return self._fed[start - self._held + 1 : stop - self._held + 1, :, : self.stack.hidden]
 
     def carried(self, t: int) -> list[Array]:
         """Return the other state parts after time step `t`; needs `keep_carried`."""
@@ -176,24 +160,27 @@ class Trajectory:
         stop = min(start + self.segment, stack.length)
         inputs = stack.inputs(start, stop)
         stored = self._stored[start]
-        np.copyto(self._states[0][1], stored[0])
         for old_part, value in zip((self._hidden[0], *self._others[0]), stored, strict=True):
             np.copyto(old_part, value)
+        self._feed(self._states[0][1], stored[0], start)
         large_inputs = bool(max(inputs.max(initial=0.0), -inputs.min(initial=0.0)) ** 2 > self._limit)
         new_state: tuple[Array, ...] = ()
+        ring, hidden_ring, carried_ring = self._ring, self._hidden_ring, self._carried_ring
         for i, t in enumerate(range(start, stop)):
-            now, new = self._states[i % self._ring], self._states[(i + 1) % self._ring]
+            now, new = self._states[i % ring], self._states[(i + 1) % ring]
             # Cells get contiguous arrays; one copy beside the inputs is cheaper than strided passes.
-            old_state = (self._hidden[i % 2], *self._others[i % self._carried_ring])
-            new_state = (self._hidden[(i + 1) % 2], *self._others[(i + 1) % self._carried_ring])
-            local, z = self._local[i]
+            old_state = (self._hidden[i % hidden_ring], *self._others[i % carried_ring])
+            new_state = (self._hidden[(i + 1) % hidden_ring], *self._others[(i + 1) % carried_ring])
+            local, z, z_inward = self._local[i]
             np.copyto(now[2], inputs[i])
             np.matmul(self._affine, now[0], out=z)
+            if len(z_inward):
+                np.matmul(self._inward, now[3], out=z_inward)
             saturation = self.saturation[t] if self.saturation is not None else None
-            cell.forward(stack.activation, local, old_state, new_state, saturation)
+            cell.forward(stack.activation, t, stack.diagonal, local, old_state, new_state, saturation)
             if self._watch or large_inputs:
                 self._check(t, local, new_state)
-            np.copyto(new[1], new_state[0])
+            self._feed(new[1], new_state[0], t + 1)
             if large_inputs:
                 _note_size(self.state_exponent, t, now[0])
             if t in self._looked:
@@ -202,6 +189,18 @@ class Trajectory:
         if first and stop < stack.length:
             for value, part in zip(self._stored[stop], new_state, strict=True):
                 np.copyto(value, part)
+
+    def _feed(self, out: Array, state: Array, t: int) -> None:
+        """Write what the recurrent weights see at time step `t`; before the first step that is zero."""
+        feedback = self.stack.feedback
+        if feedback is None:
+            np.copyto(out, state)
+        elif t == 0:
+            out[...] = 0.0
+        else:
+            np.copyto(out, feedback.value(state))
+            if self._watch:
+                _note_size(self.state_exponent, t, out)
 
     def _check(self, t: int, local: Array, state: tuple[Array, ...]) -> None:
         """Mark and freeze the cases that overflowed; note where states have become very large."""
@@ -214,7 +213,9 @@ class Trajectory:
         for part in state:
             part[bad] = 0.0
         _note_size(self.state_exponent, t + 1, state[0])
-        for part in state[1:]:
+        # Gates that act on the state, and gradients of elementwise parameters, bring in the state itself.
+        cell = self.stack.cell
+        for part in state if cell.diagonals or cell.memory == 0 else state[1:]:
             # What a cell keeps for this step and the next may be as large as the memory.
             _note_size(self.local_exponent, t, part)
             _note_size(self.local_exponent, t + 1, part)

@@ -18,6 +18,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self._buffers: dict[str, NDArray[np.uint8]] = {}
+        self._parts: dict[str, Workspace] = {}
 
     def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return the buffer `name` as an array of `shape` and `dtype`."""
@@ -27,3 +28,7 @@ class Workspace:
             self._buffers[name] = np.empty(size, dtype=np.uint8)
         array: NDArray[Any] = self._buffers[name][:size].view(dtype).reshape(shape)
         return array
+
+    def part(self, name: str) -> Workspace:
+        """Return the workspace of a part, whose names are its own."""
+        return self._parts.setdefault(name, Workspace())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.learning.clipping import AbstractClip
-from gradlab.learning.trajectory import Stack, Trajectory
+from gradlab.learning.layers import Layers, Networks
+from gradlab.learning.stack import Feedback
 from gradlab.learning.workspace import Workspace
-from gradlab.network.parameters import Parameters, draw_readout
+from gradlab.measure.probe import stacked
+from gradlab.network.parameters import Parameters, draw_readout, named
+from gradlab.network.readout import OUTPUTS
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 
@@ -39,6 +42,8 @@ class Case:
         The settings.
     seed, replicate : int
         The keys of the random streams.
+    drawn : Parameters
+        The parameters as the engine takes them.
     """
 
     parameters: dict[str, Array]
@@ -50,6 +55,7 @@ class Case:
     clip: AbstractClip
     seed: int
     replicate: int
+    drawn: Parameters = field(repr=False)
 
     def forward(self) -> dict[str, Array]:
         """Run the network forward.
@@ -57,23 +63,32 @@ class Case:
         Returns
         -------
         dict of arrays
-            ``states`` of shape (length, batch, hidden); ``memories`` alike for gated cells; with a
-            readout ``outputs`` of shape (length, batch, outputs).
+            Of the top layer, both directions side by side: ``states`` of shape (length, batch,
+            directions * hidden); ``memories`` alike for cells that have one; with a readout
+            ``outputs`` of shape (length, batch, outputs), after the readout's activation.
         """
-        p, n = self.parameters, self.network.hidden
-        bias = (p["bias_ih_l0"] + p["bias_hh_l0"])[:, None]
-        affine = np.concatenate([p["weight_hh_l0"], p["weight_ih_l0"], bias], axis=1)[None]
         inputs = self.inputs.transpose(0, 2, 1)[:, None]
         length, batch = len(inputs), inputs.shape[-1]
-
-        def stretch(start: int, stop: int) -> Array:
-            return np.asarray(inputs[start:stop])
-
-        stack = Stack(self.network.cell, self.network.activation, affine, stretch, length, n, batch)
+        p = self.parameters
+        feedback = output = None
+        if "weight_ho" in p:
+            readout = np.concatenate([p["weight_ho"], p["bias_o"][:, None]], axis=1)[None]
+            output = Feedback(readout, OUTPUTS[self.network.output])
+            feedback = output if self.network.cell.feeds_back == "output" else None
+        networks = Networks(
+            self.network.cell,
+            self.network.activation,
+            stacked([self.drawn]),
+            lambda start, stop: np.asarray(inputs[start:stop]),
+            length,
+            self.network.hidden,
+            batch,
+            feedback,
+        )
         out: dict[str, Array] = {}
         with np.errstate(all="ignore"):
-            trajectory = Trajectory(
-                stack,
+            layers = Layers(
+                networks,
                 segment=length,
                 keep_states=True,
                 looks=set(),
@@ -81,13 +96,24 @@ class Case:
                 workspace=Workspace(),
                 keep_carried=True,
             )
-            trajectory.run()
-            states = np.stack([trajectory.state(t)[0].T for t in range(length)])
-            out["states"] = states
+            layers.run()
+            out["states"] = np.stack([layers.state(t)[0].T for t in range(length)])
             if len(self.network.cell.state_parts) > 1:
-                out["memories"] = np.stack([trajectory.carried(t)[0][0].T for t in range(length)])
-        if "weight_ho" in p:
-            out["outputs"] = states @ p["weight_ho"].T + p["bias_o"]
+                out["memories"] = np.stack(
+                    [
+                        np.concatenate(
+                            [
+                                one.carried(length - 1 - t if direction else t)[0][0].T
+                                for direction, one in enumerate(layers.top)
+                            ],
+                            axis=-1,
+                        )
+                        for t in range(length)
+                    ]
+                )
+            if output is not None:
+                states = out["states"].transpose(0, 2, 1)
+                out["outputs"] = output.value(states).transpose(0, 2, 1)
         return out
 
 
@@ -103,24 +129,28 @@ def draw_case(
     seed, replicate : int
         The keys of its random streams.
     """
-    n, dtype = network.hidden, network.dtype
+    dtype = network.dtype
     drawn = Parameters.draw(
-        network, features=task.features, length=task.length, seed=seed, replicate=replicate
+        network,
+        features=task.features,
+        length=task.length,
+        seed=seed,
+        replicate=replicate,
+        outputs=task.n_outputs,
     )
-    bias = drawn.affine[:, -1].copy()
-    parameters = {
-        "weight_ih_l0": drawn.affine[:, n:-1].copy(),
-        "weight_hh_l0": drawn.affine[:, :n].copy(),
-        "bias_ih_l0": bias,
-        "bias_hh_l0": np.zeros_like(bias),
-    }
+    parameters = named(network, drawn)
     loss = task.loss_entry
-    if loss.uses_readout:
+    if loss.uses_readout or network.cell.feeds_back == "output":
         readout = draw_readout(network, outputs=task.n_outputs, seed=seed, replicate=replicate)
-        parameters |= {"weight_ho": readout[:, :n].copy(), "bias_o": readout[:, n].copy()}
+        parameters |= {"weight_ho": readout[:, :-1].copy(), "bias_o": readout[:, -1].copy()}
     looks = np.array(list(task.looks()), dtype=np.int64)
-    targets = np.stack([task.targets(t, t + 1, seed, replicate, n)[0] for t in looks.tolist()])
+    targets = np.stack(
+        [
+            task.targets(t, t + 1, seed, replicate, network.hidden * network.directions)[0]
+            for t in looks.tolist()
+        ]
+    )
     if loss.target_kind != "classes":
         targets = targets.transpose(0, 2, 1).astype(dtype)
     inputs = task.inputs(0, task.length, seed, replicate).transpose(0, 2, 1).astype(dtype)
-    return Case(parameters, inputs, targets, looks, network, task, clip, seed, replicate)
+    return Case(parameters, inputs, targets, looks, network, task, clip, seed, replicate, drawn)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.clipping.off import Off
+from gradlab.learning.learners import AbstractLearner
+from gradlab.learning.learners.bptt import Bptt
+from gradlab.measure.records import OF_GRADIENT, OF_LEARNER
+from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 
 _OFF = Off()
+_BPTT = Bptt()
 
 
 @dataclass(frozen=True)
 class View:
-    """What is measured on a forward pass: where the loss looks, and the clip rule."""
+    """What is measured on a forward pass: where the loss looks, the clip rule, how gradients are made."""
 
     task: AbstractTask
     clip: AbstractClip
+    learner: AbstractLearner = _BPTT
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,28 @@ class Layout:
     raw: tuple[tuple[int, int], ...]
 
 
-def lay_out(views: Sequence[View], gradients: bool) -> Layout:
-    """Share backward passes among views: lanes by (task, rule of the recursion)."""
+def lay_out(views: Sequence[View], wanted: Collection[str], network: NetworkSettings) -> Layout:
+    """Share backward passes among views: lanes by (task, rule of the recursion).
+
+    Parameters
+    ----------
+    views : sequence of View
+        What is measured.
+    wanted : collection of str
+        Names of records: gradients and paths are of the raw pass besides the clipped one.
+    network : NetworkSettings
+        Where adjoints go on to another layer, or through a readout, a rule that rescales samples has
+        a pass of its own.
+    """
+    asked = set(wanted)
+    raw_too = bool((OF_GRADIENT | OF_LEARNER | {"log10_path_gradient_norm"}) & asked)
+    joined = network.layers > 1 or network.bidirectional or network.cell.feeds_back == "output"
     lanes: dict[tuple[AbstractTask, AbstractClip], list[AbstractClip]] = {}
 
     def serve(
         task: AbstractTask, clip: AbstractClip
     ) -> tuple[tuple[AbstractTask, AbstractClip], AbstractClip]:
-        alone = clip.changes_entries or (clip.rescales_samples and len(task.looks()) > 1)
+        alone = clip.changes_entries or (clip.rescales_samples and (joined or len(task.looks()) > 1))
         key = (task, clip if alone else _OFF)
         scale = clip if clip.rescales_samples else _OFF
         scales = lanes.setdefault(key, [])
@@ -49,7 +69,7 @@ def lay_out(views: Sequence[View], gradients: bool) -> Layout:
     placed = []
     for view in views:
         rule = view.clip if view.clip.scope == "adjoint" else _OFF
-        raw = serve(view.task, _OFF) if gradients else None
+        raw = serve(view.task, _OFF) if raw_too else None
         own = serve(view.task, rule)
         placed.append((own, raw or own))
     keys = sorted(lanes, key=lambda key: -key[0].lags)
@@ -65,8 +85,3 @@ def lay_out(views: Sequence[View], gradients: bool) -> Layout:
         tuple(index(*own) for own, _ in placed),
         tuple(index(*raw) for _, raw in placed),
     )
-
-
-def backward_passes(views: Sequence[View], gradients: bool) -> int:
-    """Return how many backward passes serve these views on one forward pass."""
-    return len(lay_out(views, gradients).tasks)

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.learning.bptt import Lane, backpropagate
+from gradlab.learning.backward import Lane, backpropagate
 from gradlab.learning.clipping import AbstractClip
-from gradlab.learning.taps import Taps
-from gradlab.learning.trajectory import Stack, Trajectory
+from gradlab.learning.clipping.off import Off
+from gradlab.learning.layers import Layers, Networks, Weights
+from gradlab.learning.stack import Feedback
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.collect import Collect, open_taps
 from gradlab.measure.layout import Layout, View
-from gradlab.measure.records import OF_GRADIENT
-from gradlab.network.activations import AbstractActivation
-from gradlab.network.cells import AbstractCell
+from gradlab.measure.learned import make_gradients
+from gradlab.measure.records import needs_gradients
+from gradlab.measure.size import CREDIT_BYTES
+from gradlab.network.readout import OUTPUTS
+from gradlab.network.settings import NetworkSettings
 from gradlab.network.spectra import Drawn
 from gradlab.tasks import AbstractTask
 
 Array = NDArray[Any]
 
 TARGET_STEPS = 16  # time steps of targets that are held at once
+_OFF = Off()
 
 
 @dataclass(frozen=True)
@@ -33,30 +37,53 @@ class Material:
 
     Parameters
     ----------
-    cell, activation : AbstractCell, AbstractActivation
-        The elementwise algebra.
-    hidden : int
-        Hidden units.
-    affine : array of shape (case, rows, hidden + features + 1)
-        ``[W U b]``.
+    network : NetworkSettings
+        Their structure: cell, activation, layers, directions, output; the laws of the weights play no part.
+    weights : sequence of sequences of Weights
+        By layer and direction.
     inputs : callable
         ``inputs(start, stop)``: shape (time, case, features, batch).
     readout : callable
-        ``readout(outputs)``: ``[V b]`` of shape (case, outputs, hidden + 1).
+        ``readout(outputs)``: ``[V b]`` of shape (case, outputs, directions * hidden + 1).
     targets : callable
         ``targets(task, start, stop)``: (time, case, outputs, batch), or (time, case, batch) classes.
-    drawn : sequence of sequences of Drawn
-        The recurrent matrices of every case, by row block.
+    drawn : sequence of sequences of sequences of sequences of Drawn
+        The recurrent matrices by case, layer, direction and row block.
+    embeddings : sequence of (E, U by direction), optional
+        By case; where the lowest layer's input weights are ``U E``.
+    keys : sequence of (int, int), optional
+        Root seed and replicate by case, for learners with random numbers of their own.
+    biases : bool
+        Whether the networks have biases; their gradients are no gradients of parameters otherwise.
     """
 
-    cell: AbstractCell
-    activation: AbstractActivation
-    hidden: int
-    affine: Array
+    network: NetworkSettings
+    weights: Sequence[Sequence[Weights]]
     inputs: Callable[[int, int], Array]
     readout: Callable[[int], Array]
     targets: Callable[[AbstractTask, int, int], Array]
-    drawn: Sequence[Sequence[Drawn]]
+    drawn: Sequence[Sequence[Sequence[Sequence[Drawn]]]]
+    embeddings: Sequence[tuple[Array, tuple[Array, ...]]] = ()
+    keys: Sequence[tuple[int, int]] = ()
+    biases: bool = True
+
+    def networks(self, task: AbstractTask) -> Networks:
+        """Return what the engine simulates for a task: up to the last time step that matters."""
+        length = task.length if self.network.bidirectional else task.lags
+        feedback = None
+        if self.network.cell.feeds_back == "output":
+            feedback = Feedback(self.readout(task.n_outputs), OUTPUTS[self.network.output])
+        network = self.network
+        return Networks(
+            network.cell,
+            network.activation,
+            self.weights,
+            self.inputs,
+            length,
+            network.hidden,
+            task.batch,
+            feedback,
+        )
 
 
 def measure(
@@ -69,42 +96,58 @@ def measure(
 ) -> dict[str, Array]:
     """Run forward and back over a material and collect the wanted records."""
     asked = frozenset(wanted)
-    task, cases = layout.tasks[0], len(material.affine)
-    stack = Stack(
-        material.cell,
-        material.activation,
-        material.affine,
-        material.inputs,
-        task.lags,
-        material.hidden,
-        task.batch,
-    )
     lanes = [_lane(material, *lane) for lane in zip(layout.tasks, layout.rules, layout.scales, strict=True)]
-    gradients, names = bool(asked & OF_GRADIENT), open_taps(asked)
-    last, counts = [lane.looks[-1] for lane in lanes], [len(lane.views) for lane in lanes]
-    taps = Taps(names, last, counts, cases, task.batch, min(segment, task.lags))
-    many_looks = any(len(lane.looks) > 1 for lane in lanes)
+    gradients, names = needs_gradients(asked), open_taps(asked, material.network.cell)
+    many_looks = any(len(lane.looks) > 1 for lane in lanes) or "log10_credit_norm" in asked
     with np.errstate(all="ignore"):  # what leaves the range of the forward state is found and marked
-        trajectory = Trajectory(
-            stack,
+        layers = Layers(
+            material.networks(layout.tasks[0]),
             segment=segment,
             keep_states=gradients or many_looks or "weight" in names,
-            looks=set() if many_looks else set(last),
+            looks=set() if many_looks else {lane.looks[-1] for lane in lanes},
             saturation="saturation" in asked,
             workspace=workspace,
         )
-        trajectory.run()
-        result = backpropagate(trajectory, lanes, taps, gradients=gradients, workspace=workspace)
-    return Collect(views, layout, asked, material.drawn, trajectory, taps, result).records()
+        layers.run()
+        result = backpropagate(layers, lanes, names, gradients=gradients, workspace=workspace)
+        credit = _credit(material, views, layers, workspace) if "log10_credit_norm" in asked else {}
+        made = make_gradients(material, views, layers, lanes, layout, result, asked)
+    return Collect(views, layout, asked, material.drawn, layers, result, credit, made).records()
+
+
+def _credit(
+    material: Material, views: Sequence[View], layers: Layers, workspace: Workspace
+) -> dict[AbstractTask, Array]:
+    """Return by task the log10 norms of dL_t/dh_k of the top layer, (case, loss time, lag).
+
+    Each loss time is a lane; a group of them goes back together.
+    """
+    networks = layers.networks
+    state = networks.hidden * networks.batch * np.dtype(networks.dtype).itemsize
+    group = max(1, int(CREDIT_BYTES // (state * networks.cases)))
+    found: dict[AbstractTask, Array] = {}
+    for task in dict.fromkeys(view.task for view in views):
+        looks = list(task.looks())
+        norms = found[task] = np.full((networks.cases, task.length, task.lags), np.nan)
+        whole = _lane(material, task, _OFF, (_OFF,))
+        for first in range(0, len(looks), group):
+            times = looks[first : first + group][::-1]
+            lanes = [replace(whole, looks=(t,)) for t in times]
+            own = workspace.part("credit")
+            result = backpropagate(layers, lanes, ("state",), gradients=False, workspace=own, top_only=True)
+            for t, values in zip(times, result.records[-1][0]["state"], strict=True):
+                norms[:, t, : t + 1] = values[0]
+    return found
 
 
 def _lane(
     material: Material, task: AbstractTask, rule: AbstractClip, scales: tuple[AbstractClip, ...]
 ) -> Lane:
     """Return the engine's lane for a task: its targets, its readouts, its rules."""
-    loss, n = task.loss_entry, material.hidden
+    loss, output = task.loss_entry, OUTPUTS[material.network.output]
     readout = material.readout(task.n_outputs) if loss.uses_readout else None
     target_at = _target_reader(material, task)
+    plain = loss.takes_logits or material.network.output == "identity"
 
     def look(t: int, state: Array) -> tuple[Array, Array]:
         target = target_at(t)
@@ -112,7 +155,11 @@ def _lane(
             target = target.astype(state.dtype, copy=False)
         if readout is None:
             return loss.evaluate(state, target)
-        return loss.evaluate(np.matmul(readout[:, :, :n], state) + readout[:, :, n:], target)
+        before = np.matmul(readout[:, :, :-1], state) + readout[:, :, -1:]
+        if plain:
+            return loss.evaluate(before, target)
+        value, slope = loss.evaluate(output.value(before), target)
+        return value, output.pull(before, slope)
 
     return Lane(task.looks(), look, readout, rule, scales)
 

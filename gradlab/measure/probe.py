@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.learning.layers import Weights
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.collect import open_taps
-from gradlab.measure.layout import Layout, View, backward_passes, lay_out
+from gradlab.measure.layout import Layout, View, lay_out
 from gradlab.measure.material import Material, measure
-from gradlab.measure.records import OF_GRADIENT, RECORDS
-from gradlab.measure.size import Sizes, sizes_of, tile_and_segment
+from gradlab.measure.records import ORDINARY, PATHS, RECORDS, needs_gradients
+from gradlab.measure.size import Sizes, check_learner, credit_bytes, sizes_of, tile_and_segment
 from gradlab.network.parameters import Parameters, draw_readout
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
@@ -47,7 +49,7 @@ class Block:
 
 def probe(
     block: Block,
-    record: Collection[str] = tuple(RECORDS),
+    record: Collection[str] = ORDINARY,
     memory: int = 256 << 20,
     workspace: Workspace | None = None,
 ) -> dict[str, Array]:
@@ -68,13 +70,12 @@ def probe(
     Returns
     -------
     dict of arrays
-        By record, shape (run, view), (run, view, lag) or (run, view, gate); further "status" and
+        By record, shape (run, view) followed by the dims that `RECORDS` names; further "status" and
         "first_overflow". Lags beyond a case's own are NaN; where the forward state overflowed,
         norms and rates are +inf.
     """
     wanted = frozenset(record)
-    gradients = bool(wanted & OF_GRADIENT)
-    layout = lay_out(block.views, gradients)
+    layout = lay_out(block.views, wanted, block.runs[0].network)
     workspace = workspace or Workspace()
     tile, segment = tile_and_segment(_sizes(block, layout, wanted), memory)
     parts = [
@@ -99,25 +100,42 @@ def check_memory(
     `total` turns the bytes that would suffice for the buffers into what the message asks for.
     """
     wanted = frozenset(record)
-    layout = lay_out(block.views, bool(wanted & OF_GRADIENT))
+    for view in block.views:
+        check_learner(view.learner, block.runs[0].network, view.task, memory, total)
+    layout = lay_out(block.views, wanted, block.runs[0].network)
     tile_and_segment(_sizes(block, layout, wanted), memory, total)
+
+
+def backward_passes(block: Block, record: Collection[str]) -> int:
+    """Return how many backward passes serve the views of a block on each of its forward passes."""
+    return len(lay_out(block.views, record, block.runs[0].network).tasks)
 
 
 def buffer_bytes(block: Block, record: Collection[str], memory: int) -> int:
     """Return the bytes that `probe` will take for a block under a bound."""
     wanted = frozenset(record)
-    sizes = _sizes(block, lay_out(block.views, bool(wanted & OF_GRADIENT)), wanted)
+    sizes = _sizes(block, lay_out(block.views, wanted, block.runs[0].network), wanted)
     tile, segment = tile_and_segment(sizes, memory)
     return sizes.total(min(tile, len(block.runs)), segment)
 
 
 def _sizes(block: Block, layout: Layout, wanted: frozenset[str]) -> Sizes:
-    views, lags = len(block.views), layout.tasks[0].lags
-    along = [RECORDS[name] for name in wanted]
-    results = len(block.runs) * views * sum(lags if kind == "lag" else 1 for kind in along)
-    scales = sum(map(len, layout.scales))
-    gradients = bool(wanted & OF_GRADIENT)
-    return sizes_of(block.runs[0].network, layout.tasks, scales, gradients, open_taps(wanted), results)
+    network, longest = block.runs[0].network, max(view.task.length for view in block.views)
+    labels = {
+        "lag": longest if network.bidirectional else layout.tasks[0].lags,
+        "time": longest,
+        "loss_time": longest,
+        "path": len(PATHS),
+    }
+    labels |= {"layer": network.layers, "direction": network.directions}
+    each = [math.prod(labels.get(dim, 1) for dim in RECORDS[name]) for name in wanted]
+    results = len(block.runs) * len(block.views) * sum(each)
+    scales, taps = sum(map(len, layout.scales)), open_taps(wanted, network.cell)
+    sizes = sizes_of(network, layout.tasks, scales, needs_gradients(wanted), taps, results)
+    further = max(view.learner.bytes_needed(network, view.task) for view in block.views)
+    if "log10_credit_norm" in wanted:
+        further += credit_bytes(network, layout.tasks[0])
+    return replace(sizes, fixed=sizes.fixed + further)
 
 
 def _drawn(runs: Sequence[Run], task: AbstractTask, workspace: Workspace) -> Material:
@@ -125,7 +143,12 @@ def _drawn(runs: Sequence[Run], task: AbstractTask, workspace: Workspace) -> Mat
     network = runs[0].network
     parameters = [
         Parameters.draw(
-            r.network, features=task.features, length=task.length, seed=r.seed, replicate=r.replicate
+            r.network,
+            features=task.features,
+            length=task.length,
+            seed=r.seed,
+            replicate=r.replicate,
+            outputs=task.n_outputs,
         )
         for r in runs
     ]
@@ -143,8 +166,31 @@ def _drawn(runs: Sequence[Run], task: AbstractTask, workspace: Workspace) -> Mat
         )
 
     def targets(of: AbstractTask, start: int, stop: int) -> Array:
-        return np.stack([of.targets(start, stop, r.seed, r.replicate, network.hidden) for r in runs], axis=1)
+        width = network.hidden * network.directions
+        return np.stack([of.targets(start, stop, r.seed, r.replicate, width) for r in runs], axis=1)
 
-    affine = np.stack([p.affine for p in parameters])
-    drawn = [p.drawn for p in parameters]
-    return Material(network.cell, network.activation, network.hidden, affine, inputs, readout, targets, drawn)
+    return Material(
+        network,
+        stacked(parameters),
+        inputs,
+        readout,
+        targets,
+        [[[one.drawn for one in layer] for layer in p.layers] for p in parameters],
+        [(p.embedding, p.embedded) for p in parameters if p.embedding is not None],
+        [(r.seed, r.replicate) for r in runs],
+    )
+
+
+def stacked(parameters: Sequence[Parameters]) -> list[list[Weights]]:
+    """Return the weights of networks of equal shape by layer and direction, the case in front."""
+    layers, directions = len(parameters[0].layers), len(parameters[0].layers[0])
+    return [
+        [
+            Weights(
+                np.stack([p.layers[layer][direction].affine for p in parameters]),
+                np.stack([p.layers[layer][direction].diagonal for p in parameters], axis=1)[..., None],
+            )
+            for direction in range(directions)
+        ]
+        for layer in range(layers)
+    ]

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Collection
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Kind = Literal["lag", "case", "gate"]
+Dim: TypeAlias = Literal["layer", "direction", "gate", "path", "loss_time", "lag", "time"]
+Dims: TypeAlias = tuple[Dim, ...]
+
+#: Everything that a record may run along besides the case itself, in the order in which it does.
+DIMS: Dims = ("layer", "direction", "gate", "path", "loss_time", "lag", "time")
+#: Into what an adjoint is split: what came through the memory alone, what did not, and both.
+PATHS = ("memory", "rest", "total")
+
+_PROFILE: Dims = ("layer", "direction", "lag")
+_MATRIX: Dims = ("layer", "direction", "gate")
 
 #: Every record with what it runs along besides the case itself.
-RECORDS: dict[str, Kind] = {
-    "log10_state_gradient_norm": "lag",
-    "log10_memory_gradient_norm": "lag",
-    "log10_preactivation_gradient_norm": "lag",
-    "log10_weight_gradient_norm": "lag",
-    "mean_log10_sample_gradient_norm": "lag",
-    "std_log10_sample_gradient_norm": "lag",
-    "saturation": "lag",
-    "log10_gradient_norm": "case",
-    "log10_clipped_gradient_norm": "case",
-    "clip_factor": "case",
-    "clip_angle": "case",
-    "loss": "case",
-    "growth_rate": "case",
-    "growth_rate_standard_error": "case",
-    "regime": "case",
-    "radius_drawn": "gate",
-    "norm_drawn": "gate",
-    "henrici_departure": "gate",
+RECORDS: dict[str, Dims] = {
+    "log10_state_gradient_norm": _PROFILE,
+    "log10_memory_gradient_norm": _PROFILE,
+    "log10_preactivation_gradient_norm": _PROFILE,
+    "log10_weight_gradient_norm": _PROFILE,
+    "mean_log10_sample_gradient_norm": _PROFILE,
+    "std_log10_sample_gradient_norm": _PROFILE,
+    "saturation": _PROFILE,
+    "log10_path_gradient_norm": ("layer", "direction", "path", "lag"),
+    "log10_credit_norm": ("loss_time", "lag"),
+    "log10_online_gradient_norm": ("time",),
+    "log10_gradient_norm": (),
+    "log10_clipped_gradient_norm": (),
+    "clip_factor": (),
+    "clip_angle": (),
+    "cosine_to_bptt": (),
+    "learner_bias": (),
+    "learner_spread": (),
+    "loss": (),
+    "growth_rate": (),
+    "growth_rate_standard_error": (),
+    "regime": (),
+    "radius_drawn": _MATRIX,
+    "norm_drawn": _MATRIX,
+    "henrici_departure": _MATRIX,
 }
+
+#: Records of something that most questions do not need, or that cost much: only where they are asked for.
+ON_REQUEST = frozenset({"log10_path_gradient_norm", "log10_credit_norm", "log10_online_gradient_norm"})
+#: What is recorded where nothing else is said.
+ORDINARY = tuple(name for name in RECORDS if name not in ON_REQUEST)
+#: Records that compare a learner with full back-propagation: of no use where that is the learner.
+OF_LEARNER = frozenset({"cosine_to_bptt", "learner_bias", "learner_spread"})
 
 #: Records that need the parameter gradient.
 OF_GRADIENT = frozenset({"log10_gradient_norm", "log10_clipped_gradient_norm", "clip_factor", "clip_angle"})
@@ -44,6 +67,12 @@ OF_SAMPLES = frozenset(
         "regime",
     }
 )
+
+
+def needs_gradients(wanted: Collection[str]) -> bool:
+    """Whether any of the records needs the parameter gradient."""
+    return bool((OF_GRADIENT | OF_LEARNER | {"log10_online_gradient_norm"}) & set(wanted))
+
 
 NOT_RUN, OK, OVERFLOWED, UNDERFLOWED, FAILED = range(5)
 VANISHING, STABLE, EXPLODING, UNDETERMINED = -1, 0, 1, -128

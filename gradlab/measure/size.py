@@ -7,17 +7,19 @@ once, and how many time steps of the tape.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.learning.learners import AbstractLearner
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 
 CACHE = 3200 << 10  # bytes of adjoints touched at every time step: larger tiles spread the cost of calls
 TAPE = 256 << 20  # bytes of tape beyond which larger tiles gain nothing
 STEP_OBJECTS = 1000  # bytes of the Python objects that a time step of tape has, whatever its size
+CREDIT_BYTES = 1600 << 10  # of adjoints that go back together for the credit of many loss times
 _MOST_RUNS = 64
 
 
@@ -86,7 +88,9 @@ def sizes_of(
     size = np.dtype(network.dtype).itemsize
     n, task, lanes = network.hidden, tasks[0], len(tasks)
     blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
-    width, batch, length = n + task.features + 1, task.batch, task.lags
+    joined = network.layers > 1 or network.bidirectional
+    length = task.length if network.bidirectional else task.lags
+    width, batch = n + max(task.features, n * network.directions if network.layers > 1 else 0) + 1, task.batch
     state = batch * size * n
     adjoint = lanes * state * (parts + 1 + blocks * (2 if blocks > 1 else 1))
     sums = blocks * n * width * size * ((views + 3) if gradients else 1)
@@ -95,7 +99,53 @@ def sizes_of(
     records = 8 * length * (views * (len(taps) + 2) + 4)
     targets = 16 * lanes * batch * size * max(n, task.n_outputs)
     fixed = adjoint + sums + records + targets + 12 * state + 6 * batch * size * width
-    return Sizes(adjoint, fixed, step, parts * state, 16 * results, length)
+    if "path" in taps:
+        fixed += 8 * lanes * state
+    if joined:  # what one layer hands down to the next, and the joined states of two directions
+        step += lanes * network.directions * (state + 8 * batch) + network.directions * state
+    copies = network.layers * network.directions
+    # A bidirectional network is held whole: a stretch of its tape counts as part of what never shrinks.
+    if network.bidirectional:
+        fixed, step = fixed + step * length, 0
+    stored = parts * state
+    return Sizes(adjoint, copies * fixed, copies * step, copies * stored, 16 * results, length)
+
+
+def credit_bytes(network: NetworkSettings, task: AbstractTask) -> int:
+    """Return the bytes that the credit of many loss times takes besides, for one forward pass."""
+    size = np.dtype(network.dtype).itemsize
+    state = task.batch * size * network.hidden
+    blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
+    lanes = min(task.length, max(1, CREDIT_BYTES // state))
+    return lanes * (state * (parts + 1 + 2 * blocks) + 16 * task.batch * task.length)
+
+
+def check_learner(
+    learner: AbstractLearner,
+    network: NetworkSettings,
+    task: AbstractTask,
+    memory: int,
+    total: Callable[[int], int] = int,
+) -> None:
+    """Raise UserMistake if what a learner takes for one case alone is more than there is.
+
+    `memory` and `total` are those of `tile_and_segment`.
+    """
+
+    def needed(hidden: int) -> int:
+        return learner.bytes_needed(replace(network, hidden=hidden), task)
+
+    own = needed(network.hidden)
+    if own <= max(memory, 0) or not own:
+        return
+    low, high = 0, network.hidden  # the largest size that fits, by bisection
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if needed(middle) <= memory else (low, middle)
+    expected = f"at least {(total(own) >> 20) + 1} MiB"
+    why = f"The learner {learner.name!r} alone takes {own >> 20} MiB a case for {network.hidden} hidden units"
+    fits = f"the largest size that fits is {low}." if low else "no size fits."
+    raise UserMistake(Problem("memory", expected, f"{max(total(memory), 0) >> 20} MiB", f"{why}; {fits}"))
 
 
 def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = int) -> tuple[int, int]:
@@ -115,13 +165,13 @@ def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = in
     UserMistake
         If not even one forward pass fits.
     """
-    tile = min(_MOST_RUNS, CACHE // max(sizes.adjoint, 1), TAPE // (sizes.step * sizes.length))
+    tile = min(_MOST_RUNS, CACHE // max(sizes.adjoint, 1), TAPE // max(sizes.step * sizes.length, 1))
     tile = max(1, int(tile))
     while tile > 1 and sizes.total(tile, sizes.length) > memory:
         tile //= 2
     if sizes.total(tile, sizes.length) <= memory:
         return tile, sizes.length
-    least = max(1, int(np.sqrt(sizes.length * sizes.stored / sizes.step)))
+    least = max(1, int(np.sqrt(sizes.length * sizes.stored / max(sizes.step, 1))))
     if sizes.total(1, least) > memory:
         needed = total(sizes.total(1, least)) + (1 << 20)
         got = f"{max(total(memory), 0) >> 20} MiB"

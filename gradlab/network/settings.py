@@ -13,6 +13,7 @@ from gradlab.network import activations, cells, initialisers, spectra
 from gradlab.network.activations import AbstractActivation
 from gradlab.network.cells import AbstractCell
 from gradlab.network.initialisers import AbstractInitialiser
+from gradlab.network.readout import OUTPUTS
 from gradlab.network.spectra import AbstractSpectrum
 
 DEFAULTS: Mapping[str, Any] = {
@@ -23,6 +24,10 @@ DEFAULTS: Mapping[str, Any] = {
     "input": {"name": "normal", "gain": 1.0},
     "bias": {"name": "constant", "value": 0.0},
     "readout": {"name": "normal", "gain": 1.0},
+    "output": "identity",
+    "layers": 1,
+    "bidirectional": False,
+    "embedding": None,
     "dtype": "float64",
 }
 
@@ -43,6 +48,15 @@ class NetworkSettings:
         Laws of the input weights, the biases, and the readout weights (its bias is zero).
     dtype : str
         "float64" or "float32": the precision of states, parameters and adjoints.
+    output : str
+        Activation of the readout: a name out of `OUTPUTS`.
+    layers : int
+        How many layers; each reads the states of the one below.
+    bidirectional : bool
+        Whether every layer has a second set of weights that runs backwards in time.
+    embedding : int or None
+        Size of the vectors that stand for the inputs, which are then meant as symbols (one-hot): the
+        lowest layer reads ``E x`` with a learnt ``E``. None: it reads the inputs themselves.
     """
 
     cell: AbstractCell
@@ -53,6 +67,20 @@ class NetworkSettings:
     bias: AbstractInitialiser
     readout: AbstractInitialiser
     dtype: str
+    output: str = "identity"
+    layers: int = 1
+    bidirectional: bool = False
+    embedding: int | None = None
+
+    @property
+    def directions(self) -> int:
+        """One, or two if bidirectional."""
+        return 1 + self.bidirectional
+
+    @property
+    def depends_on_length(self) -> bool:
+        """Whether states depend on how long the sequence is: then lengths share no forward pass."""
+        return self.bidirectional or self.cell.depends_on_length
 
     @classmethod
     def build(cls, table: Mapping[str, Any], where: str = "network") -> NetworkSettings:
@@ -79,30 +107,54 @@ class NetworkSettings:
         part("cell", cells.registry.build)
         part("hidden", lambda value, place: integer(place, value, at_least=1))
         part("activation", activations.registry.build)
-        blocks = values["cell"].row_blocks if "cell" in values else ()
+        blocks = values["cell"].recurrent_blocks if "cell" in values else ()
         part("spectrum", lambda value, place: _spectra(value, place, blocks))
         for key in ("input", "bias", "readout"):
             part(key, initialisers.registry.build)
         part("dtype", lambda value, place: one_of(place, value, ("float64", "float32")))
+        part("output", lambda value, place: one_of(place, value, OUTPUTS, "an activation of the readout"))
+        part("layers", lambda value, place: integer(place, value, at_least=1))
+        part("bidirectional", _truth)
+        part("embedding", lambda v, place: None if v is None else integer(place, v, at_least=1))
+        problems += _misfits(values, where)
         if problems:
             raise UserMistake(problems)
         values["spectra"] = values.pop("spectrum")
         return cls(**values)
 
+    @classmethod
+    def of_structure(
+        cls,
+        cell: AbstractCell,
+        activation: AbstractActivation,
+        hidden: int,
+        layers: int,
+        bidirectional: bool,
+        dtype: str,
+        output: str,
+    ) -> NetworkSettings:
+        """Return the settings of a network whose weights come from elsewhere; no laws are meant."""
+        none = initialisers.registry.build({"name": "constant", "value": 0.0})
+        return cls(cell, hidden, activation, (), none, none, none, dtype, output, layers, bidirectional)
+
     def to_table(self) -> dict[str, Any]:
         """Return the plain table that builds these settings again."""
-        blocks = self.cell.row_blocks
+        blocks = self.cell.recurrent_blocks
         spectrum: Any = settings_of(self.spectra[0])
         if len(self.spectra) > 1:
             spectrum = {block: settings_of(s) for block, s in zip(blocks, self.spectra, strict=True)}
         return {
             "cell": settings_of(self.cell),
             "hidden": self.hidden,
+            "layers": self.layers,
+            "bidirectional": self.bidirectional,
+            **({} if self.embedding is None else {"embedding": self.embedding}),
             "activation": settings_of(self.activation),
             "spectrum": spectrum,
             "input": settings_of(self.input),
             "bias": settings_of(self.bias),
             "readout": settings_of(self.readout),
+            "output": self.output,
             "dtype": self.dtype,
         }
 
@@ -115,6 +167,33 @@ class NetworkSettings:
             "bias": self.bias.identity(),
             "readout": self.readout.identity(),
         }
+
+
+def _truth(value: Any, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise UserMistake(Problem(where, "true or false", shown(value)))
+
+
+def _misfits(values: Mapping[str, Any], where: str) -> list[Problem]:
+    """Return what is wrong with settings that are right each for itself."""
+    problems: list[Problem] = []
+    cell = values.get("cell")
+    if cell is None:
+        return problems
+    if "hidden" in values:
+        try:
+            cell.check_size(values["hidden"])
+        except UserMistake as mistake:
+            problems += mistake.under(where).problems
+    if "spectrum" in values:
+        problems += [problem.under(where) for problem in cell.unfit(values["spectrum"])]
+    if cell.feeds_back == "output":
+        for key, wanted in (("layers", 1), ("bidirectional", False)):
+            if values.get(key, wanted) != wanted:
+                expected = f"{shown(wanted)} for the cell {cell.name!r}, which feeds its output back"
+                problems.append(Problem(f"{where}.{key}", expected, shown(values[key])))
+    return problems
 
 
 def _spectra(setting: Any, where: str, blocks: tuple[str, ...]) -> tuple[AbstractSpectrum, ...]:

@@ -12,6 +12,7 @@ import pytest
 
 from gradlab.archive.store import ArchiveSink
 from gradlab.archive.variables import STATUS, VARIABLES
+from gradlab.measure.records import ON_REQUEST
 
 TEXT = np.dtypes.StringDType()
 
@@ -40,11 +41,22 @@ class Sweep:
     replicates: int = 2
     n_lags: int = 7
     gates: tuple[str, ...] = ()
+    layers: int = 1
+    directions: tuple[str, ...] = ("forward",)
     tile: tuple[int, ...] = (2, 2, 2)
-    record: tuple[str, ...] = tuple(VARIABLES)
+    record: tuple[str, ...] = tuple(name for name in VARIABLES if name not in ON_REQUEST)
     attrs: dict[str, Any] = field(
         default_factory=lambda: {"title": "T", "question": "Q?", "measure": "probe", "seed": 3}
     )
+
+    @property
+    def along(self) -> dict[str, Any]:
+        """Labels of what variables run along besides the case, as a plan has them."""
+        longest = range(self.n_lags)
+        along = {"path": ("memory", "rest", "total"), "loss_time": longest, "lag": longest, "time": longest}
+        along |= {"layer": range(self.layers)} if self.layers > 1 else {}
+        along |= {"direction": self.directions} if len(self.directions) > 1 else {}
+        return along | ({"gate": self.gates} if self.gates else {})
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -70,13 +82,11 @@ class Sweep:
         hole = self.case_keys == ""
         for name in self.record:
             variable = VARIABLES[name]
-            last = {"lag": (self.n_lags,), "gate": (len(self.gates),) if self.gates else ()}.get(
-                variable.over, ()
-            )
+            last = tuple(len(self.along[dim]) for dim in variable.over if dim in self.along)
             values = variable.empty(self.shape + last)
             if variable.dtype == "float64":
                 values[...] = rng.normal(size=values.shape)
-                if variable.over == "lag":
+                if variable.over[-1:] in (("lag",), ("time",)):
                     values[:, 0, ..., 4:] = np.nan  # shorter cases
             values[hole] = variable.fill
             arrays[name] = values
@@ -96,8 +106,7 @@ class Sweep:
             "spec_resolved": "title = 'T'\nseed = 3\n",
             "axes": self.axes,
             "replicates": self.replicates,
-            "n_lags": self.n_lags,
-            "gates": self.gates,
+            "along": self.along,
             "record": self.record,
             "tile": self.tile,
             "case_keys": self.case_keys,

@@ -92,6 +92,7 @@ def test_a_killed_creation_is_made_anew_for_another_experiment(tmp_path, sweep, 
         ({"n_lags": 8}, "other values of lag"),
         ({"replicates": 3}, "other values of replicate"),
         ({"gates": GATES}, "it lacks gate"),
+        ({"layers": 2}, "it lacks layer"),
         ({"record": ("loss", "regime", "status", "first_overflow", "case_key")}, "it has .*saturation"),
     ],
 )

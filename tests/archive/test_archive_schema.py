@@ -60,7 +60,7 @@ def test_the_schema_knows_every_record_of_a_probe():
 
 
 def test_dataset_is_labelled_throughout(sweep):
-    ds = to_dataset(sweep.axes, sweep.replicates, sweep.n_lags, sweep.gates, sweep.dense(), sweep.attrs)
+    ds = to_dataset(sweep.axes, sweep.replicates, sweep.along, sweep.dense(), sweep.attrs)
     assert ds["log10_state_gradient_norm"].dims == ("radius", "activation", "replicate", "lag")
     assert ds["radius_drawn"].dims == ("radius", "activation", "replicate")
     assert set(ds.coords) == {"radius", "activation", "batch", "replicate", "lag"}
@@ -75,22 +75,22 @@ def test_dataset_is_labelled_throughout(sweep):
 
 def test_gate_dimension_only_with_several_row_blocks(sweep):
     gates = ("input_gate", "forget_gate", "candidate", "output_gate")
-    assert "gate" not in layout(sweep.axes, 2, 7, (), ["radius_drawn"]).sizes
-    plan = layout(sweep.axes, 2, 7, gates, ["radius_drawn"])
+    assert "gate" not in layout(sweep.axes, 2, {"lag": range(7)}, ["radius_drawn"]).sizes
+    plan = layout(sweep.axes, 2, {"lag": range(7), "gate": gates}, ["radius_drawn"])
     assert plan.shape("radius_drawn") == (5, 3, 2, 4)
     assert plan.coordinates["gate"].values.tolist() == list(gates)
 
 
 def test_record_narrows_and_keeps_the_states(sweep):
     assert set(recorded(["loss"])) == {"loss", *ALWAYS}
-    assert "lag" not in layout(sweep.axes, 2, 7, (), ["loss"]).sizes
+    assert "lag" not in layout(sweep.axes, 2, {"lag": range(7)}, ["loss"]).sizes
     assert recorded() == tuple(VARIABLES)
     with pytest.raises(ValueError, match="not in the schema: speed"):
         recorded(["speed"])
 
 
 def test_no_axes_at_all(sweep_class):
-    plan = layout((), 3, 4, (), ["saturation"])
+    plan = layout((), 3, {"lag": range(4)}, ["saturation"])
     assert plan.dims("saturation") == ("replicate", "lag")
     assert plan.shape("status") == (3,)
 
@@ -99,14 +99,53 @@ def test_wrong_arrays_are_refused(sweep):
     arrays = sweep.dense()
     arrays["loss"] = arrays["loss"][:-1]
     with pytest.raises(ValueError, match="loss: expected the shape"):
-        to_dataset(sweep.axes, 2, 7, (), arrays, sweep.attrs)
+        to_dataset(sweep.axes, 2, sweep.along, arrays, sweep.attrs)
     with pytest.raises(ValueError, match="missing: case_key, first_overflow, status"):
-        to_dataset(sweep.axes, 2, 7, (), {}, sweep.attrs)
+        to_dataset(sweep.axes, 2, sweep.along, {}, sweep.attrs)
 
 
 def test_fixed_width_text_becomes_variable_width(sweep):
     arrays = sweep.dense()
     arrays["case_key"] = sweep.case_keys  # fixed width
-    ds = to_dataset(sweep.axes, 2, 7, (), arrays, sweep.attrs)
-    xr.testing.assert_identical(ds, to_dataset(sweep.axes, 2, 7, (), sweep.dense(), sweep.attrs))
+    ds = to_dataset(sweep.axes, 2, sweep.along, arrays, sweep.attrs)
+    xr.testing.assert_identical(ds, to_dataset(sweep.axes, 2, sweep.along, sweep.dense(), sweep.attrs))
     assert ds["case_key"].dtype == np.dtypes.StringDType()
+
+
+DEEP = {
+    "layer": range(3),
+    "direction": ("forward", "reverse"),
+    "path": ("memory", "rest", "total"),
+    "loss_time": range(5),
+    "lag": range(4),
+    "time": range(5),
+}
+
+
+def test_every_dimension_stands_in_its_place(sweep):
+    plan = layout(sweep.axes, 2, DEEP)
+    case = ("radius", "activation", "replicate")
+    assert plan.dims("log10_path_gradient_norm") == (*case, "layer", "direction", "path", "lag")
+    assert plan.shape("log10_path_gradient_norm")[3:] == (3, 2, 3, 4)
+    assert plan.dims("log10_credit_norm") == (*case, "loss_time", "lag")
+    assert plan.dims("log10_online_gradient_norm") == (*case, "time")
+    assert plan.dims("radius_drawn") == (*case, "layer", "direction")  # one row block
+    assert plan.dims("growth_rate") == case
+    assert list(plan.sizes)[3:] == ["layer", "direction", "path", "loss_time", "lag", "time"]
+    assert plan.coordinates["layer"].values.dtype == np.int64
+    assert plan.coordinates["direction"].values.tolist() == ["forward", "reverse"]
+    assert plan.coordinates["path"].values.dtype == np.dtypes.StringDType()
+    for coordinate in plan.coordinates.values():
+        assert set(coordinate.attributes) == {"long_name", "units", "description"}
+
+
+def test_what_nothing_recorded_runs_along_is_left_out(sweep):
+    assert set(layout(sweep.axes, 2, DEEP, ["loss"]).sizes) == {"radius", "activation", "replicate"}
+    assert "path" not in layout(sweep.axes, 2, DEEP, ["saturation", "log10_credit_norm"]).sizes
+
+
+def test_only_dimensions_of_a_network_may_be_missing(sweep):
+    flat = {dim: labels for dim, labels in DEEP.items() if dim not in ("layer", "direction")}
+    assert layout(sweep.axes, 2, flat).dims("saturation")[3:] == ("lag",)
+    with pytest.raises(ValueError, match="no labels along lag, path"):
+        layout(sweep.axes, 2, {"layer": range(2)}, ["log10_path_gradient_norm"])

@@ -15,16 +15,23 @@ from gradlab.archive.variables import STATUS
 from gradlab.core.errors import UserMistake
 
 GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
+DEEP = {"layers": 3, "directions": ("forward", "reverse"), "record": tuple(VARIABLES)}
+KINDS = {
+    "one matrix": {},
+    "four": {"gates": GATES},
+    "deep": {**DEEP, "gates": GATES},
+    "layers": {"layers": 2, "record": tuple(VARIABLES)},
+}
 
 
 def in_memory(sweep):
-    return to_dataset(sweep.axes, sweep.replicates, sweep.n_lags, sweep.gates, sweep.dense(), sweep.attrs)
+    return to_dataset(sweep.axes, sweep.replicates, sweep.along, sweep.dense(), sweep.attrs)
 
 
-@pytest.mark.parametrize("gates", [(), GATES], ids=["one matrix", "four"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tile", [(1, 1, 1), (2, 2, 2), (5, 3, 2), (9, 9, 9), (5, 1, 1)])
-def test_archive_is_identical_to_the_run_in_memory(tmp_path, sweep_class, gates, tile):
-    sweep = sweep_class(gates=gates, tile=tile)
+def test_archive_is_identical_to_the_run_in_memory(tmp_path, sweep_class, kind, tile):
+    sweep = sweep_class(**KINDS[kind], tile=tile)
     sink = sweep.open(tmp_path / "a")
     sweep.write_all(sink)
     assert sink.finished()[tuple(sweep.index.T)].all()
@@ -100,7 +107,7 @@ def test_fewer_lags_than_the_longest_are_padded(tmp_path, sweep):
     index = np.array([[0, 0, 0], [0, 0, 1]])
     records = sweep.records(index)
     for name, values in records.items():
-        if VARIABLES[name].over == "lag":
+        if "lag" in VARIABLES[name].over:
             records[name] = values[:, :4]
     sink.write(index, records)
     ds = open_archive(tmp_path / "a")
@@ -108,10 +115,48 @@ def test_fewer_lags_than_the_longest_are_padded(tmp_path, sweep):
     assert np.isnan(ds["saturation"][0, 0, :, 4:]).all()
 
 
+def test_whatever_is_short_is_padded_at_its_end(tmp_path, sweep_class):
+    sweep = sweep_class(**DEEP)
+    sink = sweep.open(tmp_path / "a")
+    index = np.array([[0, 0, 0], [0, 0, 1], [4, 2, 1]])
+    records = sweep.records(index)
+    short = {
+        name: values[(slice(None), *(slice(n - 1) for n in values.shape[1:]))]
+        for name, values in records.items()
+    }
+    sink.write(index, short)
+    ds = open_archive(tmp_path / "a")
+    for name in (
+        "log10_path_gradient_norm",
+        "log10_credit_norm",
+        "log10_online_gradient_norm",
+        "radius_drawn",
+    ):
+        found = ds[name].values[tuple(index.T)]
+        inside = tuple(slice(n - 1) for n in found.shape[1:])
+        np.testing.assert_array_equal(found[(slice(None), *inside)], short[name])
+        outside = np.ones(found.shape, dtype=bool)
+        outside[(slice(None), *inside)] = False
+        assert outside.any()
+        assert np.isnan(found[outside]).all(), name
+
+
+def test_only_the_last_dimension_is_cut(tmp_path, sweep_class, monkeypatch):
+    monkeypatch.setattr(creation, "CHUNK_BYTES", 8 * 8 * 3 * 2 * 3 * 2)  # two lags of a tile of eight
+    sweep = sweep_class(**DEEP)
+    sweep.write_all(sweep.open(tmp_path / "a"))
+    data = zarr.open_group(tmp_path / "a" / "data.zarr", mode="r")
+    assert data["log10_path_gradient_norm"].chunks == (2, 2, 2, 3, 2, 3, 2)
+    assert data["log10_credit_norm"].chunks == (2, 2, 2, 7, 4)
+    assert data["log10_online_gradient_norm"].chunks == (2, 2, 2, 7)
+    assert data["radius_drawn"].chunks[3:] == (3, 2)
+    xr.testing.assert_identical(open_archive(tmp_path / "a").load(), in_memory(sweep))
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_order_of_any_pieces_gives_the_same_bytes(tmp_path_factory, sweep_class, tree, data):
-    sweep = sweep_class(gates=GATES)
+    sweep = sweep_class(**KINDS[data.draw(st.sampled_from(["four", "deep"]))])
     whole, pieces = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("pieces")
     sweep.write_all(sweep.open(whole))
     order = data.draw(st.permutations(range(len(sweep.index))))

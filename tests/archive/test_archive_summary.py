@@ -16,7 +16,7 @@ class Axis:
 
 def probe(axes, rate, replicates=2, names=("growth_rate", "regime")):
     """A dataset whose growth rates are `rate(settings, replicate)`."""
-    plan = layout(axes, replicates, 0, (), names)
+    plan = layout(axes, replicates, {}, names)
     arrays = {name: VARIABLES[name].empty(plan.shape(name)) for name in plan.names}
     arrays["case_key"][...] = "k"
     arrays["status"][...] = STATUS["ok"]
@@ -27,7 +27,7 @@ def probe(axes, rate, replicates=2, names=("growth_rate", "regime")):
             arrays["growth_rate"][place] = value
             if "regime" in arrays:
                 arrays["regime"][place] = np.sign(value) if np.isfinite(value) else -128
-    return to_dataset(axes, replicates, 0, (), arrays, {})
+    return to_dataset(axes, replicates, {}, arrays, {})
 
 
 def labels(*words):

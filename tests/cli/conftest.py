@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import PROGRAM, TINY, Cli
 from typer.testing import CliRunner, Result
 
 from gradlab.cli.main import app
-
-TINY = """
-title = "Tiny"
-replicates = 2
-[network]
-hidden = 4
-[task]
-name = "noise"
-features = 3
-batch = 2
-length = 5
-[sweep]
-"network.spectrum.radius" = [0.5, 3.0]
-"network.activation" = ["tanh", "identity"]
-"""
-
-Cli = Callable[..., Result]
 
 
 def call(*arguments: object, **options: Any) -> Result:
@@ -54,9 +37,6 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = call("run", spec, "--out", folder / "tiny", "--workers", 1, "--no-figures", "--quiet")
     assert result.exit_code == 0, result.stderr
     return folder / "tiny"
-
-
-PROGRAM = [sys.executable, "-c", "from gradlab.cli.main import main; main()"]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Cli
+from command import TINY, Cli
 
 from gradlab.cli import complete
 from gradlab.cli.catalogues import _registry
@@ -209,3 +209,23 @@ def test_figures_of_no_number_are_json_all_the_same(cli: Cli) -> None:
     from gradlab.cli.terminal import _json
 
     assert _json({"a": (math.inf, -math.inf, math.nan, 1.5)}) == {"a": ["inf", "-inf", None, 1.5]}
+
+
+def test_records_say_what_they_run_along_and_when_they_are_recorded(cli: Cli) -> None:
+    table = json.loads(cli("list", "records", "--json").stdout)
+    claims = {name: (entry["claims"]["along"], entry["claims"]["recorded"]) for name, entry in table.items()}
+    assert claims["saturation"] == (["layer", "direction", "lag"], "by default")
+    assert claims["log10_credit_norm"] == (["loss_time", "lag"], "on request")
+    assert claims["learner_bias"] == ("each case", "for learners other than bptt")
+
+
+def test_learners_say_what_they_claim(cli: Cli) -> None:
+    claims = json.loads(cli("list", "learners", "--json").stdout)["bptt"]["claims"]
+    assert claims == {
+        "online": False,
+        "stochastic": False,
+        "exact": True,
+        "cells": "all",
+        "for_training": False,
+        "has_adjoints": True,
+    }

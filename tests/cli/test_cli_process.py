@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import PROGRAM
+from command import PROGRAM
 
 from gradlab.api import open_archive
 from gradlab.cli import complete
@@ -21,7 +21,7 @@ from gradlab.figures import style
 
 Program = Callable[..., subprocess.Popen[str]]
 HEAVY = {"numpy", "scipy", "xarray", "zarr", "matplotlib", "pandas", "threadpoolctl"}
-COMMANDS = ("run", "sweep", "plan", "plot", "show", "list", "new")
+COMMANDS = ("run", "sweep", "probe", "plan", "plot", "show", "list", "new")
 LOADED = """
 import sys
 from gradlab.cli.main import main

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import TINY, Cli
+from command import TINY, Cli
 
 from gradlab.api import open_archive
 

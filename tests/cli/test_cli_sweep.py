@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from command import Cli
 
 from gradlab.api import load_spec, open_archive
 
@@ -54,6 +54,7 @@ def test_lists_and_ranges_are_axes_and_single_values_are_not(cli: Cli) -> None:
         (["--at", "0+-1"], "task", {"name": "noise", "at": [0, -1]}),
         (["--at", "every,final,3"], "sweep", {"task.at": ["every", "final", [3]]}),
         (["--clip", "value:threshold=0.1"], "clip", {"name": "value", "threshold": 0.1}),
+        (["--learner", "bptt"], "learner", {"name": "bptt"}),
         (["--radius", "0.1:10:3:log"], "sweep", {
             "network.spectrum.radius": {"start": 0.1, "stop": 10, "num": 3, "logspace": True}}),
         (["--spectrum", "ginibre,delay_line", "--norm", "2"], "sweep", {
@@ -102,7 +103,9 @@ def test_flags_become_the_settings_they_name(
         (["--at", "last"], '--at: expected "final", "every" or time steps such as 10 or 10+20, got \'last\''),
         (["--at", "100"], "--at: expected"),
         (["--dtype", "float16"], "--dtype: expected"),
-        (["--record", "growth"], "record: expected names of records, got 'growth'. Did you mean"),
+        (["--record", "growth"], "--record: expected names of records, got 'growth'. Did you mean"),
+        (["--learner", "bppt"], "--learner: expected the name of a known learner, got 'bppt'"),
+        (["--learner", "bptt:3"], "--learner: expected no settings, got '3'"),
         (["--where", "radius < 2"], "where"),
         (["--task", "series:file=none.csv:column=x"], "--task.file: expected a readable CSV file"),
         (["--spectrum", "file:path=none.npy"], "--spectrum.path"),
@@ -116,9 +119,61 @@ def test_wrong_flags_are_named_as_the_user_wrote_them(cli: Cli, arguments: list[
     assert not Path("results").exists()
 
 
+def test_layers_and_both_directions(cli: Cli) -> None:
+    spec = printed(cli, "--layers", "1,2,3", "--bidirectional")
+    assert spec["network"] == {"bidirectional": True}
+    assert spec["sweep"] == {"network.layers": [1, 2, 3]}
+    assert "bidirectional" not in printed(cli, "--layers", "2")["network"]
+    assert "--layers: expected an integer of at least 1" in cli("sweep", "--layers", "0").stderr
+
+
 def test_problems_of_several_flags_are_told_at_once(cli: Cli) -> None:
     result = cli("sweep", "--hidden", "x", "--clip", "nrom:1", "--norm", 1, "--gain", 1)
     assert [line.split(":")[1] for line in result.stderr.splitlines()] == [" --hidden", " --clip", " --gain"]
+
+
+def wrong_flags(result: object) -> list[str]:
+    """Return the flags that the messages of a command name, in order."""
+    assert result.exit_code == 2  # type: ignore[attr-defined]
+    return [line.split(":")[1].strip() for line in result.stderr.splitlines()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags"),
+    [
+        (["--activation", "tahn", "--radius", "-1"], ["--activation", "--radius"]),
+        (["--batch", "x", "--hidden", "0", "--seed", "-1"], ["--batch", "--hidden", "--seed"]),
+        (["--task", "nosie", "--length", "-1"], ["--task", "--length"]),
+        (["--record", "growth_rate,,loss", "--hidden", "0"], ["--record", "--hidden"]),
+        (["--memory", "lots", "--record", "growth"], ["--memory", "--record"]),
+        (["--radius", "1", "--norm", "1", "--hidden", "0"], ["--norm", "--hidden"]),
+        (["--clip", "nrom", "--set", "network.nope=3"], ["--clip", "network.nope"]),
+    ],
+)  # fmt: skip
+def test_unreadable_flags_and_wrong_values_are_told_together(
+    cli: Cli, arguments: list[str], flags: list[str]
+) -> None:
+    result = cli("sweep", *arguments)
+    found = wrong_flags(result)
+    assert sorted(found) == sorted(flags), result.stderr
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cell", "lsmt", "--forget-bias", "1"],  # the default cell has no such bias
+        ["--cell", "lsmt", "--set", "network.cell.forget_bias=1"],
+        ["--cell", "lsmt,elman", "--where", "cell == 'elman'"],
+        ["--activation", "tahn", "--set", "network.activation=relu"],
+        ["--spectrum", "ortogonal", "--radius", "1"],
+        ["--radius", "x", "--spectrum", "orthogonal", "--norm", "1"],
+    ],
+)
+def test_what_an_unreadable_flag_may_have_meant_is_not_held_against_the_others(
+    cli: Cli, arguments: list[str]
+) -> None:
+    assert wrong_flags(cli("sweep", *arguments)) == [arguments[0]]
 
 
 def test_a_sweep_runs_and_keeps_the_spec_it_ran_beside_the_data(cli: Cli) -> None:

@@ -385,7 +385,7 @@ def test_arrays_that_do_not_fit_the_task_are_found_before_anything_runs():
         ({"task.lenght": [1]}, r"^task\.lenght: expected a setting of 'noise'.*Did you mean 'length'\?"),
         (
             {"tusk.length": [1]},
-            r"^sweep\.tusk\.length: expected a dotted key under network, task or clip, or seed.*'task'\?",
+            r"^sweep\.tusk\.length: expected a dotted key under network, task, clip or learner, .*'task'\?",
         ),
         ({"network..hidden": [1]}, r"^sweep\.network\.\.hidden: expected a dotted key"),
         (
@@ -491,11 +491,31 @@ def test_a_wrong_sweep_is_refused_in_clear_words(sweep, message):
         grid_of(sweep)
 
 
-@pytest.mark.parametrize("name", ["replicate", "lag", "gate", "status", "case_key", *RECORDS])
+@pytest.mark.parametrize(
+    "name", ["replicate", "layer", "direction", "gate", "lag", "status", "case_key", *RECORDS]
+)
 def test_no_axis_takes_a_name_that_the_dataset_needs(name):
     assert "expected an axis name that means nothing else" in mistake(
         {"task.length": [5], "rename": {"task.length": name}}
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("path", "log10_path_gradient_norm"),
+        ("time", "log10_online_gradient_norm"),
+        ("loss_time", "log10_credit_norm"),
+    ],
+)
+def test_a_name_is_free_unless_a_record_that_was_asked_for_runs_along_it(name, record):
+    sweep = {"task.length": [5], "rename": {"task.length": name}}
+    assert grid_of(sweep).axes[0].name == name
+    assert grid_of(sweep, record=["saturation"]).axes[0].name == name
+    with pytest.raises(
+        UserMistake, match=r"sweep\.task\.length: expected an axis name that means nothing else"
+    ):
+        grid_of(sweep, record=[record])
 
 
 @given(

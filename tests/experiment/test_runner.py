@@ -17,10 +17,11 @@ from engine import assert_same_records, case_of, probe_case, same
 
 from gradlab.core.errors import UserMistake
 from gradlab.experiment.grid import expand
-from gradlab.experiment.plan import make_plan
-from gradlab.experiment.runner import execute, memory_share
+from gradlab.experiment.plan import drawn_blocks, make_plan
+from gradlab.experiment.runner import _tapered, execute, memory_share
 from gradlab.experiment.sink import MemorySink
 from gradlab.experiment.spec import Spec
+from gradlab.experiment.workers import Workers
 from gradlab.measure.records import FAILED, NOT_RUN, OK, OVERFLOWED, RECORDS
 
 TABLE = {
@@ -78,12 +79,12 @@ def test_every_case_of_a_sweep_is_what_it_is_alone(plan, reference):
             place = (*point, replicate)
             for name in plan.record:
                 got = reference[name][place]
-                if RECORDS[name] == "lag":
+                if "lag" in RECORDS[name]:
                     assert np.isnan(got[work.lags :]).all(), name
                     got = got[: work.lags]
-                elif RECORDS[name] == "gate":
-                    got = got[[plan.gates.index(block) for block in net.cell.row_blocks]]
-                assert same(got, alone[name]), (name, place)
+                elif "gate" in RECORDS[name]:
+                    got = got[[plan.gates.index(block) for block in drawn_blocks(net.cell)]]
+                assert same(got, alone[name].reshape(got.shape)), (name, place)
             assert reference["status"][place] == alone["status"]
             assert reference["first_overflow"][place] == alone["first_overflow"]
 
@@ -361,6 +362,87 @@ def test_no_worker_outlives_a_run(plan):
     while worker_ids() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert worker_ids() == []
+
+
+# --- workers that start early ---------------------------------------------------------------------------
+
+
+def gone(seconds=10.0):
+    """Whether all workers end within some time."""
+    deadline = time.monotonic() + seconds
+    while worker_ids() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not worker_ids()
+
+
+def test_workers_are_there_before_there_is_work_and_measure_the_same_bits(plan, reference):
+    with Workers(2) as workers:
+        workers.start()
+        early = set(worker_ids())
+        assert len(early) == 2
+        used = []
+        sink, _ = run(plan, workers=workers, progress=lambda *_: used.append(set(worker_ids())))
+        assert used[0] == early
+    assert_same_records(sink.arrays, reference)
+    assert gone()
+
+
+def test_one_worker_is_this_process():
+    with Workers(1) as workers:
+        workers.start()
+        assert worker_ids() == []
+
+
+@pytest.mark.parametrize("error", [UserMistake([]), KeyboardInterrupt()])
+def test_workers_end_with_an_error_without_having_worked(error):
+    def mistaken():
+        with Workers(2) as workers:
+            workers.start()
+            raise error
+
+    with pytest.raises(type(error)):
+        mistaken()
+    assert gone(5)
+
+
+def test_nothing_left_to_run_ends_the_workers_too(plan):
+    sink, _ = run(plan)
+    with Workers(2) as workers:
+        workers.start()
+        _, outcome = run(plan, sink, workers=workers)
+        assert gone()
+    assert outcome.done == 0
+
+
+def test_workers_that_died_before_there_was_work_are_replaced(plan, reference):
+    with Workers(2) as workers:
+        workers.start()
+        for pid in worker_ids():
+            os.kill(pid, signal.SIGKILL)
+        sink, outcome = run(plan, workers=workers)
+    assert outcome.failed == 0
+    assert_same_records(sink.arrays, reference)
+
+
+def test_what_can_be_done_meanwhile_is_done_once_after_the_first_blocks_left(plan):
+    calls = []
+    run(
+        plan,
+        workers=2,
+        meanwhile=lambda: calls.append("meanwhile"),
+        progress=lambda *_: calls.append("block"),
+    )
+    assert calls[0] == "meanwhile"
+    assert calls.count("meanwhile") == 1
+
+
+def test_the_last_blocks_are_cut_so_that_the_workers_end_together():
+    blocks = list(plan_of(MANY).blocks())
+    tapered = _tapered(blocks, 2)
+    assert tapered[:-8] == blocks[:-4]
+    assert [len(planned.block.runs) for planned in tapered[-8:]] == [4] * 8
+    places = np.concatenate([planned.index.reshape(-1, planned.index.shape[-1]) for planned in tapered])
+    assert len(np.unique(places, axis=0)) == len(places) == sum(planned.cases for planned in blocks)
 
 
 def test_drawn_case_belongs_to_the_measured_one(plan, reference):

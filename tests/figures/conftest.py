@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from gradlab.archive.variables import VARIABLES
 from gradlab.figures.selection import NOT_RUN, OVERFLOWED
 
 TEXT = np.dtypes.StringDType()
@@ -19,6 +20,17 @@ ATTRS = {
     "log10_gradient_norm": ("norm of the parameter gradient", LOG),
     "log10_clipped_gradient_norm": ("norm of the parameter gradient after clipping", LOG),
     "growth_rate": ("growth rate of the adjoint", "decades per time step"),
+    **{
+        name: (VARIABLES[name].long_name, VARIABLES[name].units)
+        for name in (
+            "log10_path_gradient_norm",
+            "log10_credit_norm",
+            "log10_online_gradient_norm",
+            "cosine_to_bptt",
+        )
+    },
+    "loss_time": ("time step of the loss", "time steps"),
+    "time": ("time step", "time steps"),
 }
 SLOPES = {"tanh": (0.93, 0.3), "relu": (0.71, 0.05), "logistic": (0.24, 0.02), "identity": (1.0, 0.0)}
 
@@ -172,3 +184,143 @@ def lstm():
     ds["radius_drawn"] = drawn.transpose(*ds["status"].dims, "gate")
     ds.attrs = {"cell": "lstm"}
     return label_all(ds)
+
+
+def sweep(records, replicates, **axes):
+    """A dataset of these axes: each record is its own dims and a function of (axes..., replicate) noise."""
+    noise = np.random.default_rng(1).standard_normal((*map(len, axes.values()), replicates))
+    noise = noise if replicates > 1 else np.zeros_like(noise)
+    dims = (*axes, "replicate")
+    data, own = {"status": (dims, np.ones(noise.shape, dtype=np.int8))}, {}
+    for name, (over, value) in records.items():
+        value = value(noise.reshape(*noise.shape, *[1] * len(over)))
+        data[name] = (
+            (*dims, *over),
+            np.broadcast_to(value, (*noise.shape, *value.shape[noise.ndim :])).copy(),
+        )
+        own |= {dim: np.arange(size) for dim, size in zip(over, value.shape[noise.ndim :], strict=True)}
+    own |= {"path": np.array(["memory", "rest", "total"], dtype=TEXT)} if "path" in own else {}
+    own |= {"direction": np.array(["forward", "reverse"], dtype=TEXT)} if "direction" in own else {}
+    labels = {axis: np.array(v, dtype=TEXT if isinstance(v[0], str) else None) for axis, v in axes.items()}
+    return label_all(xr.Dataset(data, {**labels, "replicate": np.arange(replicates), **own}))
+
+
+def along(values, *shape):
+    """Values along the first axis of a sweep, with room for everything behind it."""
+    return np.reshape(values, (-1, *shape))
+
+
+@pytest.fixture
+def cells():
+    """Four cells and two activations, the first two without a memory; 100 lags."""
+    slopes = along([-0.07, -0.045, -0.02, -0.03], 1, 1, 1) * np.array([1.0, 1.3])[:, None, None]
+    lag = np.arange(100)
+    gone = along([np.nan, np.nan, 0.0, 0.0], 1, 1, 1)
+    bump = 0.3 * np.exp(-lag / 8)
+
+    def state(noise):
+        return -1.0 + 0.1 * noise + (slopes + 0.006 * noise) * lag + bump
+
+    def memory(noise):
+        return state(noise) + gone + 0.25 + 0.006 * lag
+
+    records = {
+        "log10_state_gradient_norm": (("lag",), state),
+        "log10_memory_gradient_norm": (("lag",), memory),
+    }
+    names = ["elman", "gru", "lstm", "peephole"]
+    ds = sweep(records, 8, cell=names, activation=["tanh", "relu"])
+    return ds.assign_attrs(title="Cells")
+
+
+@pytest.fixture
+def layers():
+    """Depths of one and three layers, as the runner pads them: 60 lags, layer 0 nearest the input."""
+    lag, layer = np.arange(60), np.arange(3)[:, None]
+    missing = np.where(layer > along([0, 2], 1, 1, 1), np.nan, 0.0)
+
+    def state(noise):
+        return -0.5 + 0.1 * noise - 0.03 * lag * (3 - layer) + missing
+
+    records = {"log10_state_gradient_norm": (("layer", "lag"), state)}
+    return sweep(records, 4, layers=[1, 3])
+
+
+def credit_of(length, radii, times=None, replicates=4):
+    """Losses at every time step; early time steps are hard, and later losses weigh more."""
+    times = times or length
+    loss, lag = np.arange(times)[:, None], np.arange(times)
+    slope = along(np.log10(radii), 1, 1, 1)
+    valid = (lag <= loss) & (loss < length)
+
+    def norm(noise):
+        value = (
+            -0.5 + (slope + 0.003 * noise) * lag + 0.3 * np.sin(loss / 6.0) - 0.5 * np.cos((loss - lag) / 9.0)
+        )
+        return np.where(valid, value, np.nan)
+
+    return sweep({"log10_credit_norm": (("loss_time", "lag"), norm)}, replicates, radius=radii)
+
+
+@pytest.fixture
+def credit():
+    """Five radii, 50 time steps, four replicates."""
+    return credit_of(50, [0.7, 0.85, 1.0, 1.1, 1.2])
+
+
+@pytest.fixture
+def paths():
+    """Four forget biases of a gated cell, 80 lags, eight replicates."""
+    lag = np.arange(80)
+    keep = np.log10(1 / (1 + np.exp(-np.array([-1.0, 0.0, 1.0, 3.0]))))
+
+    def norms(noise):
+        memory = -1.0 + 0.08 * noise + along(keep, 1, 1, 1) * lag
+        rest = -2.2 + 0.08 * noise + 1.2 * (1 - np.exp(-lag / 6)) - 0.06 * lag + 0.02 * noise * np.sqrt(lag)
+        rest = np.where(lag > 0, rest, -np.inf)  # the loss meets the memory first
+        total = np.log10(np.sqrt(10 ** (2 * memory) + 10 ** (2 * rest)))
+        return np.concatenate([memory, np.broadcast_to(rest, total.shape), total], axis=-2)
+
+    return sweep({"log10_path_gradient_norm": (("path", "lag"), norms)}, 8, forget_bias=[-1.0, 0.0, 1.0, 3.0])
+
+
+LEARNERS = ("bptt", *(f"truncated({k})" for k in (1, 2, 5, 10, 20, 50)), "rtrl", "uoro", "snap1")
+
+
+def learners_of(labels=LEARNERS, replicates=8, online=True):
+    """Truncated gradients near full backpropagation's as windows grow; uoro is noisy, rtrl exact."""
+    windows = [float(label[10:-1]) if label.startswith("trunc") else np.nan for label in labels]
+    error = np.array(
+        [
+            {"bptt": 0.0, "rtrl": 0.0, "uoro": 1.6, "snap1": 0.5}.get(label, np.exp(-np.nan_to_num(k) / 12))
+            for label, k in zip(labels, windows, strict=True)
+        ]
+    )
+    error = along(error, 1)
+    time = np.arange(60)
+    makes = along([0.0 if label in ("rtrl", "uoro", "snap1") else np.nan for label in labels], 1, 1)
+
+    def norm(noise):
+        return 0.3 + 0.05 * noise[:1] + error * (0.08 * noise + np.where(error > 1, 0.25, -0.4))
+
+    def cosine(noise):
+        return 1.0 - 0.4 * error * (1 + 0.2 * np.tanh(noise))
+
+    def made(noise):
+        return (
+            -1.5
+            + makes
+            + 0.8 * (1 - np.exp(-time / 15))
+            + 0.1 * noise
+            + 0.3 * error[..., None] * np.sin(time)
+        )
+
+    records = {"log10_gradient_norm": ((), norm), "cosine_to_bptt": ((), cosine)}
+    records |= {"log10_online_gradient_norm": (("time",), made)} if online else {}
+    return sweep(records, replicates, learner=list(labels))
+
+
+@pytest.fixture
+def learners():
+    """Full backpropagation, six windows of truncation and three online learners; 60 time steps."""
+    return learners_of()

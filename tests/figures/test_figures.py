@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from gradlab.core.errors import UserMistake
-from gradlab.figures import draw_all, registry, style
+from gradlab.figures import draw_all, panels, registry, style
 
 MATRICES = {"one": np.diag([0.5, -1.5]), "two": np.array([[0.0, 1.0], [-1.0, 0.0]])}
 WITH_UNIT = re.compile(r"\((time steps|dimensionless|decades per time step)\)|^log\$_\{10\}\$ ", re.MULTILINE)
@@ -29,14 +29,35 @@ def name(request):
     return request.param
 
 
+OF_ANOTHER_DATASET = ("cells", "credit", "learners", "paths")
+
+
+@pytest.fixture
+def fitting(request, name, small):
+    """A small dataset that has what a figure needs."""
+    return request.getfixturevalue(name) if name in OF_ANOTHER_DATASET else small
+
+
 @pytest.fixture(scope="module")
-def drawn(dataset):
+def main_job(dataset):
     return draw_all(dataset, MATRICES)
+
+
+@pytest.fixture
+def drawn(request, main_job):
+    """Every figure of the catalogue, each of a dataset that allows it."""
+    others = {
+        name: registry.build(name).plot(request.getfixturevalue(name))
+        for name in OF_ANOTHER_DATASET
+        if request.node.callspec.params.get("name", name) == name
+    }
+    return {**main_job, **others}
 
 
 def test_catalogue():
     assert registry.names() == [
-        "activations", "clipping", "lengths", "memory", "phase", "profile", "spectrum",
+        "activations", "cells", "clipping", "credit", "learners", "lengths", "memory", "paths", "phase",
+        "profile", "spectrum",
     ]  # fmt: skip
 
 
@@ -47,8 +68,13 @@ def test_entry_says_what_it_shows(name):
     assert entry.__dataclass_params__.frozen
 
 
-def test_main_dataset_has_all_figures(drawn, name):
+def test_a_dataset_with_the_needs_has_the_figure(drawn, name):
     assert isinstance(drawn[name], Figure)
+
+
+@pytest.mark.parametrize("name", OF_ANOTHER_DATASET)
+def test_main_dataset_lacks_what_these_need(main_job, name):
+    assert f"figure '{name}': expected a dataset with" in str(main_job[name])
 
 
 def test_every_axis_label_has_a_unit(drawn, name):
@@ -96,6 +122,16 @@ def test_no_words_lie_over_others(drawn, name):
     assert_apart(drawn[name])
 
 
+@pytest.mark.parametrize("kind", ["cells", "credit", "paths", "learners", "layers"])
+@pytest.mark.parametrize("replicates", [1, 4])
+def test_layout_of_all_that_a_dataset_allows(request, kind, replicates):
+    ds = request.getfixturevalue(kind).isel(replicate=slice(replicates))
+    for figure in draw_all(ds).values():
+        if isinstance(figure, Figure):
+            assert_on_the_page(figure)
+            assert_apart(figure)
+
+
 @pytest.mark.parametrize("kind", ["zoo", "small", "weights", "one row", "chosen curves", "clipped labels"])
 def test_layout_of_unusual_datasets(request, zoo, small, kind):
     """Many labels, few numbers in a legend, one row of panels: all words on the page, none over others."""
@@ -132,20 +168,29 @@ def test_layout_of_matrices_with_titles_of_several_lines(small, caplog, count, l
     assert [record.message for record in caplog.records] == []
 
 
+@pytest.mark.parametrize("count", [1, 5])
+def test_small_print_of_wide_letters_stays_on_the_page(count):
+    words = "median and quartiles of 8 replicates; truncated at each time step: truncated(50)"
+    with style.applied():
+        page = panels.grid([""] * count, 1.5)
+        panels.small_print(page.figure, [words] * 3)
+    assert_on_the_page(page.figure)
+
+
 def test_widths_are_those_of_columns(drawn, name):
     assert drawn[name].get_figwidth() in (style.SINGLE, style.DOUBLE)
 
 
-def test_plotting_leaves_no_global_setting(small, name):
+def test_plotting_leaves_no_global_setting(fitting, name):
     before = dict(matplotlib.rcParams)
-    registry.build(name).plot(small, MATRICES)
+    registry.build(name).plot(fitting, MATRICES)
     assert dict(matplotlib.rcParams) == before
 
 
-def test_plotting_changes_no_dataset(small, name):
-    before = small.copy(deep=True)
-    registry.build(name).plot(small, MATRICES)
-    assert small.identical(before)
+def test_plotting_changes_no_dataset(fitting, name):
+    before = fitting.copy(deep=True)
+    registry.build(name).plot(fitting, MATRICES)
+    assert fitting.identical(before)
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
@@ -199,10 +244,27 @@ def test_lacking_axis_is_named(small, figure, axis):
         registry.build(figure).plot(small.isel({axis: 0}, drop=True))
 
 
-@pytest.mark.parametrize("figure", ["lengths", "profile"])
+@pytest.mark.parametrize("figure", ["lengths", "profile", "cells"])
 def test_lacking_variable_is_named(small, figure):
     with pytest.raises(UserMistake, match=r"variable 'log10_state_gradient_norm'.*Add it to `record`"):
         registry.build(figure).plot(small.drop_vars("log10_state_gradient_norm"))
+
+
+@pytest.mark.parametrize(
+    ("figure", "variables"),
+    [
+        ("credit", ["log10_credit_norm"]),
+        ("paths", ["log10_path_gradient_norm"]),
+        ("learners", ["log10_gradient_norm", "cosine_to_bptt"]),
+    ],
+)
+def test_lacking_variables_of_other_datasets_are_named(request, figure, variables):
+    ds = request.getfixturevalue(figure).drop_vars(variables)
+    with pytest.raises(UserMistake) as caught:
+        registry.build(figure).plot(ds)
+    assert [problem.expected for problem in caught.value.problems] == [
+        f"a dataset with the variable {name!r}" for name in variables
+    ]
 
 
 def test_draw_all_tells_why_a_figure_is_not_there(labels_only):
@@ -220,8 +282,8 @@ def test_option_that_names_no_axis(small, figure, option):
         entry.plot(small)
 
 
-def test_slices_are_named_in_the_small_print(drawn):
-    small_print = drawn["profile"].get_suptitle()
+def test_slices_are_named_in_the_small_print(main_job):
+    small_print = main_job["profile"].get_suptitle().replace("\n", " ")
     assert "length: 200" in small_print
     assert "clip: off" in small_print
     assert "8 replicates" in small_print

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +109,56 @@ def test_thousands_of_cases_of_a_thousand_steps_stay_under_the_bound(tmp_path):
     got = measured(table, out=str(tmp_path / "a"), memory=512 * MIB)
     assert got["status"] == [1]
     assert got["peak"] < 512 * MIB, got["peak"] / MIB
+
+
+def family_of(pid: int) -> set[int]:
+    """Return a process and all below it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may end between two looks
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family
+
+
+def peaks_of(process: subprocess.Popen[str]) -> dict[int, int]:
+    """Wait for a process; return the peak resident bytes of it and of all below it, by their ids."""
+    peaks: dict[int, int] = {}
+    while process.poll() is None:
+        for pid in family_of(process.pid):
+            try:
+                status = Path(f"/proc/{pid}/status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if found := re.search(r"VmHWM:\s+(\d+) kB", status):  # not said of one that has ended
+                peaks[pid] = int(found[1]) << 10
+        time.sleep(0.02)
+    return peaks
+
+
+@pytest.mark.slow
+def test_parent_and_workers_together_stay_under_the_bound():
+    """Four cases of 20000 steps: the whole tape of one takes 560 MiB."""
+    bound = 640 * MIB
+    table = {
+        "replicates": 2,
+        "network": {"hidden": 64, "cell": "lstm"},
+        "task": {"name": "noise", "features": 8, "batch": 8, "length": 20_000},
+        "sweep": {"network.spectrum.radius": [0.9, 1.1]},
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, json.dumps([table, {"workers": 2, "memory": bound}])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    peaks = peaks_of(process)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert json.loads(out)["status"] == [1]
+    heavy = [peak for peak in peaks.values() if peak > 50 * MIB]
+    assert len(heavy) == 3, peaks  # the parent and two workers; the tracker of resources is light
+    assert sum(peaks.values()) < bound, [peak / MIB for peak in peaks.values()]

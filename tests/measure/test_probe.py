@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab.measure.probe import backward_passes, probe
-from gradlab.measure.records import OF_GRADIENT, RATE_RESOLUTION, RECORDS, growth
+from gradlab.measure.records import OF_GRADIENT, OF_LEARNER, ORDINARY, RATE_RESOLUTION, RECORDS, growth
 
 
 def net(**table):
@@ -132,15 +132,17 @@ def test_lags_beyond_a_case_are_nan_and_within_are_not():
         (task(length=10, features=2, batch=3, at=[5]), OFF)
     ]
     got = probe(block([net()], views))
-    for name, kind in RECORDS.items():
-        if kind == "lag" and "memory" not in name:
+    for name in ORDINARY:
+        if "lag" in RECORDS[name] and "memory" not in name:
             for v, (work, _) in enumerate(views):
-                assert not np.isnan(got[name][0, v, : work.lags]).any(), name
-                assert np.isnan(got[name][0, v, work.lags :]).all(), name
+                assert not np.isnan(got[name][0, v, ..., : work.lags]).any(), name
+                assert np.isnan(got[name][0, v, ..., work.lags :]).all(), name
 
 
 def test_every_record_is_given():
-    assert set(probe_case(net(cell="lstm"), WORK)) == {*RECORDS, "status", "first_overflow"}
+    assert set(probe_case(net(cell="lstm"), WORK)) == {*ORDINARY, "status", "first_overflow"}
+    asked = probe_case(net(cell="lstm"), WORK, record=tuple(RECORDS))
+    assert set(asked) == {*RECORDS, "status", "first_overflow"}
 
 
 # --- only what is asked ---------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ def test_gradients_are_not_formed_unless_asked_for(monkeypatch):
         if hasattr(sums, name):
             monkeypatch.setattr(sums, name, refuse)
     monkeypatch.setattr(taps.Taps, "put_weight", refuse)
-    plain = [n for n in RECORDS if n not in OF_GRADIENT and "weight" not in n]
+    plain = [n for n in ORDINARY if n not in OF_GRADIENT | OF_LEARNER and "weight" not in n]
     for rule in (OFF, clip("adjoint_norm", threshold=0.1), clip("norm", threshold=0.1)):
         for at in ("final", "every"):
             probe_case(net(), task(length=10, features=2, batch=3, at=at), rule, record=plain)
@@ -177,10 +179,10 @@ def test_saturation_is_not_computed_unless_asked_for(monkeypatch):
 
     kept = Elman.forward
 
-    def watched(self, activation, local, old, new, saturation):
-        if saturation is not None:
+    def watched(self, *step):
+        if step[-1] is not None:
             refuse()
-        kept(self, activation, local, old, new, saturation)
+        kept(self, *step)
 
     monkeypatch.setattr(Elman, "forward", watched)
     probe_case(net(), WORK, record=[n for n in RECORDS if n != "saturation"])
@@ -206,7 +208,7 @@ def test_backward_passes_are_shared_as_designed():
 
     def passes(work, *rules, gradients=True):
         whole = block([net()], [(work, rule) for rule in rules])
-        return backward_passes(whole.views, gradients)
+        return backward_passes(whole, ("log10_gradient_norm",) if gradients else ("loss",))
 
     assert passes(once, OFF) == 1
     assert passes(once, OFF, *norms, *bounds) == 1
@@ -217,7 +219,7 @@ def test_backward_passes_are_shared_as_designed():
     assert passes(once, entries[0]) == 2
     assert passes(once, entries[0], gradients=False) == 1
     lengths = block([net()], [(task(length=n), OFF) for n in (5, 10, 20)])
-    assert backward_passes(lengths.views, True) == 3
+    assert backward_passes(lengths, ("log10_gradient_norm",)) == 3
 
 
 def test_one_forward_pass_serves_all_views(monkeypatch):
@@ -225,9 +227,10 @@ def test_one_forward_pass_serves_all_views(monkeypatch):
 
     calls, kept = [], Elman.forward
 
-    def counted(self, activation, local, old, new, saturation):
+    def counted(self, *step):
+        new = step[5]
         calls.append(new[0].shape[0])
-        kept(self, activation, local, old, new, saturation)
+        kept(self, *step)
 
     monkeypatch.setattr(Elman, "forward", counted)
     works = [task(length=n, features=2, batch=3, loss=loss) for n in (5, 10, 20) for loss in ("mse", "unit")]

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from engine import OFF, assert_same_records, block, clip, network, probe_case, task
+from engine import OFF, alone_of, assert_same_records, block, clip, network, task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from gradlab.learning.accumulate import Sums
 from gradlab.learning.clipping import registry as clips
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.probe import Block, buffer_bytes, probe
-from gradlab.measure.records import OVERFLOWED, RECORDS
+from gradlab.measure.records import ORDINARY, OVERFLOWED
 from gradlab.network.activations import registry as activations
 from gradlab.tasks.noise import Noise
 
@@ -32,10 +32,10 @@ def case_in(together, run, view, alone):
     out = {}
     for name, values in together.items():
         mine = values[run, view]
-        lags = alone[name].shape[0] if alone[name].ndim and mine.shape != alone[name].shape else None
+        lags = alone[name].shape[-1] if alone[name].ndim and mine.shape != alone[name].shape else None
         if lags is not None:
-            assert np.isnan(mine[lags:]).all(), name
-            mine = mine[:lags]
+            assert np.isnan(mine[..., lags:]).all(), name
+            mine = mine[..., :lags]
         out[name] = mine
     return out
 
@@ -46,7 +46,7 @@ def check_block(nets, views, seed=0, replicates=(0,), **options):
     together = probe(whole, **options)
     for r, run in enumerate(whole.runs):
         for v, (work, rule) in enumerate(views):
-            alone = probe_case(run.network, work, rule, seed, run.replicate)
+            alone = alone_of(run, work, rule)
             assert_same_records(case_in(together, r, v, alone), alone)
     return together
 
@@ -136,7 +136,7 @@ def test_the_bound_itself_chooses_stretches():
 
 def _fits(whole, memory):
     try:
-        buffer_bytes(whole, RECORDS, memory)
+        buffer_bytes(whole, ORDINARY, memory)
     except UserMistake:
         return False
     return True
@@ -181,8 +181,8 @@ def test_beside_one_that_vanishes_to_1e_minus_3000():
         nets, [(task("zeros", length=400, batch=3, features=1, loss="unit"), r) for r in rules()]
     )
     profile = together["log10_state_gradient_norm"]
-    assert profile[1, 0, -1] < -3000
-    assert profile[2, 0, -1] > 1000
+    assert profile[1, 0, 0, 0, -1] < -3000
+    assert profile[2, 0, 0, 0, -1] > 1000
 
 
 def test_beside_one_whose_sample_is_exactly_dead():

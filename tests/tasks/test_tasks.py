@@ -78,7 +78,9 @@ class TestEveryTask:
             make(name, record, loss="unit"),
             make(name, record, at=[0, 3]),
         ]
-        if name not in ("given", "series"):
+        if name == "symbols":
+            others += [make(name, record, target="random"), make(name, record, outputs=7, target="random")]
+        elif name not in ("given", "series"):
             others += [make(name, record, outputs=7), make(name, record, outputs=3, loss="cross_entropy")]
         for other in others:
             assert other.input_identity() == work.input_identity()

@@ -40,6 +40,8 @@ class Elman(AbstractCell):
     def forward(
         self,
         activation: AbstractActivation,
+        t: int,
+        diagonal: Array,
         local: Array,
         old: Sequence[Array],
         new: Sequence[Array],
@@ -50,6 +52,6 @@ class Elman(AbstractCell):
         if saturation is not None:
             np.mean(local[0].reshape(len(saturation), -1), axis=-1, out=saturation)
 
-    def backward(self, local: Array, adjoint: Sequence[Array], dz: Array) -> None:
+    def backward(self, t: int, diagonal: Array, local: Array, adjoint: Sequence[Array], dz: Array) -> None:
         """``dz = phi'(z) dh``."""
         np.multiply(local[0], adjoint[0], out=dz[0])

@@ -49,6 +49,7 @@ class Lstm(AbstractCell):
     state_parts: ClassVar[tuple[str, ...]] = ("state", "memory")
     local_parts: ClassVar[int] = 6
     gated: ClassVar[bool] = True
+    memory: ClassVar[int | None] = 1
 
     forget_bias: float = 0.0
     chrono: bool = False
@@ -78,6 +79,8 @@ class Lstm(AbstractCell):
     def forward(
         self,
         activation: AbstractActivation,
+        t: int,
+        diagonal: Array,
         local: Array,
         old: Sequence[Array],
         new: Sequence[Array],
@@ -112,16 +115,20 @@ class Lstm(AbstractCell):
         ):
             np.multiply(factor, by, out=factor)
 
-    def complete(self, local: Array, adjoint: Sequence[Array]) -> None:
+    def complete(self, diagonal: Array, local: Array, adjoint: Sequence[Array]) -> None:
         """``dc += s(o) phi'(c) dh``."""
         dh, dc = adjoint
         through_output = np.multiply(local[4], dh, out=scratch("through output", dh.shape, dh.dtype))
         np.add(dc, through_output, out=dc)
 
-    def backward(self, local: Array, adjoint: Sequence[Array], dz: Array) -> None:
+    def backward(self, t: int, diagonal: Array, local: Array, adjoint: Sequence[Array], dz: Array) -> None:
         """``dz`` of the four blocks, then ``dc' = s(f) dc``."""
         dh, dc = adjoint
         for block in range(3):
             np.multiply(local[block], dc, out=dz[block])
         np.multiply(local[3], dh, out=dz[3])
         np.multiply(local[5], dc, out=dc)
+
+    def carry(self, local: Array) -> Array:
+        """Return ``s(f)``."""
+        return np.asarray(local[5])

@@ -143,7 +143,14 @@ class AbstractSpectrum(ABC):
         """Return the part of the identity on which the unscaled matrix depends."""
         return {key: value for key, value in self.identity().items() if key not in self._scaling_fields()}
 
-    def draw(self, size: int, seed: int, replicate: int, part: str = "") -> Drawn:
+    def draw(
+        self,
+        size: int,
+        seed: int,
+        replicate: int,
+        part: str = "",
+        mask: NDArray[np.bool_] | None = None,
+    ) -> Drawn:
         """Return the matrix of a replicate, scaled as wanted.
 
         Parameters
@@ -154,6 +161,10 @@ class AbstractSpectrum(ABC):
             Root seed of the spec, and which replicate.
         part : str, optional
             What the matrix is for, where a cell needs several independent ones (a gate's name).
+        mask : boolean array of shape (size, size), optional
+            Entries that there are; the others are zero before anything is measured or scaled, so that
+            the wanted radius or norm is that of the masked matrix. It may not be of the family any
+            more: not normal, not orthogonal.
 
         Raises
         ------
@@ -162,8 +173,9 @@ class AbstractSpectrum(ABC):
             property to be scaled is zero.
         """
         self.check_size(size)
-        key = (canonical(self.law_settings()), size, seed, replicate, part)
-        matrix, known = _memory.get(key, lambda: self._measured(size, seed, replicate, part))
+        masked = None if mask is None else mask.tobytes()
+        key = (canonical(self.law_settings()), size, seed, replicate, part, masked)
+        matrix, known = _memory.get(key, lambda: self._measured(size, seed, replicate, part, mask))
         factor = self._factor(known, size)
         scaled = Drawn(matrix * factor, known.radius * factor, known.norm * factor, known.henrici_departure)
         if factor == 0.0:
@@ -172,7 +184,10 @@ class AbstractSpectrum(ABC):
             return replace(scaled, radius=self.radius)
         return scaled if self.norm is None else replace(scaled, norm=self.norm)
 
-    def _measured(self, size: int, seed: int, replicate: int, part: str) -> tuple[Matrix, Properties]:
+    def _measured(
+        self, size: int, seed: int, replicate: int, part: str, mask: NDArray[np.bool_] | None
+    ) -> tuple[Matrix, Properties]:
+        import scipy.linalg  # noqa: F401  # has a BLAS of its own, which must be there to be limited
         from threadpoolctl import threadpool_limits  # imported late: only drawing needs it
 
         # Factorisations differ in the last bits with the number of BLAS threads.
@@ -180,6 +195,8 @@ class AbstractSpectrum(ABC):
             matrix = self.law(
                 size, stream(seed, "recurrent weights", self.law_settings(), size, replicate, part)
             )
+            if mask is not None:
+                matrix = np.where(mask, matrix, 0.0)
             return matrix, properties(matrix)
 
     def _factor(self, known: Properties, size: int) -> float:

@@ -16,12 +16,14 @@ class AbstractLoss(ABC):
     """A loss of one sample at one time step; over time it is summed, over the batch averaged.
 
     Claims: `uses_readout` says whether it sees the readout's output or the hidden state itself;
-    `target_kind` is what it is compared with: "values", "classes" or "directions".
+    `target_kind` is what it is compared with: "values", "classes" or "directions"; `takes_logits`
+    says that it looks at ``V h + b`` itself and not at the activation of the readout.
     """
 
     name: ClassVar[str]
     uses_readout: ClassVar[bool]
     target_kind: ClassVar[str]
+    takes_logits: ClassVar[bool] = False
 
     @abstractmethod
     def evaluate(self, output: Array, target: Array) -> tuple[Array, Array]:

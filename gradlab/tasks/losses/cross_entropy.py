@@ -21,6 +21,7 @@ class CrossEntropy(AbstractLoss):
 
     name: ClassVar[str] = "cross_entropy"
     uses_readout: ClassVar[bool] = True
+    takes_logits: ClassVar[bool] = True
     target_kind: ClassVar[str] = "classes"
 
     def evaluate(self, output: Array, target: Array) -> tuple[Array, Array]:

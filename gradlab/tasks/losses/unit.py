@@ -18,6 +18,7 @@ class Unit(AbstractLoss):
 
     name: ClassVar[str] = "unit"
     uses_readout: ClassVar[bool] = False
+    takes_logits: ClassVar[bool] = True
     target_kind: ClassVar[str] = "directions"
 
     def evaluate(self, output: Array, target: Array) -> tuple[Array, Array]:

@@ -1,0 +1,110 @@
+"""Worker processes: started before there is work for them, started anew when one died, ended with the run."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import active_children, get_context, resource_tracker
+from multiprocessing.process import BaseProcess
+
+from gradlab.experiment import startup, worker
+from gradlab.measure.probe import Block
+
+
+class Workers:
+    """Processes that measure blocks.
+
+    Use it as a context: whatever happens in it, the processes end.
+
+    Parameters
+    ----------
+    count : int
+        How many. One is none: the work is then done in this process.
+    """
+
+    def __init__(self, count: int):
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+        self._processes: set[BaseProcess] = set()
+        self._used = False
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the processes, if there are none yet, and do not wait for them.
+
+        It takes them longer to start than to measure a block, so the sooner the better: this process
+        can meanwhile load what it needs itself.
+        """
+        if self._pool is not None or self.count == 1:
+            return
+        self._pool = ProcessPoolExecutor(
+            self.count, mp_context=get_context("spawn"), initializer=startup.start
+        )
+        before = set(active_children())
+        try:
+            with _quiet_start():
+                for _ in range(self.count):  # the pool starts a process for every task while none is idle
+                    self._pool.submit(startup.started)
+        finally:
+            self._processes = set(active_children()) - before
+
+    def submit(self, block: Block, record: tuple[str, ...], share: int) -> Future[worker.Parts]:
+        """Hand a block to the processes, which are started if there are none.
+
+        Raises
+        ------
+        BrokenProcessPool
+            If one of them has died; `stop` is then to be called, and new ones start.
+        """
+        self.start()
+        assert self._pool is not None
+        future = self._pool.submit(worker.work, block, record, share)
+        self._used = True
+        return future
+
+    def stop(self) -> None:
+        """End the processes, and wait for none.
+
+        Those that got no block are ended at once, wherever they are. Others finish the one they have:
+        a process that ends while it hands over its result would block the thread that takes it.
+        """
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        pool.shutdown(wait=False, cancel_futures=True)
+        if not self._used:
+            for process in self._processes:
+                process.terminate()
+        self._processes, self._used = set(), False
+
+
+@contextlib.contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Let workers start without the user's script, and without their tracebacks on Ctrl-C.
+
+    Workers need gradlab only: a script that calls `run` at its top level must not be run again in
+    each of them. And an interruption is for this process to answer: workers inherit it as blocked
+    until they ignore it.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
+    spec, main.__spec__ = getattr(main, "__spec__", None), None
+    masks = hasattr(signal, "pthread_sigmask")
+    if masks:
+        resource_tracker.ensure_running()  # its own start would unblock the signal again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        main.__dict__.update(hidden)
+        main.__spec__ = spec

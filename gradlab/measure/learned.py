@@ -1,0 +1,220 @@
+"""The parameter gradients of all views: as back-propagation or another learner makes them, and clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core.scaled import LOG10_2
+from gradlab.learning.backward import Backward, Lane
+from gradlab.learning.gradient import ScaledGradient, angle
+from gradlab.learning.layers import Layers
+from gradlab.learning.learners import Made, Work
+from gradlab.learning.learners.bptt import Bptt
+from gradlab.measure.layout import Layout, View
+from gradlab.measure.records import needs_gradients
+from gradlab.network.settings import NetworkSettings
+
+if TYPE_CHECKING:
+    from gradlab.measure.material import Material
+
+Array = NDArray[Any]
+_BPTT = Bptt()
+
+
+@dataclass
+class Learned:
+    """Gradients of the batch's mean loss, by view.
+
+    Parameters
+    ----------
+    raw, own : list of ScaledGradient
+        By full back-propagation without any clipping; and as the view's learner makes it, rules on
+        the adjoint included and rules on the gradient not yet.
+    made : list of Made or None
+        What a learner other than full back-propagation tells besides.
+    """
+
+    raw: list[ScaledGradient]
+    own: list[ScaledGradient]
+    made: list[Made | None]
+    _norms: dict[int, Array] = field(default_factory=dict)
+
+    def compared(self, v: int, view: View) -> dict[str, Array]:
+        """Return the records of a view's gradient before and after clipping, and beside full BPTT's."""
+        made, own, bptt = self.made[v], self.own[v], self.raw[v]
+        raw = bptt if made is None else own
+        before, own_norm = self._norm(raw), self._norm(own)
+        clipped = view.clip.clip_gradient(own)
+        after = own_norm if clipped is own else clipped.log2_norm()
+        difference = np.where(np.isfinite(before), after - np.where(np.isfinite(before), before, 0.0), 0.0)
+        parallel = clipped is raw or (view.clip.scope == "parameters" and view.clip.keeps_direction)
+        none = np.zeros(len(before))
+        records = {
+            "log10_gradient_norm": before * LOG10_2,
+            "log10_clipped_gradient_norm": after * LOG10_2,
+            "clip_factor": np.exp2(difference),
+            "clip_angle": none if parallel else angle(raw, clipped),
+            "cosine_to_bptt": np.ones(len(before)),
+            "learner_bias": none,
+            "learner_spread": none,
+        }
+        return records if made is None else records | beside_bptt(own, made, bptt)
+
+    def change(self, through: Callable[[ScaledGradient], ScaledGradient]) -> None:
+        """Change every gradient, each once."""
+        done: dict[int, ScaledGradient] = {}
+
+        def once(gradient: ScaledGradient) -> ScaledGradient:
+            if id(gradient) not in done:
+                done[id(gradient)] = through(gradient)
+            return done[id(gradient)]
+
+        kept = self.raw, self.own, self.made  # so that no number is given to another object meanwhile
+        self.raw, self.own = [once(one) for one in kept[0]], [once(one) for one in kept[1]]
+        self.made = [one if one is None else one.map(once) for one in kept[2]]
+
+    def _norm(self, gradient: ScaledGradient) -> Array:
+        if id(gradient) not in self._norms:
+            self._norms[id(gradient)] = gradient.log2_norm()
+        return self._norms[id(gradient)]
+
+
+def beside_bptt(own: ScaledGradient, made: Made, bptt: ScaledGradient) -> dict[str, Array]:
+    """Return how a learner's gradient compares with that of full back-propagation.
+
+    The bias is that of the mean over the learner's draws, the spread the root mean square distance
+    from that mean, both over the norm of the full gradient; with one draw the spread is zero.
+    """
+    size = bptt.log2_norm()
+    draws = made.draws or (own,)
+    mean = draws[0]
+    for one in draws[1:]:
+        mean = mean.plus(one)
+    mean = mean.times(1.0 / len(draws))
+    apart = [one.plus(mean.times(-1.0)).log2_norm() for one in draws]
+    with np.errstate(invalid="ignore", over="ignore"):
+        spread = np.sqrt(np.mean([np.exp2(2.0 * _ratio(one, size)) for one in apart], axis=0))
+        bias = np.exp2(_ratio(mean.plus(bptt.times(-1.0)).log2_norm(), size))
+    if made.draws == ():
+        spread = np.zeros(len(size))
+    return {
+        "cosine_to_bptt": np.cos(angle(own, bptt)),
+        "learner_bias": bias,
+        "learner_spread": spread,
+    }
+
+
+def _ratio(log2_norm: Array, log2_size: Array) -> Array:
+    """Return the difference of logarithms; -inf where there is nothing to divide, 0 over 0."""
+    return np.where(np.isneginf(log2_norm), -np.inf, log2_norm - log2_size)
+
+
+def make_gradients(
+    material: Material,
+    views: Sequence[View],
+    layers: Layers,
+    lanes: Sequence[Lane],
+    layout: Layout,
+    result: Backward,
+    asked: frozenset[str],
+) -> Learned | None:
+    """Return the parameter gradients of all views; None where no record needs them."""
+    if not needs_gradients(asked):
+        return None
+    known: dict[Any, ScaledGradient] = {}
+    made_by: dict[Any, Made] = {}
+    learned = Learned([], [], [])
+
+    def of_bptt(place: tuple[int, int]) -> ScaledGradient:
+        if place not in known:
+            lane, view = place
+            gone = _overflowed(layers, layout.tasks[lane].lags) | (result.overflow[lane] >= 0)
+            known[place] = _mean(result.gradients[lane][view], layers, gone)
+        return known[place]
+
+    for v, view in enumerate(views):
+        raw = of_bptt(layout.raw[v])
+        if view.learner == _BPTT:
+            learned.raw.append(raw)
+            learned.own.append(of_bptt(layout.place[v]))
+            learned.made.append(None)
+            continue
+        key = view.learner, layout.raw[v]
+        lane = layout.raw[v][0]
+        gone = _overflowed(layers, layout.tasks[lane].lags) | (result.overflow[lane] >= 0)
+        if key not in made_by:
+            made = view.learner.make(Work(layers, lanes[lane], view.task.length, material.keys))
+            made_by[key] = made.map(partial(_mean, layers=layers, gone=gone))
+            known[key] = made_by[key].gradient
+        learned.raw.append(raw)
+        learned.own.append(known[key])
+        learned.made.append(made_by[key])
+    if not material.biases:
+        learned.change(partial(_without_biases, network=material.network))
+    if material.embeddings:
+        learned.change(_Embedded(material).through)
+    return learned
+
+
+def _overflowed(layers: Layers, lags: int) -> Array:
+    """Return which cases have a state out of range that a loss can see."""
+    whole = layers.networks.directions > 1
+    first = [trajectory.first_overflow for layer in layers.trajectories for trajectory in layer]
+    return np.asarray(np.logical_or.reduce([(t >= 0) & (whole | (t < lags)) for t in first]))
+
+
+def _mean(total: ScaledGradient, layers: Layers, gone: Array) -> ScaledGradient:
+    """Return the gradient of the batch's mean loss; zero for overflowed cases, which have none."""
+    batch = layers.networks.batch
+
+    def mean(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
+        mantissa = mantissa / mantissa.dtype.type(batch)
+        mantissa[gone] = 0.0
+        return mantissa, exponent
+
+    with np.errstate(all="ignore"):
+        return total.map(mean)
+
+
+def _without_biases(gradient: ScaledGradient, network: NetworkSettings) -> ScaledGradient:
+    """Return a gradient with zeros in place of what the biases of the network itself would have."""
+    mantissas = list(gradient.mantissas)
+    step = 1 + bool(network.cell.diagonals)
+    for at in range(0, step * network.layers * network.directions, step):
+        mantissas[at] = mantissas[at].copy()
+        mantissas[at][:, :, -1] = 0.0
+    return ScaledGradient(tuple(mantissas), gradient.exponents)
+
+
+class _Embedded:
+    """Replaces gradients by ``U E`` with those by ``U`` and by ``E``.
+
+    ``dU = dG E^T`` and ``dE = sum over directions of U^T dG``, where ``dG`` is that by ``U E``.
+    """
+
+    def __init__(self, material: Material):
+        self._table = np.stack([embedding for embedding, _ in material.embeddings])
+        directions = range(material.network.directions)
+        self._inward = [np.stack([u[d] for _, u in material.embeddings]) for d in directions]
+        self._step = 1 + bool(material.network.cell.diagonals)
+        self._first = material.weights[0][0].affine.shape[2] - self._table.shape[2] - 1
+
+    def through(self, gradient: ScaledGradient) -> ScaledGradient:
+        """Return the gradient by the parameters there are, that by ``E`` last."""
+        mantissas, exponents = list(gradient.mantissas), list(gradient.exponents)
+        shares: list[ScaledGradient] = []
+        for direction, inward in enumerate(self._inward):
+            at, m = direction * self._step, self._first
+            whole, by_product = mantissas[at], mantissas[at][:, :, m:-1]
+            share = np.matmul(inward.transpose(0, 2, 1), by_product)
+            shares.append(ScaledGradient((share,), (exponents[at],)))
+            own = np.matmul(by_product, self._table.transpose(0, 2, 1))
+            mantissas[at] = np.concatenate([whole[:, :, :m], own, whole[:, :, -1:]], axis=2)
+        of_table = shares[0] if len(shares) == 1 else shares[0].plus(shares[1])
+        return ScaledGradient((*mantissas, *of_table.mantissas), (*exponents, *of_table.exponents))
