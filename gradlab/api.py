@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +12,13 @@ from gradlab.core.errors import Problem, UserMistake
 if TYPE_CHECKING:
     import numpy as np
     import xarray as xr
+    from distributed import Client
     from numpy.typing import NDArray
 
     from gradlab.experiment.estimate import Estimate
-    from gradlab.experiment.grid import Grid
     from gradlab.experiment.plan import Plan
-    from gradlab.experiment.runner import Outcome, Progress
+    from gradlab.experiment.runner import Progress
     from gradlab.experiment.spec import Spec
-    from gradlab.experiment.workers import Workers
     from gradlab.measure.case import Case
 
 
@@ -54,8 +51,12 @@ def run(
     out: str | Path | None = None,
     *,
     workers: int = 1,
+    scheduler: str | Client | None = None,
     memory: int | str | None = None,
     progress: Progress | None = None,
+    prune: bool = False,
+    accept_older_code: bool = False,
+    partition: str | None = None,
 ) -> xr.Dataset:
     """Run a spec and return its data.
 
@@ -65,13 +66,24 @@ def run(
         What to run.
     out : path, optional
         Directory of the archive. Without it the data are held in memory; with it they are written
-        block by block, an interrupted run is continued, and the dataset returned is lazy.
+        block by block, an interrupted run is continued, and the dataset returned is lazy. Cases that
+        are there already are kept, those of other specs with the same axes too.
     workers : int
         Processes. The numbers do not depend on it.
+    scheduler : str or distributed.Client, optional
+        A dask cluster instead: its address as ``tcp://HOST:PORT``, ``local:N`` for a new one of N
+        processes on this machine, or a client of it. Needs the extra ``cluster``.
     memory : int or str, optional
-        Bound on the memory of all processes together, in bytes or as "1GiB"; default: the spec's.
+        Bound on the memory of all processes together, in bytes or as "1GiB"; default: the spec's. On a
+        cluster of other machines it is the bound of each of its workers.
     progress : callable, optional
         Called after every block with the cases it held, and how many of those failed.
+    prune : bool
+        Drop the cases of the archive that the spec has not.
+    accept_older_code : bool
+        Keep the archive's cases though they were measured by other numerical code.
+    partition : str, optional
+        Run one part of several alone, as in "3/16"; `merge` puts their archives together.
 
     Returns
     -------
@@ -85,57 +97,47 @@ def run(
         For whatever cannot be done as asked; nothing has run then.
     """
     from gradlab.core.checks import integer
+    from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
+    from gradlab.running import Way, attributes, dense_keys, load_labels, plan_of, run_archive, workers_for
 
     resolved = as_spec(spec)
     workers = integer("workers", workers, at_least=1)
+    if scheduler is not None and workers != 1:
+        raise UserMistake(Problem("scheduler", "either workers or a scheduler", "both"))
     bound = resolved.memory if memory is None else parse_memory(memory)
     if out is not None:
         text = Path(spec).read_text(encoding="utf-8") if isinstance(spec, str | Path) else None
-        return run_archive(
-            resolved, Path(out), spec_text=text, workers=workers, memory=bound, progress=progress
-        )[0]
+        way = Way(
+            workers=workers,
+            memory=bound,
+            progress=progress,
+            prune=prune,
+            accept_older_code=accept_older_code,
+            partition=None if partition is None else parse_partition(partition),
+            scheduler=scheduler,
+        )
+        run_archive(plan_of(resolved), Path(out), spec_text=text, way=way)
+        return open_archive(out)
+    if partition is not None or prune:
+        given = "partition" if partition is not None else "prune"
+        raise UserMistake(Problem("out", f"the directory of an archive, for {given} was given", "nothing"))
     plan = plan_of(resolved)
-    with workers_for(plan, workers) as processes:
+    with workers_for(plan, workers, scheduler) as processes:
         from gradlab.experiment.runner import execute
         from gradlab.experiment.sink import MemorySink
 
         sink = MemorySink(plan)
-        execute(plan, sink, workers=processes, memory=bound, progress=progress, meanwhile=_load_labels)
+        execute(plan, sink, workers=processes, memory=bound, progress=progress, meanwhile=load_labels)
     if sink.failures:
         failed = sum(len(index) for index, _, _ in sink.failures)
         text = f"{failed} of {plan.grid.n_cases} cases failed; the first error was:\n{sink.failures[0][1]}"
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     from gradlab.archive.schema import to_dataset
 
-    arrays = {**sink.arrays, "case_key": dense_keys(plan.grid)}
     grid = plan.grid
+    arrays = {**sink.arrays, **dense_keys(grid)}
     return to_dataset(grid.axes, grid.replicates, plan.along, arrays, attributes(grid))
-
-
-def plan_of(spec: Spec) -> Plan:
-    """Return the plan of a spec: its cases and the work they share."""
-    from gradlab.experiment.grid import expand
-    from gradlab.experiment.plan import make_plan
-
-    return make_plan(expand(spec))
-
-
-def workers_for(plan: Plan, most: int) -> Workers:
-    """Start the processes that are to run a plan: `most`, or fewer if there are not so many blocks.
-
-    This is done before anything else is loaded, so that they load what they need at the same time.
-    """
-    from gradlab.experiment.workers import Workers
-
-    workers = Workers(1 if most == 1 else min(most, sum(1 for _ in plan.blocks())))
-    workers.start()
-    return workers
-
-
-def _load_labels() -> None:
-    """Load what labels the data at the end of a run; it takes as long as a small sweep."""
-    importlib.import_module("xarray")
 
 
 def estimate(plan: Plan, workers: int = 1, memory: int | None = None) -> Estimate:
@@ -145,116 +147,56 @@ def estimate(plan: Plan, workers: int = 1, memory: int | None = None) -> Estimat
     return estimate_cost(plan, workers, memory or plan.grid.spec.memory)
 
 
-def attributes(grid: Grid) -> dict[str, Any]:
-    """Return the attributes of a grid's dataset; nothing in them depends on a clock or a machine.
-
-    Besides title, question, measure and seed: the names of cell, spectrum, activation and clip rule
-    that all cases share, and that of the learner where it is not back-propagation through time.
-    """
-    spec = grid.spec
-    table: dict[str, Any] = {
-        "title": spec.title,
-        "question": spec.question,
-        "measure": spec.measure,
-        "seed": spec.seed,
-    }
-    names = {
-        "cell": {network.cell.name for network in grid.networks},
-        "spectrum": {family.name for network in grid.networks for family in network.spectra},
-        "activation": {network.activation.name for network in grid.networks},
-        "clip": {clip.name for clip in grid.clips},
-    }
-    if any(learner.name != "bptt" for learner in grid.learners):
-        names["learner"] = {learner.name for learner in grid.learners}
-    return table | {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
-
-
-def dense_keys(grid: Grid) -> NDArray[np.str_]:
-    """Return the content keys in the dense shape of the grid; empty where no case is to be run."""
-    import numpy as np
-
-    keys = np.full(grid.shape, "", dtype="<U32")
-    keys[tuple(grid.points.T)] = grid.case_keys()
-    return keys
-
-
-def run_archive(
-    spec: Spec,
-    out: Path,
-    *,
-    spec_text: str | None = None,
-    workers: int = 1,
-    memory: int | None = None,
-    progress: Progress | None = None,
-    started: Callable[[int, int], None] | None = None,
-    command: Sequence[str] = (),
-) -> tuple[xr.Dataset, Outcome]:
-    """Run a spec into an archive, or go on with it.
+def merge(paths: Sequence[str | Path], out: str | Path, *, accept_older_code: bool = False) -> xr.Dataset:
+    """Unite archives of the same measure and records in a new one, and return its data.
 
     Parameters
     ----------
-    spec : Spec
-        What to run.
-    out : Path
-        The archive's directory.
-    spec_text : str, optional
-        The spec as the user wrote it; by default the table it was made from.
-    workers, memory, progress
-        As for `run`.
-    started : callable, optional
-        Called before the first block with the cases already there and the cases in all.
-    command : sequence of str
-        The command line, for the provenance.
+    paths : sequence of path
+        The archives; of what stands in several, the first counts.
+    out : path
+        A directory that does not exist or is empty.
+    accept_older_code : bool
+        Unite them though not all were measured by the same numerical code.
 
-    Returns
-    -------
-    xarray.Dataset, Outcome
-        The data, lazy; and what this run did.
+    Raises
+    ------
+    UserMistake
+        If they cannot be united; nothing is left in `out` then.
     """
-    begun = time.perf_counter()
-    plan = plan_of(spec)
-    grid = plan.grid
-    with workers_for(plan, workers) as processes:
-        from gradlab.archive.provenance import collect, command_line, write_provenance
-        from gradlab.archive.store import ArchiveSink
-        from gradlab.experiment.runner import execute
-        from gradlab.experiment.toml import to_toml
+    from gradlab.archive.merge import merge as merge_archives
 
-        keys = dense_keys(grid)
-        sink = ArchiveSink.create_or_open(
-            out,
-            spec_text=spec_text if spec_text is not None else to_toml(spec.given),
-            spec_resolved=to_toml(spec.to_dict()),
-            axes=grid.axes,
-            replicates=grid.replicates,
-            along=plan.along,
-            record=plan.record,
-            tile=plan.tile,
-            case_keys=keys,
-            attrs=attributes(grid),
-        )
-        if started is not None:
-            started(int((sink.finished() & (keys != "")).sum()), grid.n_cases)
-        bound = memory or spec.memory
-        outcome = execute(
-            plan, sink, workers=processes, memory=bound, progress=progress, meanwhile=_load_labels
-        )
-    collected = collect(list(command) or command_line(), spec.seed)
-    write_provenance(out, collected, time.perf_counter() - begun, workers=workers, cases=outcome.done)
-    return open_archive(out), outcome
+    merge_archives([Path(path) for path in paths], Path(out), accept_older_code=accept_older_code)
+    return open_archive(out)
+
+
+def specs_of(path: str | Path) -> list[Spec]:
+    """Return the specs whose cases an archive holds, the last that was run first.
+
+    Together their grids have every case of it; one is known by its ``settings_key``.
+    """
+    from gradlab.archive.extend import resolved_specs
+    from gradlab.experiment.spec import Spec
+
+    return [Spec.from_dict(table) for table in resolved_specs(Path(path))]
 
 
 def open_archive(path: str | Path) -> xr.Dataset:
     """Return the data of an archive, lazily.
+
+    Parameters
+    ----------
+    path : path
+        Its directory, or a file of ``gradlab pack``.
 
     Raises
     ------
     UserMistake
         If there is no archive, or it is damaged or of a newer schema.
     """
-    from gradlab.archive.store import open_archive as open_store
+    from gradlab.archive.reading import open_archive as open_files
 
-    return open_store(path)
+    return open_files(path)
 
 
 def draw(spec: Spec | Mapping[str, Any] | str | Path, **labels: Any) -> Case:
@@ -346,6 +288,11 @@ def _matrices_of(settings: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
     return matrices_in(settings) if is_of_file(settings) else recurrent_matrices(Spec.from_dict(settings))
 
 
+def figures_folder(archive: Path) -> Path:
+    """Return where figures of an archive go unless told otherwise."""
+    return archive.with_name(f"{archive.stem}-figures") if archive.is_file() else archive / "figures"
+
+
 def draw_figures(
     path: str | Path,
     names: Sequence[str] | None = None,
@@ -363,22 +310,23 @@ def draw_figures(
     formats : sequence of str
         File formats.
     out : Path, optional
-        Folder; by default the archive's ``figures``.
+        Folder; by default the archive's ``figures``, or ``NAME-figures`` beside the packed NAME.zip.
 
     Returns
     -------
     dict
         By figure the files written, or the mistake that says why it cannot be drawn.
     """
-    from gradlab.experiment.toml import read_toml
+    from gradlab.archive.manifest import list_figures
+    from gradlab.archive.reading import read_settings
     from gradlab.figures import registry
     from gradlab.figures.style import save
 
     ds = open_archive(path)
-    folder = out or Path(path) / "figures"
+    folder = out or figures_folder(Path(path))
     for i, name in enumerate(names or ()):
         registry.get(name, f"figure {i + 1}")
-    settings = read_toml(Path(path) / "spec.resolved.toml")
+    settings = read_settings(path)
     done: dict[str, list[Path] | UserMistake] = {}
     for name in names or registry.names():
         entry = registry.build(name)
@@ -392,4 +340,6 @@ def draw_figures(
         except OSError as error:
             problem = Problem(str(folder), "a folder that can be written", error.strerror or str(error))
             done[name] = UserMistake(problem)
+    if Path(path).is_dir() and folder.resolve() == (Path(path) / "figures").resolve():
+        list_figures(path)
     return done

@@ -55,10 +55,7 @@ class Trained:
     @property
     def key(self) -> str:
         """Content key: a digest of all that determines the numbers; not of where the files lie."""
-        from gradlab.core.streams import digest
-
-        apart = ("title", "question", "record")
-        return digest(_by_content({k: v for k, v in self.table.items() if k not in apart}))
+        return settings_key(self.table)
 
     @property
     def along(self) -> dict[str, Sequence[Any]]:
@@ -286,10 +283,12 @@ def dataset(trained: Trained) -> xr.Dataset:
     """Measure, and return the data, held in memory."""
     import numpy as np
 
+    from gradlab.archive.extend import keys_of
     from gradlab.archive.schema import to_dataset
+    from gradlab.core.fingerprint import code_key
 
     arrays = {name: np.asarray(values)[None] for name, values in trained.measure().items()}
-    arrays["case_key"] = np.array([trained.key])
+    arrays |= keys_of(np.array([trained.key]), np.array([code_key()]))
     return to_dataset((), 1, trained.along, arrays, trained.attributes)
 
 
@@ -318,7 +317,8 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
     import numpy as np
 
     from gradlab.archive.provenance import collect, command_line, write_provenance
-    from gradlab.archive.store import ArchiveSink, open_archive
+    from gradlab.archive.reading import open_archive
+    from gradlab.archive.store import ArchiveSink
     from gradlab.experiment.toml import to_toml
 
     begun = time.perf_counter()
@@ -331,7 +331,7 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
         along=trained.along,
         record=trained.record,
         tile=(1,),
-        case_keys=np.array([trained.key]),
+        settings_keys=np.array([trained.key]),
         attrs=trained.attributes,
     )
     done = int(not sink.finished().all())
@@ -342,6 +342,14 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
     collected = collect(list(command) or command_line(), trained.table["seed"])
     write_provenance(out, collected, time.perf_counter() - begun, workers=1, cases=done)
     return open_archive(out), done
+
+
+def settings_key(table: Mapping[str, Any]) -> str:
+    """Return the key of the settings of a network that was read; not of where the files lie."""
+    from gradlab.core.streams import digest
+
+    apart = ("title", "question", "record")
+    return digest(_by_content({k: v for k, v in table.items() if k not in apart}))
 
 
 def is_of_file(table: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Making the data of an archive, and recognising an archive that a run may go on with."""
+"""Making the data of an archive."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from zarr.errors import ZarrUserWarning
 from gradlab.archive import directory
 from gradlab.archive.chunks import SEPARATOR, codec
 from gradlab.archive.schema import Coordinate, Layout, dataset_attributes
-from gradlab.archive.variables import VARIABLES
-from gradlab.archive.verify import check_structure
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.archive.variables import KEYS, VARIABLES
 
 CHUNK_BYTES = 4 * 2**20  # of one chunk of a profile, at most (a single lag or time step of a tile apart)
 CASES_PER_CHUNK = 8192  # of a per-case variable: few files to read, little to write again
 KEYS_PER_CHUNK = 65536
 
 
-def _grown(tile: Sequence[int], shape: Sequence[int], cells: int) -> tuple[int, ...]:
+def grown(tile: Sequence[int], shape: Sequence[int], cells: int) -> tuple[int, ...]:
     """Return `tile` times whole numbers, last dimension first, to about `cells` cells."""
-    grown = [min(size, whole) for size, whole in zip(tile, shape, strict=True)]
-    for d in reversed(range(len(grown))):
-        times = cells // max(1, int(np.prod(grown)))
-        grown[d] = min(max(1, times) * grown[d], shape[d])
-    return tuple(grown)
+    sizes = [min(size, whole) for size, whole in zip(tile, shape, strict=True)]
+    for d in reversed(range(len(sizes))):
+        times = cells // max(1, int(np.prod(sizes)))
+        sizes[d] = min(max(1, times) * sizes[d], shape[d])
+    return tuple(sizes)
 
 
 def _chunks(name: str, plan: Layout, tile: Sequence[int]) -> tuple[int, ...]:
@@ -39,8 +37,7 @@ def _chunks(name: str, plan: Layout, tile: Sequence[int]) -> tuple[int, ...]:
     shape = plan.shape(name)
     cases = tuple(plan.sizes[dim] for dim in plan.case_dims)
     if plan.dims(name)[-1] not in ("lag", "time"):
-        grown = _grown(tile, cases, KEYS_PER_CHUNK if name == "case_key" else CASES_PER_CHUNK)
-        return grown + shape[len(cases) :]
+        return grown(tile, cases, KEYS_PER_CHUNK if name in KEYS else CASES_PER_CHUNK) + shape[len(cases) :]
     inside = tuple(min(size, whole) for size, whole in zip(tile, cases, strict=True))
     whole, last = shape[len(cases) : -1], shape[-1]
     parts = -(-8 * int(np.prod((*inside, *whole))) * last // CHUNK_BYTES)
@@ -88,9 +85,17 @@ def _group_attributes(plan: Layout, attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def create_data(
-    data: Path, plan: Layout, tile: Sequence[int], keys: NDArray[Any], attrs: Mapping[str, Any]
+    data: Path,
+    plan: Layout,
+    tile: Sequence[int],
+    keys: Mapping[str, NDArray[Any]],
+    attrs: Mapping[str, Any],
+    chunks: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
-    """Write the group with its metadata, coordinates and case keys, and no case."""
+    """Write the group with its metadata, coordinates and keys by variable, and no case.
+
+    Chunks are those of the tile where their shapes are not given.
+    """
     group = zarr.open_group(data, mode="w", zarr_format=3, attributes=_group_attributes(plan, attrs))
     for name, coordinate in plan.coordinates.items():
         _create_coordinate(group, name, coordinate)
@@ -100,43 +105,19 @@ def create_data(
             group,
             name,
             plan.shape(name),
-            _chunks(name, plan, tile),
+            (chunks or {}).get(name) or _chunks(name, plan, tile),
             variable.numpy_dtype,
             variable.fill,
             plan.dims(name),
             variable.attributes,
         )
-        if name == "case_key":
-            array[...] = keys
+        if name in keys:
+            array[...] = keys[name].astype(variable.numpy_dtype)
     with warnings.catch_warnings():
         # Consolidated metadata is an extension of Zarr v3 that plain xarray.open_zarr looks for,
         # and warns of when it is missing.
         warnings.simplefilter("ignore", ZarrUserWarning)
         zarr.consolidate_metadata(data, zarr_format=3)
-
-
-def _differences(data: Path, plan: Layout, keys: NDArray[Any]) -> list[str]:
-    """Return in what the archive is of another experiment than `plan` and `keys` describe."""
-    group = zarr.open_group(data, mode="r")
-    have = set(group.array_keys())
-    wanted = set(plan.coordinates) | set(plan.names)
-    if have != wanted:
-        there, here = sorted(have - wanted), sorted(wanted - have)
-        return [
-            f"{what} {', '.join(names)}" for what, names in (("it has", there), ("it lacks", here)) if names
-        ]
-    found = []
-    for name, coordinate in plan.coordinates.items():
-        values = np.asarray(array_of(group, name)[...])
-        if not np.array_equal(values, coordinate.values):
-            found.append(f"other values of {name}")
-    if not found:
-        stored = np.asarray(array_of(group, "case_key")[...])
-        if stored.shape != keys.shape:
-            found.append("other dimensions")
-        elif different := int(np.count_nonzero(stored != keys)):
-            found.append(f"{different} of {keys.size} cases have other settings")
-    return found
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -147,18 +128,16 @@ def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return array
 
 
-def go_on(path: Path, plan: Layout, keys: NDArray[Any], attrs: Mapping[str, Any]) -> None:
-    """Make the archive in `path` ready to go on; it must be of the same experiment."""
-    if problems := check_structure(path):
-        raise UserMistake(problems)
-    if found := _differences(path / directory.DATA, plan, keys):
-        hint = "Nothing was touched. Give another --out."
-        expected = "an empty directory or an archive of this experiment"
-        raise UserMistake(
-            Problem(str(path), expected, f"an archive of another one ({'; '.join(found)})", hint)
-        )
-    directory.sweep_temporaries(path)
-    root = path / directory.DATA / "zarr.json"
+def write_attributes(data: Path, plan: Layout, attrs: Mapping[str, Any]) -> None:
+    """Give the dataset other attributes."""
+    root = data / "zarr.json"
     metadata = json.loads(root.read_text(encoding="utf-8"))
     metadata["attributes"] = _group_attributes(plan, attrs)
     directory.replace_text(root, json.dumps(metadata, indent=2))
+
+
+def write_keys(data: Path, keys: Mapping[str, NDArray[Any]]) -> None:
+    """Write the keys of all cases."""
+    group = zarr.open_group(data, mode="r+")
+    for name, values in keys.items():
+        array_of(group, name)[...] = values

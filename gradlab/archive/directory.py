@@ -8,6 +8,7 @@ Every small file is replaced in one move, so it is either the old or the new one
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -29,6 +30,13 @@ DATA = "data.zarr"
 PROVENANCE = "provenance.json"
 FAILURES = "failures.jsonl"
 FIGURES = "figures"
+MANIFEST = "manifest.json"
+LOCK = "lock.json"
+FORMER = "specs"  # of cases that the last spec has not
+NEXT = "next"  # what is to take the place of data and specs: complete as soon as it has this name
+OLD = "data.zarr.old"
+_FRESH = "fresh"  # tells new data from old ones while they change places
+_HERE, _EXCHANGE = -100, 2  # of Linux's renameat2: AT_FDCWD, RENAME_EXCHANGE
 PARTIAL = ".partial"  # the end of a temporary file's name, here as in Zarr's store
 
 
@@ -57,12 +65,21 @@ def read_marker(path: Path) -> dict[str, Any]:
         got = f"a directory without {MARKER}" if path.is_dir() else "a file"
         raise UserMistake(Problem(where, "the directory of an archive of gradlab", got, hint))
     try:
-        marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+        text = (path / MARKER).read_text(encoding="utf-8")
+    except ValueError:
+        text = ""
+    return checked_marker(text, where, str(path / MARKER))
+
+
+def checked_marker(text: str, where: str, file: str) -> dict[str, Any]:
+    """Return the marker that a text is, of the archive in `where`; raises as `read_marker` does."""
+    try:
+        marker = json.loads(text)
     except (ValueError, RecursionError):
-        raise UserMistake(Problem(str(path / MARKER), "JSON", "text that cannot be read as such")) from None
+        raise UserMistake(Problem(file, "JSON", "text that cannot be read as such")) from None
     version = marker.get("schema") if isinstance(marker, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or marker.get("format") != FORMAT:
-        raise UserMistake(Problem(str(path / MARKER), f'"format": "{FORMAT}" and a schema', shown(marker)))
+        raise UserMistake(Problem(file, f'"format": "{FORMAT}" and a schema', shown(marker)))
     if version > SCHEMA_VERSION:
         got = f"an archive of schema {version}"
         hint = "It was written by a newer gradlab: update gradlab to read it."
@@ -84,7 +101,7 @@ def state(path: Path) -> State:
     if not path.is_dir():
         raise UserMistake(Problem(str(path), "a directory, or nothing yet", "a file", hint))
     entries = sorted(entry.name for entry in path.iterdir())
-    if not set(entries) - {MARKER + PARTIAL}:
+    if not set(entries) - {MARKER + PARTIAL, LOCK}:
         return State.NEW
     if MARKER not in entries:
         some = ", ".join(shown(name, 40) for name in entries[:3]) + (", …" if len(entries) > 3 else "")
@@ -119,8 +136,8 @@ def creation(path: Path) -> Iterator[None]:
     """Mark the archive in `path` as unfinished while the body makes its parts."""
     path.mkdir(parents=True, exist_ok=True)
     write_marker(path, complete=False)
-    if (path / DATA).exists():
-        shutil.rmtree(path / DATA)
+    for name in (DATA, FORMER, NEXT):
+        remove(path / name)
     yield
     (path / FIGURES).mkdir(exist_ok=True)
     write_marker(path, complete=True)
@@ -133,9 +150,74 @@ def write_specs(path: Path, given: str | None, resolved: str) -> None:
     replace_text(path / RESOLVED, resolved)
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Replace the data and the specs of an archive by what the body makes in the folder it gets, at once.
+
+    The body makes ``data.zarr``, the specs as `write_specs` does, and the folder `FORMER`. Until it is
+    done, the archive is the old one; from one move on it is the new one, though a run that is killed
+    then leaves it to the next to put the parts in their places (`settle`).
+    """
+    partial = path / (NEXT + PARTIAL)
+    remove(partial)
+    try:
+        (partial / FORMER).mkdir(parents=True)
+        yield partial
+        (partial / DATA / _FRESH).touch()
+        os.replace(partial, path / NEXT)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove(partial)
+        raise
+    settle(path)
+
+
+def settle(path: Path) -> None:
+    """Put what is to take the place of data and specs there, as far as a killed run has not."""
+    new = path / NEXT
+    if not new.is_dir():
+        return
+    if (new / DATA / _FRESH).exists():
+        if (path / DATA).exists() and not _exchanged(new / DATA, path / DATA):
+            remove(path / OLD)
+            os.replace(path / DATA, path / OLD)
+        if not (path / DATA).exists():
+            os.replace(new / DATA, path / DATA)
+    (path / DATA / _FRESH).unlink(missing_ok=True)
+    for name in (SPEC, RESOLVED):
+        if (new / name).exists():
+            os.replace(new / name, path / name)
+    if (new / FORMER).exists():
+        remove(path / FORMER)
+        os.replace(new / FORMER, path / FORMER)
+    with contextlib.suppress(OSError):
+        (path / FORMER).rmdir()  # if there are none
+    write_marker(path, complete=True)
+    remove(path / OLD)
+    remove(new)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change their names in one move; return whether the system can."""
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        done = library.renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+    except (OSError, AttributeError, TypeError):  # not on this system
+        return False
+    return bool(done == 0)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+
+
 def sweep_temporaries(path: Path) -> None:
     """Remove the temporary files that a killed run left."""
-    for name in (MARKER, SPEC, RESOLVED, PROVENANCE):
+    remove(path / (NEXT + PARTIAL))
+    remove(path / OLD)
+    for name in (MARKER, SPEC, RESOLVED, PROVENANCE, FAILURES, MANIFEST):
         (path / (name + PARTIAL)).unlink(missing_ok=True)
     for folder, _, names in os.walk(path / DATA):
         for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import platform
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 from threadpoolctl import threadpool_info
 
 from gradlab.archive import directory
+from gradlab.archive.reading import read_provenance
 
 LIBRARIES = ("numpy", "scipy", "xarray", "zarr", "numcodecs", "pydantic", "threadpoolctl", "matplotlib")
 _GIT_SECONDS = 5.0
@@ -121,20 +123,17 @@ def write_provenance(
         If the disk refuses.
     """
     file = Path(path) / directory.PROVENANCE
-    entry = {**collected, "wall_time_seconds": round(wall_time, 3), "workers": workers, "cases": cases}
+    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    entry = {
+        **collected,
+        "finished": finished,
+        "wall_time_seconds": round(wall_time, 3),
+        "workers": workers,
+        "cases": cases,
+    }
     text = json.dumps({"runs": [*read_provenance(path), entry]}, indent=2) + "\n"
     with directory.disk(file, "Every case that was written is kept"):
         directory.replace_text(file, text)
-
-
-def read_provenance(path: str | Path) -> list[dict[str, Any]]:
-    """Return the runs that wrote into the archive, oldest first; unreadable provenance is none."""
-    try:
-        table = json.loads((Path(path) / directory.PROVENANCE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return []
-    runs = table.get("runs") if isinstance(table, dict) else None
-    return [run for run in runs if isinstance(run, dict)] if isinstance(runs, list) else []
 
 
 def command_line() -> list[str]:

@@ -1,4 +1,4 @@
-"""The archive on disk: a sink that a run writes into, and opening what it wrote.
+"""The archive on disk: a sink that a run writes into.
 
 Cases are written as they come, data before status, so a killed run loses at most what was in flight:
 a case whose status is not on disk is not finished, whatever else of it is. Every write is whole chunks.
@@ -8,31 +8,26 @@ that have no status are reset; so the bytes on disk do not depend on the order o
 
 from __future__ import annotations
 
-import json
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from gradlab.archive import chunks, directory
-from gradlab.archive.creation import array_of, create_data, go_on
-from gradlab.archive.directory import State
-from gradlab.archive.schema import AxisLike, Layout, layout
-from gradlab.archive.variables import STATUS, VARIABLES, Variable
-from gradlab.archive.verify import check_structure
-from gradlab.core.errors import Problem, UserMistake
-
-if TYPE_CHECKING:
-    import xarray as xr
+from gradlab.archive.creation import array_of
+from gradlab.archive.extend import Meeting, Wanted, begin, meet
+from gradlab.archive.failures import FailureLog
+from gradlab.archive.schema import AxisLike, layout
+from gradlab.archive.united import FINISHED, Held, Index
+from gradlab.archive.variables import KEYS, STATUS, VARIABLES, Variable
+from gradlab.core.fingerprint import code_key
 
 CACHE_BYTES = 64 * 2**20
-_FINISHED = (STATUS["ok"], STATUS["overflowed"], STATUS["underflowed"])
 
 
 @dataclass(frozen=True)
@@ -53,16 +48,34 @@ class ArchiveSink:
     Make one with `create_or_open`.
     """
 
-    def __init__(self, path: Path, plan: Layout):
+    def __init__(self, path: Path, held: Held, places: tuple[Index, ...]):
         self.path = path
+        #: How the archive is laid out: as the spec, or wider where it has cases beside.
+        self.layout = held.layout
+        self._places = places
         self._data = path / directory.DATA
-        self._plan = plan
         group = zarr.open_group(self._data, mode="r")
-        self._arrays = {name: array_of(group, name) for name in plan.names}
-        self._keys = np.asarray(self._arrays["case_key"][...])
+        self._arrays = {name: array_of(group, name) for name in held.layout.names if name not in KEYS}
+        self._keys = held.settings
         self._to_run = self._keys != ""
-        self._status = np.asarray(self._arrays["status"][...])
+        self._status = held.status.copy()
         self._cache: OrderedDict[tuple[str, tuple[int, ...]], NDArray[Any]] = OrderedDict()
+        self._log = FailureLog(path)
+        with directory.disk(path):
+            self._log.compact(self._keys, self._status)
+
+    @classmethod
+    def open(cls, meeting: Meeting) -> ArchiveSink:
+        """Make the archive ready that a spec has met, and return the sink for it.
+
+        Raises
+        ------
+        UserMistake
+            If the disk refuses.
+        """
+        with directory.disk(meeting.path):
+            begin(meeting)
+        return cls(meeting.path, meeting.target, meeting.places)
 
     @classmethod
     def create_or_open(
@@ -76,50 +89,46 @@ class ArchiveSink:
         along: Mapping[str, Sequence[Any]],
         record: Iterable[str] | None,
         tile: Sequence[int],
-        case_keys: NDArray[Any],
+        settings_keys: NDArray[Any],
         attrs: Mapping[str, Any],
+        code: str | None = None,
+        prune: bool = False,
     ) -> ArchiveSink:
-        """Create the archive in `path`, or go on with the one that is there.
+        """Create the archive in `path`, or go on with the one that is there; code that differs is accepted.
 
         Parameters
         ----------
         path : path
-            A directory that does not exist, is empty, or holds an archive of the same experiment.
-        spec_text, spec_resolved : str
-            The spec as given (None: there was no text), and with every default, in TOML.
-        axes, replicates, along, record
-            As for `gradlab.archive.schema.layout`.
-        tile : sequence of int
-            Cases along each case dimension that are written together.
-        case_keys : ndarray of str, shape (axes..., replicate)
-            Content keys; empty where a filter left the point out.
-        attrs : mapping
-            Attributes of the dataset.
+            A directory that does not exist, is empty, or holds an archive.
+        spec_text, spec_resolved, axes, replicates, along, record, tile, settings_keys, attrs, code
+            As for `wanted`.
+        prune : bool
+            Drop cases that are not among these.
 
         Raises
         ------
         UserMistake
-            If `path` holds something else or another experiment (nothing is touched), or the disk
-            refuses.
+            If `path` holds something else or what cannot be united with this (nothing is touched), or
+            the disk refuses.
         """
         path = Path(path)
-        plan = layout(axes, replicates, along, record)
-        keys = np.asarray(case_keys).astype(VARIABLES["case_key"].numpy_dtype)
-        if keys.shape != plan.shape("case_key"):
-            raise ValueError(f"case_keys: expected shape {plan.shape('case_key')}, got {keys.shape}")
-        with directory.disk(path):
-            if directory.state(path) is State.ARCHIVE:
-                go_on(path, plan, keys, attrs)
-                directory.write_specs(path, spec_text, spec_resolved)
-            else:
-                with directory.creation(path):
-                    directory.write_specs(path, spec_text, spec_resolved)
-                    create_data(path / directory.DATA, plan, tile, keys, attrs)
-            return cls(path, plan)
+        asked = wanted(
+            spec_text=spec_text,
+            spec_resolved=spec_resolved,
+            axes=axes,
+            replicates=replicates,
+            along=along,
+            record=record,
+            tile=tile,
+            settings_keys=settings_keys,
+            attrs=attrs,
+            code=code,
+        )
+        return cls.open(meet_to_write(path, asked, prune=prune))
 
     def finished(self) -> NDArray[np.bool_]:
         """Return which cases need not be run again, shape (axes..., replicate)."""
-        return np.isin(self._status, _FINISHED)
+        return np.isin(self._status[np.ix_(*self._places)], FINISHED)
 
     def write(self, index: NDArray[np.int64], records: Mapping[str, NDArray[Any]]) -> None:
         """Write cases, their status last.
@@ -127,7 +136,7 @@ class ArchiveSink:
         Parameters
         ----------
         index : ndarray of int, shape (cases, case dimensions)
-            Places in the dense grid.
+            Places in the dense grid of the spec.
         records : mapping of str to ndarray, shape (cases,) or (cases, what it runs along...)
             `status` must be among them. Variables the archive does not keep are passed over; where a
             dimension is shorter than the archive's, its end is padded.
@@ -137,13 +146,13 @@ class ArchiveSink:
         UserMistake
             If the disk refuses. Cases written before are safe.
         """
-        index = np.asarray(index, dtype=np.int64).reshape(-1, self._status.ndim)
+        index = self._placed(index)
         if not len(index):
             return
         status = np.asarray(records["status"], dtype=np.int8)
-        names = [n for n in self._arrays if n in records and n not in ("status", "case_key")]
+        names = [name for name in self._arrays if name in records and name != "status"]
         parts: dict[tuple[int, ...], list[_Part]] = {}
-        kept = f"The {int(self.finished().sum())} cases finished before are kept"
+        kept = f"The {int(np.isin(self._status, FINISHED).sum())} cases finished before are kept"
         with directory.disk(self.path, kept):
             try:
                 for name in (*names, "status"):
@@ -169,29 +178,25 @@ class ArchiveSink:
             The settings of each case.
         """
         index = np.asarray(index, dtype=np.int64).reshape(-1, self._status.ndim)
-        lines = [
-            json.dumps(
-                {
-                    "index": place.tolist(),
-                    "case_key": str(self._keys[tuple(place)]),
-                    "error": error,
-                    "settings": dict(table),
-                },
-                default=str,
-            )
-            for place, table in zip(index, settings, strict=True)
-        ]
+        keys = self._keys[tuple(self._placed(index).T)].tolist()
         with directory.disk(self.path):
-            _append_lines(self.path / directory.FAILURES, lines)
+            self._log.append(error, keys, settings)
         empty = {
-            name: VARIABLES[name].empty((len(index), *self._plan.shape(name)[self._status.ndim :]))
-            for name in self._plan.names
+            name: VARIABLES[name].empty((len(index), *self.layout.shape(name)[self._status.ndim :]))
+            for name in self._arrays
         }
         self.write(index, empty | {"status": np.full(len(index), STATUS["failed"], np.int8)})
 
+    def _placed(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return places in the archive's grid, by those in the spec's."""
+        index = np.asarray(index, dtype=np.int64).reshape(-1, self._status.ndim)
+        return np.stack([place[index[:, axis]] for axis, place in enumerate(self._places)], axis=1)
+
     def close(self) -> None:
-        """Let go of what is held in memory; everything is on disk already."""
+        """Leave out of the failures what counts no more; everything else is on disk already."""
         self._cache.clear()
+        with directory.disk(self.path):
+            self._log.compact(self._keys, self._status)
 
     def _parts(self, index: NDArray[np.int64], chunk: tuple[int, ...]) -> Iterator[_Part]:
         """Yield the rows of `index` chunk by chunk."""
@@ -270,56 +275,53 @@ def _fitted(variable: Variable, rows: NDArray[Any], last: tuple[int, ...]) -> ND
     return padded
 
 
-def _append_lines(path: Path, lines: Sequence[str]) -> None:
-    """Append whole lines in one write, after a line that a killed run may have left unended."""
-    with path.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            lines = lines if file.read(1) == b"\n" else ["", *lines]
-        file.write(("\n".join(lines) + "\n").encode())
+def wanted(
+    *,
+    spec_text: str | None,
+    spec_resolved: str,
+    axes: Sequence[AxisLike],
+    replicates: int,
+    along: Mapping[str, Sequence[Any]],
+    record: Iterable[str] | None,
+    tile: Sequence[int],
+    settings_keys: NDArray[Any],
+    attrs: Mapping[str, Any],
+    code: str | None = None,
+    by_default: bool = False,
+    lone: str = "",
+) -> Wanted:
+    """Return what a spec asks an archive to hold.
 
-
-def read_failures(path: str | Path) -> list[dict[str, Any]]:
-    """Return, of each case that is failed now, its last entry in ``failures.jsonl``.
-
-    Each entry has `index`, `case_key`, `error` and `settings`.
+    Parameters
+    ----------
+    spec_text, spec_resolved : str
+        The spec as given (None: there was no text), and with every default, in TOML.
+    axes, replicates, along, record
+        As for `gradlab.archive.schema.layout`.
+    tile : sequence of int
+        Cases along each case dimension that are written together.
+    settings_keys : ndarray of str, shape (axes..., replicate)
+        Keys of the settings; empty where a filter left the point out.
+    attrs : mapping
+        Attributes of the dataset.
+    code : str, optional
+        Fingerprint of the code; by default that of this process.
+    by_default : bool
+        Whether `record` is what is recorded where a spec does not say.
+    lone : str
+        The one row block of all networks, where there is no dimension ``gate``.
     """
-    file = Path(path) / directory.FAILURES
-    if not file.is_file():
-        return []
-    group = zarr.open_group(Path(path) / directory.DATA, mode="r")
-    status = np.asarray(array_of(group, "status")[...])
-    entries: dict[tuple[int, ...], dict[str, Any]] = {}
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-            place = tuple(int(i) for i in entry["index"])
-            failed = status[place] == STATUS["failed"]
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-            continue  # a line that a killed run left unended
-        if failed.ndim == 0 and failed:
-            entries[place] = entry
-    return [entries[place] for place in sorted(entries)]
+    plan = layout(axes, replicates, along, record)
+    keys = np.asarray(settings_keys).astype("<U32")
+    if keys.shape != plan.shape("settings_key"):
+        raise ValueError(f"settings_keys: expected shape {plan.shape('settings_key')}, got {keys.shape}")
+    by = np.where(keys != "", code_key() if code is None else code, "").astype("<U16")
+    held = Held(plan, keys, by, np.zeros(keys.shape, np.int8), dict(attrs), {}, lone)
+    return Wanted(held, tuple(tile), spec_text, spec_resolved, by_default)
 
 
-def open_archive(path: str | Path) -> xr.Dataset:
-    """Open an archive: labelled data, read from disk when used.
-
-    Raises
-    ------
-    UserMistake
-        If there is no archive, it is damaged, or it was written by a newer gradlab.
-    """
-    import xarray as xr  # late: the run that writes an archive starts sooner without it
-
-    path = Path(path)
-    if problems := check_structure(path):
-        raise UserMistake(problems)
-    data = path / directory.DATA
-    try:
-        ds: xr.Dataset = xr.open_zarr(data, chunks=None, consolidated=True)
-    except Exception as error:  # whatever a reader says of bytes that are not what they claim to be
-        got = f"one that cannot be opened ({type(error).__name__}: {error})"
-        raise UserMistake(Problem(str(data), "a Zarr group as the schema describes it", got)) from error
-    return ds
+def meet_to_write(path: Path, asked: Wanted, *, prune: bool = False) -> Meeting:
+    """Return how a spec and what is at `path` meet, once a killed run's last moves have been made."""
+    with directory.disk(path):
+        directory.settle(path)
+        return meet(path, asked, prune=prune)

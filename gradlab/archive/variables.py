@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 
 from gradlab.measure.records import Dims
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TEXT = np.dtypes.StringDType()
-ALWAYS = ("status", "first_overflow", "case_key")
+#: Schema version from which on an archive has the variable; others are there since version 1.
+SINCE = {"settings_key": 2, "code_key": 2}
+#: What tells which case stands at a point, and which code measured it.
+KEYS = ("settings_key", "code_key", "case_key")
+ALWAYS = ("status", "first_overflow", *KEYS)
 STATUS = {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4}
 #: Dimensions that a dataset has only where some network has several layers, directions or row blocks.
 OPTIONAL: Dims = ("layer", "direction", "gate")
@@ -271,10 +275,28 @@ _ALL = (
         fill=-1,
     ),
     Variable(
+        "settings_key",
+        "key of the settings",
+        "1",
+        "digest of all settings that determine the case; empty where the point is not of the sweep",
+        dtype="text",
+        fill="",
+    ),
+    Variable(
+        "code_key",
+        "fingerprint of the code",
+        "1",
+        "fingerprint of the numerical code that measured the case or is to measure it; empty where it is not "
+        "known, or the point is not of the sweep",
+        dtype="text",
+        fill="",
+    ),
+    Variable(
         "case_key",
         "content key of the case",
         "1",
-        "digest of everything that determines the case; empty where a filter left the point out of the sweep",
+        "digest of everything that determines the case, settings and code; empty where the point is not of "
+        "the sweep",
         dtype="text",
         fill="",
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from rich.table import Table
 
 from gradlab.api import open_archive
 from gradlab.archive.directory import DATA, FAILURES, FIGURES
-from gradlab.archive.provenance import read_provenance
-from gradlab.archive.store import read_failures
+from gradlab.archive.files import files_of
+from gradlab.archive.reading import read_failures, read_provenance
 from gradlab.cli.report import closing, found_in, label
 from gradlab.cli.terminal import duration, safe, size
 
@@ -30,6 +29,7 @@ def archive_table(path: Path) -> dict[str, Any]:
         If there is no archive, or it is damaged or of a newer schema.
     """
     ds = open_archive(path)
+    files = files_of(path)
     records = {str(name): _record(array) for name, array in ds.data_vars.items()}
     axes = {str(dim): ds[dim].values.tolist() for dim in ds["status"].dims}
     sizes = {str(dim): int(length) for dim, length in ds.sizes.items()}
@@ -42,8 +42,8 @@ def archive_table(path: Path) -> dict[str, Any]:
         "records": records,
         **found_in(ds),
         "failures": len(read_failures(path)),
-        "figures": sorted(str(p) for p in (path / FIGURES).glob("*") if p.is_file()),
-        "bytes": _bytes(path / DATA),
+        "figures": [files.where(name) for name in files.sizes if name.startswith(f"{FIGURES}/")],
+        "bytes": sum(size for name, size in files.sizes.items() if name.startswith(f"{DATA}/")),
         "runs": read_provenance(path),
     }
 
@@ -51,10 +51,6 @@ def archive_table(path: Path) -> dict[str, Any]:
 def _record(array: Any) -> dict[str, Any]:
     attributes = {key: str(array.attrs.get(key, "")) for key in ("long_name", "units", "description")}
     return {"dims": [str(dim) for dim in array.dims], **attributes}
-
-
-def _bytes(folder: Path) -> int:
-    return sum(os.path.getsize(Path(at) / name) for at, _, names in os.walk(folder) for name in names)
 
 
 def archive_lines(table: Mapping[str, Any]) -> list[Any]:

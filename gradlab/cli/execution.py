@@ -14,11 +14,20 @@ import typer
 
 from gradlab.cli.group import CASES_FAILED, INTERRUPTED
 from gradlab.cli.progress import Progress
-from gradlab.cli.report import axes_line, closing, failure_lines, figure_lines, files_of, found_in
+from gradlab.cli.report import (
+    axes_line,
+    closing,
+    failure_lines,
+    figure_lines,
+    files_of,
+    found_in,
+    there_lines,
+)
 from gradlab.cli.terminal import cases, clean, duration, say, say_json, size, tell, write
-from gradlab.core.errors import UserMistake
+from gradlab.core.errors import Problem, UserMistake
 
 if TYPE_CHECKING:
+    from gradlab.experiment.cluster import Cluster
     from gradlab.experiment.plan import Plan
     from gradlab.experiment.spec import Spec
 
@@ -37,19 +46,29 @@ class Wish:
         The command line that continues this run.
     workers : int or None
         Processes; None: as many as are of use.
+    scheduler : str or None
+        A cluster instead of processes.
     memory : str or None
         Bound on memory; None: the spec's.
     figures, quiet, as_json : bool
         Draw figures; print nothing but problems; print the result as JSON.
+    prune, accept_older_code : bool
+        Drop the archive's cases that the spec has not; keep those of other code.
+    partition : str or None
+        Which part of how many to run alone, as in "3/16".
     """
 
     out: Path
     command: list[str]
     workers: int | None
+    scheduler: str | None
     memory: str | None
     figures: bool
     quiet: bool
     as_json: bool
+    prune: bool = False
+    accept_older_code: bool = False
+    partition: str | None = None
 
 
 def run_spec(spec: Spec, text: str, wish: Wish) -> None:
@@ -128,7 +147,10 @@ def sweep_flags(
         out=out,
         command=command,
         workers=given["workers"],
+        scheduler=given["scheduler"],
         memory=given["memory"],
+        prune=given["prune"],
+        accept_older_code=given["accept_older_code"],
         figures=not given["no_figures"],
         quiet=given["quiet"],
         as_json=given["as_json"],
@@ -138,41 +160,60 @@ def sweep_flags(
 
 def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
     """Return what was found and done, as a plain table."""
-    from gradlab.api import plan_of, run_archive
+    from gradlab.api import open_archive
+    from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
+    from gradlab.running import Way, plan_of, run_archive
 
     memory = spec.memory if wish.memory is None else parse_memory(wish.memory, "--memory")
+    partition = None if wish.partition is None else parse_partition(wish.partition, "--partition")
     plan = plan_of(spec)
-    workers = wish.workers or useful_workers(plan, memory)
+    workers, cluster, crew = _workers(wish, plan, memory)
     note = (lambda line: None) if wish.quiet else tell
     if spec.title:
         note(clean(spec.title))
     note(axes_line(plan.grid))
-    note(f"To {clean(wish.out)}, with {workers} worker{'s' * (workers > 1)} and at most {size(memory)}.")
+    note(f"To {clean(wish.out)}, with {crew} and at most {size(memory)}.")
     began = time.perf_counter()
     with Progress(wish.quiet) as progress:
 
-        def started(there: int, total: int) -> None:
-            if there:
-                note(f"{cases(there)} of {total} there already.")
-            progress.start(there, total)
+        def started(counts: Mapping[str, int]) -> None:
+            for line in there_lines(counts):
+                note(line)
+            progress.start(counts["there"], counts["cases"])
 
-        ds, outcome = run_archive(
-            spec,
-            wish.out,
-            spec_text=text,
+        way = Way(
             workers=workers,
+            scheduler=cluster,
             memory=memory,
             progress=progress.advance,
             started=started,
             command=wish.command,
+            prune=wish.prune,
+            accept_older_code=wish.accept_older_code,
+            partition=partition,
         )
+        outcome = run_archive(plan, wish.out, spec_text=text, way=way)
+    ds = open_archive(wish.out)
     seconds = time.perf_counter() - began
     note(f"{cases(outcome.done)} measured in {duration(seconds)}, archive in {clean(wish.out)}.")
     result = {"archive": str(wish.out), **found_in(ds)}
-    result |= {"done": outcome.done, "kept": outcome.kept, "seconds": round(seconds, 3), "workers": workers}
+    result |= {"done": outcome.done, "kept": outcome.kept, "seconds": round(seconds, 3)}
+    result["workers"] = cluster.count if cluster else workers
     result["figures"] = _figures(wish, note) if wish.figures else {}
     return result
+
+
+def _workers(wish: Wish, plan: Plan, memory: int) -> tuple[int, Cluster | None, str]:
+    """Return the number of processes, the cluster that works in their place, if any, and words for it."""
+    if wish.scheduler is None:
+        count = wish.workers or useful_workers(plan, memory)
+        return count, None, f"{count} worker{'s' * (count > 1)}"
+    if wish.workers is not None:
+        raise UserMistake(Problem("--scheduler", "either --workers or --scheduler", "both"))
+    from gradlab.experiment.cluster import Cluster
+
+    return 1, Cluster(wish.scheduler, "--scheduler"), f"the cluster {clean(wish.scheduler)}"
 
 
 def _figures(wish: Wish, note: Any) -> dict[str, list[str]]:

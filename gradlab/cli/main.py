@@ -11,6 +11,7 @@ import typer
 
 from gradlab.cli.group import INTERRUPTED, Commands
 from gradlab.cli.listing import list_
+from gradlab.cli.merge import merge
 from gradlab.cli.new import new
 from gradlab.cli.plan import plan
 from gradlab.cli.plot import plot
@@ -57,6 +58,7 @@ app.command()(probe)
 app.command()(plan)
 app.command()(plot)
 app.command()(show)
+app.command()(merge)
 app.command("list")(list_)
 app.command()(new)
 

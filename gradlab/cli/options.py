@@ -31,14 +31,32 @@ Workers: TypeAlias = Annotated[
         "--workers", min=1, help="Processes; the numbers do not depend on it.", show_default="all cores"
     ),
 ]
+Scheduler: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="A dask cluster instead of --workers: tcp://HOST:PORT, or local:N for a new one of N "
+        "processes. The numbers do not depend on it.",
+        show_default=False,
+    ),
+]
 Memory: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--memory",
         metavar="SIZE",
-        help="Bound on the memory of all processes together, as in 2GiB.",
+        help="Bound on the memory of all processes together (of each worker of a cluster), as in 2GiB.",
         show_default="the spec's, 1GiB",
     ),
+]
+Prune: TypeAlias = Annotated[
+    bool,
+    typer.Option("--prune", help="Drop the archive's cases that the spec has not; without it they are kept."),
+]
+AcceptOlderCode: TypeAlias = Annotated[
+    bool,
+    typer.Option("--accept-older-code", help="Keep cases that other numerical code than today's measured."),
 ]
 NoFigures: TypeAlias = Annotated[bool, typer.Option("--no-figures", help="Draw no figures.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but problems.")]

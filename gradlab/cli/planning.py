@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from gradlab.api import estimate, plan_of
+from gradlab.api import estimate
 from gradlab.cli.contents import short_list
 from gradlab.cli.execution import useful_workers
+from gradlab.cli.report import there_lines
 from gradlab.cli.terminal import cases, duration, safe, size
 from gradlab.experiment.spec import parse_memory
+from gradlab.running import met, plan_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gradlab.experiment.plan import Plan
     from gradlab.experiment.spec import Spec
 
 
-def plan_table(spec: Spec, workers: int | None, memory: str | None) -> dict[str, Any]:
+def plan_table(
+    spec: Spec, workers: int | None, memory: str | None, out: Path | None = None, *, prune: bool = False
+) -> dict[str, Any]:
     """Return the plan of a spec with an estimate of what it takes.
 
     Parameters
@@ -29,17 +36,23 @@ def plan_table(spec: Spec, workers: int | None, memory: str | None) -> dict[str,
         Processes; None: as many as are of use.
     memory : str or None
         Bound on memory; None: the spec's.
+    out : Path, optional
+        An archive that it would run into.
+    prune : bool
+        Whether cases of the archive that the spec has not would be dropped.
 
     Raises
     ------
     UserMistake
-        If `memory` is no amount of memory.
+        If `memory` is no amount of memory, or the spec cannot run into the archive.
     """
     bound = spec.memory if memory is None else parse_memory(memory, "--memory")
     plan = plan_of(spec)
+    archive = {} if out is None else {"archive": _met(plan, out, prune)}
     processes = workers or useful_workers(plan, bound)
     cost = estimate(plan, processes, bound)
     return {
+        **archive,
         "title": spec.title,
         "axes": {name: list(c) for axis in plan.grid.axes for name, c in _coordinates(axis)},
         "replicates": plan.grid.replicates,
@@ -57,6 +70,17 @@ def plan_table(spec: Spec, workers: int | None, memory: str | None) -> dict[str,
         "disk_bytes": cost.disk_bytes,
         "seconds": cost.seconds,
         "calibration_seconds": cost.calibration_seconds,
+    }
+
+
+def _met(plan: Plan, out: Path, prune: bool) -> dict[str, Any]:
+    """Return which cases of a plan an archive has, and what a run would do with it."""
+    meeting = met(plan, out, prune=prune)
+    return {
+        "path": str(out),
+        "exists": meeting.old is not None,
+        **meeting.counts(),
+        "rewrites": meeting.rewrites,
     }
 
 
@@ -89,8 +113,13 @@ def plan_lines(table: Mapping[str, Any]) -> list[Any]:
     facts = Table(box=None, show_header=False)
     for name, value in rows:
         facts.add_row(name, value)
+    lines = []
+    if archive := table.get("archive"):
+        lines = there_lines(archive) if archive["exists"] else ["there is no archive yet: all cases are new."]
+        lines += ["its data are laid out anew first."] if archive["rewrites"] else []
+        lines = [safe(f"{archive['path']}: {line[0].lower()}{line[1:]}") for line in lines]
     title: list[Any] = [f"[bold]{safe(table['title'])}[/bold]"] if table["title"] else []
-    return [*title, f"{cases(table['cases'])}; nothing was run.", axes, facts]
+    return [*title, f"{cases(table['cases'])}; nothing was run.", axes, facts, *lines]
 
 
 def _shared(distinct: int, asked: int) -> str:

@@ -128,10 +128,33 @@ def figure_lines(drawn: Mapping[str, list[Path] | UserMistake]) -> list[str]:
     return lines
 
 
+def there_lines(counts: Mapping[str, int]) -> list[str]:
+    """Return what an archive has of a spec's cases, and what becomes of the others that it has.
+
+    Parameters
+    ----------
+    counts : mapping
+        From `gradlab.archive.extend.Meeting.counts`.
+    """
+    there, total = counts["there"], counts["cases"]
+    lines = []
+    if there or counts["failed"]:
+        parts = [f"{counts['new']} new"] if counts["new"] else []
+        parts += [f"{counts['failed']} that failed are tried again"] if counts["failed"] else []
+        lines.append(f"{', '.join([f'{cases(there)} of {total} there already', *parts])}.")
+    if counts["beside"]:
+        lines.append(f"{cases(counts['beside'])} of other specs kept beside.")
+    if counts["dropped"]:
+        lines.append(f"{cases(counts['dropped'])} that the spec has not dropped.")
+    if counts["older"]:
+        lines.append(f"{cases(counts['older'])} measured by other code than today's.")
+    return lines
+
+
 def failure_lines(failed: int, total: int, archive: Path) -> list[str]:
     """Return how many cases failed, and why, as far as a few lines can say it."""
     from gradlab.archive.directory import FAILURES
-    from gradlab.archive.store import read_failures
+    from gradlab.archive.reading import read_failures
 
     reasons: dict[str, int] = {}
     for entry in read_failures(archive):

@@ -9,7 +9,17 @@ import typer
 
 from gradlab.cli import complete
 from gradlab.cli.group import command_line
-from gradlab.cli.options import Json, Memory, NoFigures, Quiet, Settings, Workers
+from gradlab.cli.options import (
+    AcceptOlderCode,
+    Json,
+    Memory,
+    NoFigures,
+    Prune,
+    Quiet,
+    Scheduler,
+    Settings,
+    Workers,
+)
 
 NETWORK, TASK, RUN = "Network", "Task and loss", "Run"
 
@@ -124,7 +134,10 @@ def sweep(
     out: Out = None,
     settings: Settings = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     memory: Memory = None,
+    prune: Prune = False,
+    accept_older_code: AcceptOlderCode = False,
     no_figures: NoFigures = False,
     quiet: Quiet = False,
     as_json: Json = False,

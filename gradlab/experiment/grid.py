@@ -74,11 +74,11 @@ class Grid:
         """Number of cases to run: points times replicates."""
         return len(self.points) * self.replicates
 
-    def case_keys(self) -> NDArray[np.str_]:
-        """Return the content key of every case, shape (points, replicates).
+    def settings_keys(self) -> NDArray[np.str_]:
+        """Return the key of the settings of every case, shape (points, replicates).
 
-        It is a digest of all that determines the case's numbers, and of nothing else: not of its place
-        in the sweep, nor of where a file of the user's lies.
+        It is a digest of all settings that determine the case's numbers, and of nothing else: not of its
+        place in the sweep, nor of where a file of the user's lies. The code is not in it.
         """
         networks, tasks, clips = (
             [digest(sections.identity(section, one)) for one in settings]

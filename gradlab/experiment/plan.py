@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -67,11 +67,15 @@ class Plan:
         What is recorded.
     tile : tuple of int
         Cases of one tile along every axis and `replicate`; a block never reaches beyond its tile.
+    wider : dict of str to sequence, optional
+        Labels of dimensions as an archive has them that holds cases of other sweeps too; they take the
+        place of this sweep's own.
     """
 
     grid: Grid
     record: tuple[str, ...]
     tile: tuple[int, ...]
+    wider: dict[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
     def lags(self) -> int:
@@ -110,7 +114,7 @@ class Plan:
             "lag": range(self.lags),
             "time": range(longest),
         }
-        return {dim: labels for dim, labels in along.items() if labels}
+        return {dim: labels for dim, labels in along.items() if labels} | self.wider
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of what is recorded of one case."""
@@ -280,8 +284,11 @@ def _tile(plan: Plan) -> tuple[int, ...]:
 
 
 def _point_seconds(grid: Grid, row: int) -> float:
+    return seconds_of(grid.networks[grid.network_index[row]], grid.tasks[grid.task_index[row]])
+
+
+def seconds_of(network: NetworkSettings, task: Any) -> float:
     """Return about how long a case takes; forward and shared lanes counted in full."""
-    network, task = grid.networks[grid.network_index[row]], grid.tasks[grid.task_index[row]]
     rows = network.hidden * len(network.cell.row_blocks) * network.layers * network.directions
     work = rows * (network.hidden + task.features + 40) * task.batch
     return float((2.0e-6 + 2.0 * work / RATE) * task.lags)

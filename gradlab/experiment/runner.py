@@ -17,7 +17,7 @@ from gradlab.experiment import worker
 from gradlab.experiment.plan import Plan, PlannedBlock, drawn_blocks, structure
 from gradlab.experiment.sink import Sink
 from gradlab.experiment.worker import Result
-from gradlab.experiment.workers import Workers
+from gradlab.experiment.workers import WorkerDied, Workers
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.probe import check_memory
 from gradlab.measure.records import RECORDS
@@ -58,6 +58,7 @@ def execute(
     memory: int = 1 << 30,
     progress: Progress | None = None,
     meanwhile: Callable[[], object] | None = None,
+    only: NDArray[np.bool_] | None = None,
 ) -> Outcome:
     """Measure every case of a plan that its sink does not hold yet.
 
@@ -76,6 +77,8 @@ def execute(
     meanwhile : callable, optional
         Called once when the worker processes, if there are any, have got their first blocks: what this
         process can do before it gets their results.
+    only : boolean array of the grid's shape, optional
+        The cases that are to be measured; by default all.
 
     Raises
     ------
@@ -86,9 +89,10 @@ def execute(
         workers = Workers(workers)
     with workers, contextlib.closing(sink):
         finished = sink.finished()
-        blocks = list(plan.blocks(finished))
-        outcome = Outcome(kept=plan.grid.n_cases - sum(block.cases for block in blocks))
-        count = workers.count
+        blocks = list(plan.blocks(finished if only is None else finished | ~only))
+        asked = plan.grid.n_cases if only is None else int(only.sum())
+        outcome = Outcome(kept=asked - sum(block.cases for block in blocks))
+        count = workers.sharers
         share = memory_share(memory, count)
         for block in {(structure(b.block.runs[0].network), b.block.views): b.block for b in blocks}.values():
             check_memory(block, plan.record, share, total=lambda needed: memory + count * (needed - share))
@@ -96,7 +100,7 @@ def execute(
         blocks.sort(key=lambda b: -b.cases * max(view.task.lags for view in b.block.views))
         run = (
             _serial(blocks, plan.record, share)
-            if count == 1
+            if workers.here
             else _parallel(blocks, plan.record, share, workers, meanwhile or _nothing)
         )
         for planned, result in run:
@@ -144,6 +148,7 @@ def _flattened(plan: Plan, planned: PlannedBlock, result: dict[str, Array]) -> d
     What a case lacks of them is NaN. Lags and time steps stay as many as the block has.
     """
     blocks = drawn_blocks(planned.block.runs[0].network.cell)
+    gates = list(plan.along.get("gate", ()))
     out = {}
     for name, values in result.items():
         dims = RECORDS.get(name, ())
@@ -153,7 +158,7 @@ def _flattened(plan: Plan, planned: PlannedBlock, result: dict[str, Array]) -> d
             if dim not in plan.along:
                 flat = flat.squeeze(axis)
             elif dim == "gate":
-                flat = _spread(flat, axis, [plan.gates.index(block) for block in blocks], len(plan.gates))
+                flat = _spread(flat, axis, [gates.index(block) for block in blocks], len(gates))
             elif dim in ("layer", "direction"):
                 flat = _spread(flat, axis, list(range(flat.shape[axis])), len(plan.along[dim]))
         out[name] = flat
@@ -197,7 +202,7 @@ def _parallel(
 
     The blocks that were in flight when a worker died are suspects: they are repeated one at a time,
     so that only the one at fault is blamed. That one is taken apart into its runs, and a run that
-    kills its worker again has failed.
+    kills its worker again has failed. A cluster knows whose fault it is, and says so by `WorkerDied`.
     """
     pending, suspects = list(reversed(_tapered(blocks, workers.count))), list[PlannedBlock]()
     guilty: set[int] = set()
@@ -210,8 +215,12 @@ def _parallel(
                 meanwhile()
                 meanwhile = _nothing
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    parts = future.result()
-                    yield from _placed(flying.pop(future), parts)
+                    try:
+                        parts = future.result()
+                    except WorkerDied:
+                        yield from _apart(flying.pop(future), pending)
+                    else:
+                        yield from _placed(flying.pop(future), parts)
         except BrokenProcessPool:
             pass  # who was in flight is in `flying`
         finally:
@@ -222,10 +231,16 @@ def _parallel(
         elif id(lost[0]) not in guilty:
             guilty.add(id(lost[0]))
             suspects.append(lost[0])
-        elif len(lost[0].block.runs) > 1:
-            suspects += _runs_of(lost[0])
         else:
-            yield lost[0], "A worker process died while it measured this case, twice.\n"
+            yield from _apart(lost[0], suspects)
+
+
+def _apart(guilty: PlannedBlock, queue: list[PlannedBlock]) -> Measured:
+    """Queue the runs of a block that kills its workers; if it is one run, it has failed."""
+    if len(guilty.block.runs) > 1:
+        queue += _runs_of(guilty)
+    else:
+        yield guilty, "A worker process died while it measured this case, twice.\n"
 
 
 def _nothing() -> None:

@@ -18,7 +18,7 @@ OPTIONS = ("zip", "where", "rename")
 FIXED = ("title", "question", "measure", "replicates", "record", "memory", "sweep")
 #: Names that no axis may have. What only a record on request runs along is free until it is asked for.
 RESERVED = (
-    *("replicate", "layer", "direction", "gate", "lag", "status", "case_key"),
+    *("replicate", "layer", "direction", "gate", "lag", "status", "settings_key", "code_key", "case_key"),
     *("and", "or", "not", "in", "true", "false"),
 )
 NAME = re.compile(r"[^\W\d]\w*")

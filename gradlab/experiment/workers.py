@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import active_children, get_context, resource_tracker
 from multiprocessing.process import BaseProcess
+from typing import Self
 
 from gradlab.experiment import startup, worker
 from gradlab.measure.probe import Block
+
+
+class WorkerDied(Exception):  # noqa: N818  # it is what happened
+    """Workers died while they measured a block with nothing else to blame; the others are well."""
 
 
 class Workers:
@@ -31,11 +36,21 @@ class Workers:
         self._processes: set[BaseProcess] = set()
         self._used = False
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @property
+    def here(self) -> bool:
+        """Whether there are none, and this process does the work."""
+        return self.count == 1
+
+    @property
+    def sharers(self) -> int:
+        """How many share the memory that a run may take."""
+        return self.count
 
     def start(self) -> None:
         """Start the processes, if there are none yet, and do not wait for them.
@@ -50,7 +65,7 @@ class Workers:
         )
         before = set(active_children())
         try:
-            with _quiet_start():
+            with quiet_start():
                 for _ in range(self.count):  # the pool starts a process for every task while none is idle
                     self._pool.submit(startup.started)
         finally:
@@ -87,7 +102,7 @@ class Workers:
 
 
 @contextlib.contextmanager
-def _quiet_start() -> Iterator[None]:
+def quiet_start() -> Iterator[None]:
     """Let workers start without the user's script, and without their tracebacks on Ctrl-C.
 
     Workers need gradlab only: a script that calls `run` at its top level must not be run again in

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradlab.archive.extend import keys_of
 from gradlab.archive.store import ArchiveSink
-from gradlab.archive.variables import STATUS, VARIABLES
+from gradlab.archive.variables import KEYS, STATUS, VARIABLES
 from gradlab.measure.records import ON_REQUEST
 
 TEXT = np.dtypes.StringDType()
+CODE = "c0de" * 4
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Sweep:
         for name in self.record:
             if VARIABLES[name].dtype == "float64":
                 arrays[name][4, 1, 0] = np.inf
-        arrays["case_key"] = self.case_keys.astype(TEXT)
+        arrays |= keys_of(self.case_keys, np.where(hole, "", CODE))
         return arrays
 
     def open(self, path: Path, **changes: Any) -> ArchiveSink:
@@ -109,14 +111,15 @@ class Sweep:
             "along": self.along,
             "record": self.record,
             "tile": self.tile,
-            "case_keys": self.case_keys,
+            "settings_keys": self.case_keys,
+            "code": CODE,
             "attrs": self.attrs,
         }
         return ArchiveSink.create_or_open(path, **(settings | changes))
 
     def records(self, index: np.ndarray) -> dict[str, np.ndarray]:
         """What the runner would give for these cases."""
-        return {name: a[tuple(index.T)] for name, a in self.dense().items() if name != "case_key"}
+        return {name: a[tuple(index.T)] for name, a in self.dense().items() if name not in KEYS}
 
     def write_all(self, sink: ArchiveSink) -> None:
         sink.write(self.index, self.records(self.index))

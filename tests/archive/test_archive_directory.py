@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 from gradlab.archive import creation, directory
-from gradlab.archive.store import open_archive
+from gradlab.archive.reading import open_archive
 from gradlab.core.errors import UserMistake
 
 GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
@@ -111,7 +111,7 @@ def test_the_same_axes_with_other_settings_are_another_experiment(tmp_path, swee
     keys = sweep.case_keys
     keys[2, 1] = "f" * 32
     with pytest.raises(UserMistake, match="2 of 30 cases have other settings"):
-        sweep.open(path, case_keys=keys)
+        sweep.open(path, settings_keys=keys)
 
 
 def test_a_directory_with_something_else_is_not_touched(tmp_path, sweep, tree):
@@ -133,8 +133,8 @@ def test_an_archive_that_was_damaged_is_not_continued(tmp_path, sweep):
 
 
 def test_wrong_keys_are_a_bug_of_the_caller(tmp_path, sweep):
-    with pytest.raises(ValueError, match="case_keys: expected shape"):
-        sweep.open(tmp_path / "a", case_keys=sweep.case_keys[:-1])
+    with pytest.raises(ValueError, match="settings_keys: expected shape"):
+        sweep.open(tmp_path / "a", settings_keys=sweep.case_keys[:-1])
     assert not (tmp_path / "a").exists()
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from gradlab.archive import directory, provenance
-from gradlab.archive.provenance import collect, git_state, read_provenance, write_provenance
+from gradlab.archive.provenance import collect, git_state, write_provenance
+from gradlab.archive.reading import read_provenance
 from gradlab.core.errors import UserMistake
 
 

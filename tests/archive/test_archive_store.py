@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gradlab.archive import chunks, creation, store
 from gradlab.archive.schema import VARIABLES, to_dataset
-from gradlab.archive.store import open_archive, read_failures
-from gradlab.archive.variables import STATUS
+from gradlab.archive.reading import open_archive, read_failures
+from gradlab.archive.variables import KEYS, STATUS
 from gradlab.core.errors import UserMistake
 
 GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
@@ -200,7 +200,7 @@ def test_killed_between_data_and_status(tmp_path, sweep, tree, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         sink.write(rest, wrong)
     monkeypatch.setattr(chunks, "write", real)
-    assert written == set(sweep.record) - {"status", "case_key"}
+    assert written == set(sweep.record) - {"status", *KEYS}
     (tmp_path / "b" / "data.zarr" / "loss" / "c.0.0.0.partial").write_bytes(b"half")
 
     sink = sweep.open(tmp_path / "b")
@@ -223,12 +223,12 @@ def test_what_a_killed_run_left_does_not_survive_beside_other_cases(tmp_path, sw
 
 
 def test_record_narrows_the_archive(tmp_path, sweep_class):
-    sweep = sweep_class(record=("loss", "regime", "status", "first_overflow", "case_key"))
+    sweep = sweep_class(record=("loss", "regime", "status", "first_overflow", *KEYS))
     sink = sweep.open(tmp_path / "a", record=["loss", "regime"])
     full = sweep_class()
     sink.write(full.index, full.records(full.index))  # more than is kept
     ds = open_archive(tmp_path / "a")
-    assert set(ds.data_vars) == {"loss", "regime", "status", "first_overflow", "case_key"}
+    assert set(ds.data_vars) == {"loss", "regime", "status", "first_overflow", *KEYS}
     assert "lag" not in ds.dims
 
 
@@ -251,7 +251,7 @@ def test_failed_cases_keep_their_reason_and_are_tried_again(tmp_path, sweep):
     assert np.isnan(ds["loss"].values).all()
     found = read_failures(path)
     assert [f["index"] for f in found] == index.tolist()
-    assert found[1]["case_key"] == sweep.case_keys[3, 1, 0]
+    assert found[1]["settings_key"] == sweep.case_keys[3, 1, 0]
     assert found[1]["error"].endswith("ValueError: no")
     assert found[0]["settings"] == {"radius": 0.5}
 

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from gradlab.archive.store import open_archive
+from gradlab.archive.reading import open_archive
 from gradlab.archive.verify import check_structure
 from gradlab.core.errors import UserMistake
 
@@ -51,7 +51,7 @@ def test_not_an_archive(tmp_path):
     assert "expected the directory of an archive of gradlab, got a directory without archive.json" in said(
         tmp_path
     )
-    assert "got a file" in said(tmp_path / "x")
+    assert "a file that is neither" in said(tmp_path / "x")
 
 
 def test_a_part_of_an_archive(archive):

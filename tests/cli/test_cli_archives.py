@@ -221,11 +221,4 @@ def test_records_say_what_they_run_along_and_when_they_are_recorded(cli: Cli) ->
 
 def test_learners_say_what_they_claim(cli: Cli) -> None:
     claims = json.loads(cli("list", "learners", "--json").stdout)["bptt"]["claims"]
-    assert claims == {
-        "online": False,
-        "stochastic": False,
-        "exact": True,
-        "cells": "all",
-        "for_training": False,
-        "has_adjoints": True,
-    }
+    assert claims == {"online": False, "stochastic": False, "exact": True, "cells": "all"}

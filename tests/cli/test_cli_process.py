@@ -20,7 +20,7 @@ from gradlab.cli.catalogues import _registry
 from gradlab.figures import style
 
 Program = Callable[..., subprocess.Popen[str]]
-HEAVY = {"numpy", "scipy", "xarray", "zarr", "matplotlib", "pandas", "threadpoolctl"}
+HEAVY = {"numpy", "scipy", "xarray", "zarr", "matplotlib", "pandas", "threadpoolctl", "dask", "distributed"}
 COMMANDS = ("run", "sweep", "probe", "plan", "plot", "show", "list", "new")
 LOADED = """
 import sys

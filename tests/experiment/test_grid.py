@@ -74,7 +74,7 @@ def test_the_main_job_is_expanded_quickly_into_its_distinct_settings():
     assert time.perf_counter() - start < 0.5  # 0.03 on an idle machine
     assert grid.n_cases == 26_880
     assert (len(grid.networks), len(grid.tasks), len(grid.clips), grid.seeds) == (84, 8, 5, (0,))
-    keys = grid.case_keys()
+    keys = grid.settings_keys()
     assert keys.shape == (3360, 8)
     assert len(np.unique(keys)) == 26_880
 
@@ -171,8 +171,8 @@ def test_a_filter_leaves_points_out_and_nothing_else_changes():
     whole, part = grid_of(sweep), grid_of({**sweep, "where": "hidden != batch and not clip == 'norm(1.0)'"})
     assert dense(part) == [(1, 2, "off"), (2, 1, "off"), (3, 1, "off"), (3, 2, "off")]
     assert part.shape == whole.shape
-    keys = {tuple(p): k for p, k in zip(whole.points.tolist(), whole.case_keys().tolist(), strict=True)}
-    assert [keys[tuple(p)] for p in part.points.tolist()] == part.case_keys().tolist()
+    keys = {tuple(p): k for p, k in zip(whole.points.tolist(), whole.settings_keys().tolist(), strict=True)}
+    assert [keys[tuple(p)] for p in part.points.tolist()] == part.settings_keys().tolist()
 
 
 def test_filters_see_booleans_dotted_keys_and_new_names():
@@ -248,7 +248,7 @@ def test_the_key_of_a_case_depends_on_the_case_alone():
         memory="2GiB",
     )
     row, _ = large.find(spectrum={"name": "ginibre", "radius": 1.25}, seed=3, length=50, replicate=0)
-    assert large.case_keys()[row, :2].tolist() == small.case_keys()[0].tolist()
+    assert large.settings_keys()[row, :2].tolist() == small.settings_keys()[0].tolist()
     assert large.settings(row, 1) == small.settings(0, 1)
     assert large.settings_at((*large.points[row], 1)) == small.settings(0, 1)
 
@@ -263,7 +263,7 @@ def test_the_key_of_a_case_changes_with_everything_that_determines_it():
         {"clip": {"name": "norm", "threshold": 1.0}},
         {"seed": 2},
     ]
-    keys = {expand(Spec.from_dict({**base, **variant})).case_keys()[0, 0] for variant in variants}
+    keys = {expand(Spec.from_dict({**base, **variant})).settings_keys()[0, 0] for variant in variants}
     assert len(keys) == len(variants)
 
 
@@ -272,7 +272,7 @@ def test_the_key_of_a_case_looks_into_a_file_and_not_at_its_name(tmp_path):
         np.save(tmp_path / name, matrix)
     paths = [str(tmp_path / name) for name in ("a.npy", "b.npy", "c.npy")]
     grid = grid_of({"network.spectrum.path": paths}, network={"hidden": 3, "spectrum": {"name": "file"}})
-    a, b, c = grid.case_keys()[:, 0]
+    a, b, c = grid.settings_keys()[:, 0]
     assert a == b
     assert a != c
 
@@ -284,7 +284,7 @@ def test_the_settings_of_a_case_are_a_plain_table_of_all_it_has():
     assert table["clip"] == {"name": "norm", "threshold": 1.0}
     assert table["network"]["hidden"] == 2
     again = Spec.from_dict({key: table[key] for key in ("seed", "network", "task", "clip")})
-    assert expand(again).case_keys()[0, 0] == grid.case_keys()[1, 0]
+    assert expand(again).settings_keys()[0, 0] == grid.settings_keys()[1, 0]
 
 
 def test_find_reads_numbers_labels_settings_and_fills_in_what_is_single():

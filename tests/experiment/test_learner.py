@@ -147,10 +147,10 @@ def test_keys_are_those_of_before_there_were_learners():
     before = [
         hashlib.sha256(f"probe {network} {task} {clip} 5 {r}".encode()).hexdigest()[:32] for r in range(2)
     ]
-    keys = grid.case_keys()
+    keys = grid.settings_keys()
     assert keys[0].tolist() == before
     assert len(set(keys.ravel().tolist())) == keys.size == 6
-    alone = grid_of(seed=5, replicates=2, learner={"name": "halting", "steps": 3}).case_keys()
+    alone = grid_of(seed=5, replicates=2, learner={"name": "halting", "steps": 3}).settings_keys()
     assert alone.tolist() == keys[2:].tolist()
 
 
@@ -161,11 +161,11 @@ def test_keys_of_old_archives_are_what_they_were():
         "network.spectrum.radius": {"start": 0.5, "stop": 1.5, "num": 11},
         "network.activation": ["tanh", "relu"],
     }
-    keys = expand(Spec.from_dict({**table, "sweep": sweep})).case_keys()
+    keys = expand(Spec.from_dict({**table, "sweep": sweep})).settings_keys()
     assert keys[0, 0] == "966e08eb18102afffbba649564999159"
     assert keys[0, 2] == "422f15dc6317b0c8ba38e8f78a9a41fa"
     deep = {**table, "network": {"hidden": 4, "layers": 2}}
-    assert not np.isin(expand(Spec.from_dict({**deep, "sweep": sweep})).case_keys(), keys).any()
+    assert not np.isin(expand(Spec.from_dict({**deep, "sweep": sweep})).settings_keys(), keys).any()
 
 
 def test_records_that_compare_learners_need_another_one():

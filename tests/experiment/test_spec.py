@@ -96,7 +96,7 @@ def test_the_resolved_table_gives_the_same_cases_again(table):
     spec = Spec.from_dict(table)
     again = Spec.from_dict(tomllib.loads(to_toml(spec.to_dict())))
     assert again.to_dict() == spec.to_dict()
-    assert expand(again).case_keys().tolist() == expand(spec).case_keys().tolist()
+    assert expand(again).settings_keys().tolist() == expand(spec).settings_keys().tolist()
 
 
 def test_the_resolved_table_names_the_defaults():

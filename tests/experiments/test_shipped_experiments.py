@@ -55,7 +55,7 @@ def test_a_copy_elsewhere_asks_for_the_same_cases(name: str, tmp_path: Path) -> 
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes(path.read_bytes())
     here, there = (expand(gradlab.load_spec(folder / f"{name}.toml")) for folder in (FOLDER, tmp_path))
-    assert (here.case_keys() == there.case_keys()).all()
+    assert (here.settings_keys() == there.settings_keys()).all()
     for axis, other in zip(here.axes, there.axes, strict=True):
         assert {name: list(c) for name, c in axis.coordinates.items()} == {
             name: list(c) for name, c in other.coordinates.items()

@@ -1,0 +1,317 @@
+"""How a spec and the archive it is to run into meet: what is there, what is new, what stays beside."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.archive import directory
+from gradlab.archive.copying import BY_DEFAULT, copy_cases
+from gradlab.archive.creation import create_data, write_attributes, write_keys
+from gradlab.archive.directory import State
+from gradlab.archive.united import FINISHED, Held, Index, United, carried, read_held, same_grid, unite
+from gradlab.archive.variables import KEYS, STATUS, VARIABLES
+from gradlab.archive.verify import check_structure
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.fingerprint import case_key
+from gradlab.core.streams import digest
+
+_OF_RUN = ("title", "question", "measure", "seed")  # attributes that are the last run's
+_ASIDE = ("title", "question", "memory")  # of a spec: they change no number
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What a spec asks an archive to hold.
+
+    Parameters
+    ----------
+    held : Held
+        Its grid; the code is this process's, nothing has run.
+    tile : tuple of int
+        Cases along each case dimension that are written together.
+    spec_text, spec_resolved : str
+        The spec as given (None: there was no text), and with every default, in TOML.
+    by_default : bool
+        Whether the spec leaves it to gradlab what is recorded.
+    """
+
+    held: Held
+    tile: tuple[int, ...]
+    spec_text: str | None
+    spec_resolved: str
+    by_default: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Meeting:
+    """How a spec and an archive meet.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : Wanted
+    old : Held or None
+        What the archive holds; None where there is none yet.
+    target : Held
+        What it will hold, with the cases that are there already.
+    places : tuple of int64 array
+        Where the points of each case dimension of the spec are in it.
+    source, carried : int64 array
+        Flat places of the cases that are there already, in the old grid and in the new one.
+    left : boolean array
+        Which cases of the old grid the spec has not, and are kept.
+    dropped : int
+        Cases that are not kept.
+    """
+
+    path: Path
+    wanted: Wanted
+    old: Held | None
+    target: Held
+    places: tuple[Index, ...]
+    source: Index
+    carried: Index
+    left: NDArray[np.bool_]
+    dropped: int
+
+    @property
+    def status(self) -> NDArray[np.int8]:
+        """Status of the spec's cases, in its grid's shape."""
+        return np.asarray(self.target.status[np.ix_(*self.places)])
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether the data must be laid out anew."""
+        return self.old is not None and not same_grid(self.old, self.target)
+
+    def counts(self, only: NDArray[np.bool_] | None = None) -> dict[str, int]:
+        """Return how many cases are which.
+
+        Parameters
+        ----------
+        only : boolean array of the spec's grid, optional
+            The cases that are to run.
+
+        Returns
+        -------
+        dict of str to int
+            ``cases`` asked for; of them ``there`` already, ``failed`` ones to be tried again and ``new``
+            ones; and of the archive's, those kept ``beside``, ``dropped``, and of other code (``older``).
+        """
+        asked = self.wanted.held.settings != ""
+        asked = asked if only is None else asked & only
+        status = self.status[asked]
+        there = int(np.isin(status, FINISHED).sum())
+        failed = int((status == STATUS["failed"]).sum())
+        return {
+            "cases": int(asked.sum()),
+            "there": there,
+            "failed": failed,
+            "new": int(asked.sum()) - there - failed,
+            "beside": int(self.left.sum()),
+            "dropped": self.dropped,
+            "older": int((self.target.finished & (self.target.code != _code(self.wanted))).sum()),
+        }
+
+    def check_code(self, only: NDArray[np.bool_] | None = None) -> None:
+        """Refuse to mix cases of this code with such of another one.
+
+        Raises
+        ------
+        UserMistake
+            If some of the archive's are of another one, and any case is to run.
+        """
+        counts = self.counts(only)
+        if counts["older"] and counts["there"] < counts["cases"]:
+            total = int(self.target.finished.sum())
+            hint = (
+                "--accept-older-code keeps them and measures the others by the code of today; another --out "
+                "measures all of them anew."
+            )
+            got = f"{counts['older']} of {total} measured by other code, older or newer"
+            expected = f"cases measured by the numerical code of today ({_code(self.wanted)})"
+            raise UserMistake(Problem(str(self.path), expected, got, hint))
+
+
+def meet(path: Path, wanted: Wanted, *, prune: bool = False) -> Meeting:
+    """Return how a spec and what is at `path` meet; nothing is written.
+
+    Parameters
+    ----------
+    path : Path
+        A directory that does not exist, is empty, or holds an archive.
+    wanted : Wanted
+        The spec's side.
+    prune : bool
+        Drop the cases of the archive that the spec has not.
+
+    Raises
+    ------
+    UserMistake
+        If `path` holds something else, or what cannot be united with the spec.
+    """
+    new = wanted.held
+    if directory.state(path) is not State.ARCHIVE:
+        places = tuple(np.arange(n, dtype=np.int64) for n in new.settings.shape)
+        nothing = np.zeros(0, dtype=np.int64)
+        return Meeting(path, wanted, None, new, places, nothing, nothing, np.zeros(0, bool), 0)
+    if problems := check_structure(path):
+        raise UserMistake(problems)
+    old = read_held(path / directory.DATA)
+    held = (old.status != STATUS["not_run"]) & (old.settings != "")
+    outside = held & ~np.isin(old.settings, new.settings)
+    names = _names(path, wanted, old, held, outside, prune=prune)
+    united = unite(old, new, held & (not prune), names, str(path))
+    source, target = carried(old, united.settings)
+    dropped = int(outside.sum()) if prune else 0
+    after = _after(old, wanted, united, source, target)
+    return Meeting(path, wanted, old, after, united.places, source, target, united.left, dropped)
+
+
+def begin(meeting: Meeting) -> None:
+    """Make the archive ready for the spec to run into; a kill at any instant leaves the old or the new.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
+    """
+    path, wanted, target = meeting.path, meeting.wanted, meeting.target
+    given, resolved = wanted.spec_text, wanted.spec_resolved
+    if meeting.old is None:
+        with directory.creation(path):
+            directory.write_specs(path, given, resolved)
+            data = path / directory.DATA
+            create_data(data, target.layout, wanted.tile, case_keys(target), target.attrs)
+        return
+    directory.sweep_temporaries(path)
+    former = former_specs(path, resolved) if meeting.left.any() else {}
+    if meeting.rewrites:
+        with directory.replacing(path) as new:
+            directory.write_specs(new, given, resolved)
+            write_former(new, former)
+            create_data(new / directory.DATA, target.layout, wanted.tile, case_keys(target), target.attrs)
+            data = path / directory.DATA
+            copy_cases(data, meeting.old, new / directory.DATA, target, meeting.source, meeting.carried)
+        return
+    write_former(path, former)
+    directory.write_specs(path, given, resolved)
+    write_attributes(path / directory.DATA, target.layout, target.attrs)
+    if not np.array_equal(meeting.old.code, target.code):
+        keys = case_keys(target)
+        write_keys(path / directory.DATA, {name: keys[name] for name in ("code_key", "case_key")})
+
+
+def case_keys(held: Held) -> dict[str, NDArray[Any]]:
+    """Return the arrays of all keys by variable."""
+    return keys_of(held.settings, held.code)
+
+
+def keys_of(settings: NDArray[np.str_], code: NDArray[np.str_]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of all keys by variable, from those of the settings and of the code."""
+    pairs = zip(settings.ravel().tolist(), code.ravel().tolist(), strict=True)
+    keys = [case_key(one, by) if one else "" for one, by in pairs]
+    found = {"settings_key": settings, "code_key": code, "case_key": np.array(keys).reshape(settings.shape)}
+    return {name: values.astype(VARIABLES[name].numpy_dtype) for name, values in found.items()}
+
+
+def former_specs(path: Path, resolved: str) -> dict[str, str]:
+    """Return the resolved specs that an archive has, by name; not the one that is the last from now on."""
+    texts = [file.read_text(encoding="utf-8") for file in sorted((path / directory.FORMER).glob("*.toml"))]
+    texts.append((path / directory.RESOLVED).read_text(encoding="utf-8"))
+    named = {_spec_name(text): text for text in texts}
+    if resolved:
+        named.pop(_spec_name(resolved), None)
+    return named
+
+
+def resolved_specs(path: Path) -> list[dict[str, Any]]:
+    """Return the tables of an archive's specs, resolved, the last that was run first."""
+    files = [path / directory.RESOLVED, *sorted((path / directory.FORMER).glob("*.toml"))]
+    return [tomllib.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def _spec_name(text: str) -> str:
+    table = {key: value for key, value in tomllib.loads(text).items() if key not in _ASIDE}
+    return f"{digest(table)[:16]}.toml"
+
+
+def write_former(path: Path, texts: Mapping[str, str]) -> None:
+    """Let the folder of former specs hold these."""
+    folder = path / directory.FORMER
+    for file in folder.glob("*"):
+        if file.name not in texts:
+            file.unlink()
+    for name, text in texts.items():
+        folder.mkdir(exist_ok=True)
+        directory.replace_text(folder / name, text)
+    if folder.is_dir() and not texts and path.name != directory.NEXT + directory.PARTIAL:
+        folder.rmdir()
+
+
+def _code(wanted: Wanted) -> str:
+    code = wanted.held.code
+    return str(code[code != ""].ravel()[0]) if (code != "").any() else ""  # one for all
+
+
+def _after(old: Held, wanted: Wanted, united: United, source: Index, target: Index) -> Held:
+    """Return what the archive will hold when the cases that are there have been taken over."""
+    new = wanted.held
+    status = np.zeros(united.settings.shape, dtype=np.int8)
+    status.ravel()[target] = old.status.ravel()[source]
+    code = np.where(united.settings != "", _code(wanted), "").astype("<U16")
+    # What is to be measured again will be of this code.
+    stays = old.finished.ravel()[source] | united.left.ravel()[source]
+    code.ravel()[target[stays]] = old.code.ravel()[source[stays]]
+    attrs = {
+        key: value
+        for key, value in new.attrs.items()
+        if key in _OF_RUN or not united.left.any() or old.attrs.get(key) == value
+    }
+    return replace(new, layout=united.layout, settings=united.settings, code=code, status=status, attrs=attrs)
+
+
+def _names(
+    path: Path,
+    wanted: Wanted,
+    old: Held,
+    held: NDArray[np.bool_],
+    outside: NDArray[np.bool_],
+    *,
+    prune: bool,
+) -> Sequence[str]:
+    """Return the variables that the archive is to have; they must be those that it has.
+
+    What is left out by default since it tells nothing of the cases may come and go.
+    """
+    have, asked = set(old.layout.names) | set(KEYS), set(wanted.held.layout.names)
+    lacking, more = asked - have, have - asked
+    if not held.any() or not lacking | more:
+        return wanted.held.layout.names
+    if wanted.by_default and recorded_by_default(path):
+        lacking -= BY_DEFAULT.keys()
+        if more <= BY_DEFAULT.keys():
+            stays = more if outside.any() and not prune else set()
+            asked, more = asked | stays, set()
+    if lacking or (more and not prune):
+        parts = [f"it {what} {', '.join(sorted(s))}" for what, s in (("lacks", lacking), ("has", more)) if s]
+        hint = "Let record name what the archive has, or give another --out"
+        hint += "." if lacking else ", or --prune, which drops what the spec does not record."
+        expected = "an archive that records what the spec does"
+        raise UserMistake(Problem(str(path), expected, "; ".join(parts), hint))
+    return tuple(name for name in VARIABLES if name in asked)
+
+
+def recorded_by_default(path: Path) -> bool:
+    """Return whether no spec of an archive says what is to be recorded."""
+    try:
+        return not any("record" in table for table in resolved_specs(path))
+    except (OSError, ValueError):
+        return False

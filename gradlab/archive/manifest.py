@@ -1,0 +1,319 @@
+"""The manifest of an archive: every file with its size and digest, and one digest of what they say.
+
+``manifest.json`` is written by `seal` when a run ends, and read by `check`. It holds
+
+``format``, ``version``
+    ``"gradlab manifest"`` and 1.
+``content_digest``
+    SHA-256 over data and settings; see `content_digest`.
+``files``
+    By name (``/`` between folders): ``size`` in bytes, ``sha256`` in hex, and ``content``, which is false
+    for what no number depends on: ``provenance.json``, the spec as given and figures.
+
+Not listed are the manifest itself, and ``lock.json`` with what a writer holds while it writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.archive import directory
+from gradlab.archive.files import DirectoryFiles, Files, PackedFiles, files_of
+from gradlab.archive.forms import MOST_CHUNK, Form
+from gradlab.archive.verify import structure
+from gradlab.core.checks import shown
+from gradlab.core.errors import Problem, UserMistake
+
+FORMAT = "gradlab manifest"
+VERSION = 1
+ASIDE = (directory.MANIFEST, directory.LOCK)
+#: What a packed file has besides the archive's own files.
+OF_PACKED = ("ro-crate-metadata.json", "README.md")
+#: Variables that say which code measured; equal content may come of different code.
+OF_CODE = frozenset({"code_key", "case_key"})
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What an archive's manifest says of it, and what is there.
+
+    Parameters
+    ----------
+    sealed : bool
+        Whether there is a manifest.
+    content_digest : str
+        As the manifest says it; empty without one.
+    problems : tuple of Problem
+        Files that are missing, surplus, cut, longer or altered.
+    files, bytes : int
+        That were looked at.
+    """
+
+    sealed: bool
+    content_digest: str
+    problems: tuple[Problem, ...]
+    files: int
+    bytes: int
+
+
+def seal(path: str | Path) -> str:
+    """Write the manifest of the archive in a directory; return its content digest.
+
+    Raises
+    ------
+    UserMistake
+        If the archive is damaged, or the disk refuses.
+    """
+    path = Path(path)
+    files = DirectoryFiles(path)
+    digest = content_digest(files)
+    listed = {
+        name: {"size": size, "sha256": sha256(files, name), "content": is_content(name)}
+        for name, size in files.sizes.items()
+        if name not in ASIDE
+    }
+    with directory.disk(path / directory.MANIFEST, "Every case that was written is kept"):
+        directory.replace_text(path / directory.MANIFEST, _text(digest, listed))
+    return digest
+
+
+def list_figures(path: str | Path) -> None:
+    """List the figures of a sealed archive in a directory again, after some were drawn.
+
+    Nothing else is looked at: what else differs from the manifest goes on to differ. An archive that is
+    not sealed stays so.
+    """
+    files = DirectoryFiles(Path(path))
+    if directory.MANIFEST not in files:
+        return
+    table = read_manifest(files)
+    prefix = f"{directory.FIGURES}/"
+    listed = {name: entry for name, entry in table["files"].items() if not name.startswith(prefix)}
+    for name, size in files.sizes.items():
+        if name.startswith(prefix):
+            listed[name] = {"size": size, "sha256": sha256(files, name), "content": False}
+    with directory.disk(files.path / directory.MANIFEST):
+        text = _text(table["content_digest"], dict(sorted(listed.items())))
+        directory.replace_text(files.path / directory.MANIFEST, text)
+
+
+def _text(digest: str, listed: dict[str, Any]) -> str:
+    table = {"format": FORMAT, "version": VERSION, "content_digest": digest, "files": listed}
+    return json.dumps(table, indent=1) + "\n"
+
+
+def is_content(name: str) -> bool:
+    """Whether numbers or settings of the archive are in a file."""
+    return name not in (directory.PROVENANCE, directory.SPEC) and not name.startswith(f"{directory.FIGURES}/")
+
+
+def sha256(files: Files, name: str) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    found = hashlib.sha256()
+    for piece in files.pieces(name):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def check(path: str | Path | Files) -> Seal:
+    """Compare an archive's files with its manifest, byte for byte.
+
+    Parameters
+    ----------
+    path : path
+        A directory or a packed file.
+
+    Raises
+    ------
+    UserMistake
+        If there is no archive, or one with links or other things that are no plain files.
+    """
+    files = path if isinstance(path, Files) else files_of(path)
+    sizes = files.sizes
+    there = {name: size for name, size in sizes.items() if name not in ASIDE}
+    if isinstance(files, PackedFiles):
+        there = {name: size for name, size in there.items() if name not in OF_PACKED}
+    total = sum(there.values())
+    if directory.MANIFEST not in sizes:
+        hint = "A run that ends seals its archive: run it again, it continues."
+        problem = Problem(
+            files.where(directory.MANIFEST), "the manifest of a sealed archive", "nothing", hint
+        )
+        return Seal(False, "", (problem,), len(there), total)
+    try:
+        table = read_manifest(files)
+    except UserMistake as mistake:
+        return Seal(False, "", mistake.problems, len(there), total)
+    problems = list(_differences(files, table["files"], there))
+    if (
+        not problems
+        and files.read(directory.MANIFEST) != _text(table["content_digest"], table["files"]).encode()
+    ):
+        where = files.where(directory.MANIFEST)
+        problems = [Problem(where, "a manifest as gradlab writes it", "another text: it was altered")]
+    return Seal(True, table["content_digest"], tuple(problems), len(there), total)
+
+
+def _differences(files: Files, listed: dict[str, Any], there: dict[str, int]) -> Iterator[Problem]:
+    for name in sorted({*listed, *there}):
+        where = files.where(name)
+        if name not in there:
+            yield Problem(where, "a file", "nothing: it is missing")
+        elif name not in listed:
+            yield Problem(where, "no file", "a surplus one, which the manifest does not have")
+        elif there[name] != listed[name]["size"]:
+            short = "cut" if there[name] < listed[name]["size"] else "longer"
+            yield Problem(where, f"{listed[name]['size']} bytes", f"{there[name]}: it is {short}")
+        else:
+            try:
+                same = sha256(files, name) == listed[name]["sha256"]
+            except UserMistake as mistake:
+                yield from mistake.problems
+                continue
+            if not same:
+                yield Problem(where, "the bytes that were sealed", "others: it was altered")
+
+
+def read_manifest(files: Files) -> dict[str, Any]:
+    """Return the manifest of an archive.
+
+    Raises
+    ------
+    UserMistake
+        If it is not one.
+    """
+    where = files.where(directory.MANIFEST)
+    try:
+        table = json.loads(files.text(directory.MANIFEST))
+    except (ValueError, RecursionError):
+        raise UserMistake(Problem(where, "JSON", "text that cannot be read as such")) from None
+    if not isinstance(table, dict) or table.get("format") != FORMAT or table.get("version") != VERSION:
+        raise UserMistake(Problem(where, f"a {FORMAT} of version {VERSION}", shown(table)))
+    listed = table.get("files")
+    if not isinstance(listed, dict) or not isinstance(table.get("content_digest"), str):
+        raise UserMistake(Problem(where, "files and a content_digest", shown(table)))
+    for name, entry in listed.items():
+        if (
+            not isinstance(entry, dict)
+            or type(entry.get("size")) is not int
+            or not isinstance(entry.get("sha256"), str)
+            or entry.get("content") is not is_content(name)
+        ):
+            expected = f"size, sha256 and the right content of {shown(name)}"
+            raise UserMistake(Problem(where, expected, shown(entry)))
+    return table
+
+
+def content_digest(files: Files) -> str:
+    """Return the digest of an archive's data and settings, ``sha256:`` and hex.
+
+    It covers, of every array of ``data.zarr`` but those that say which code measured, in the order of
+    their names: name, dimensions, type, shape and every value; the settings of a case are among them as
+    its key. It does not depend on how the numbers came there (chunks, workers, interruptions, the order
+    of extensions), nor on titles and descriptions. A number counts with all
+    its bits, but every NaN counts alike.
+
+    Raises
+    ------
+    UserMistake
+        If the structure is not that of an archive, or a chunk cannot be decoded.
+    """
+    problems, forms = structure(files)
+    if problems:
+        raise UserMistake(problems)
+    named = {form.name: form for form in forms.values() if form.name not in OF_CODE}
+    if "settings_key" not in named:  # before schema 2 the case's key was that of its settings
+        named["settings_key"] = forms["case_key"]
+    whole = hashlib.sha256()
+    for name in sorted(named):
+        form = named[name]
+        head = [name, list(form.dims), form.data_type, list(form.shape)]
+        whole.update(json.dumps(head, ensure_ascii=True, separators=(",", ":")).encode())
+        whole.update(_digest_of(files, form, len(forms["status"].dims)))
+    return f"sha256:{whole.hexdigest()}"
+
+
+def chunk_names(files: Files) -> dict[str, list[tuple[str, str]]]:
+    """Return for every array the files that are not its metadata: name in the archive, key in the array."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    prefix = f"{directory.DATA}/"
+    for name in files.sizes:
+        if name.startswith(prefix):
+            array, _, key = name[len(prefix) :].partition("/")
+            if key and key != "zarr.json":
+                found.setdefault(array, []).append((name, key))
+    return found
+
+
+def decoded(files: Files, form: Form, name: str) -> NDArray[Any]:
+    """Return the values of one chunk.
+
+    Raises
+    ------
+    UserMistake
+        If it cannot be decoded.
+    """
+    try:
+        return form.values(files.read(name, MOST_CHUNK))
+    except ValueError as error:
+        if isinstance(error, UserMistake):
+            raise
+        problem = Problem(files.where(name), "a chunk of the array", f"a damaged one ({error})")
+        raise UserMistake(problem) from None
+
+
+def _digest_of(files: Files, form: Form, cases: int) -> bytes:
+    """Return a digest of all values of an array, however they are cut into chunks.
+
+    Values that belong to one case are digested together, then these digests in the cases' order.
+    """
+    inner = form.shape[cases:]
+    pieces: dict[tuple[int, ...], list[tuple[tuple[int, ...], str]]] = {}
+    for name, key in chunk_names(files).get(form.name, ()):
+        if (place := form.place(key)) is not None:
+            pieces.setdefault(place[:cases], []).append((place, name))
+    if not inner:
+        values = np.full(form.shape, form.fill, dtype=form.dtype)
+        for (place, name), *_ in pieces.values():
+            _put(values, form, place, decoded(files, form, name))
+        return _bytes_digest(values)
+    empty = np.full(inner, form.fill, dtype=form.dtype)
+    digests = np.frombuffer(_bytes_digest(empty), dtype=np.uint8)
+    every = np.broadcast_to(digests, (*form.shape[:cases], len(digests))).copy()
+    for tile, parts in pieces.items():
+        region = form.region((*tile, *(0,) * len(inner)))[:cases]
+        buffer = np.full((*(s.stop - s.start for s in region), *inner), form.fill, dtype=form.dtype)
+        for place, name in parts:
+            inside = form.region(place)[cases:]
+            values = decoded(files, form, name)
+            fits = tuple(slice(0, s.stop - s.start) for s in (*region, *inside))
+            cells: tuple[Any, ...] = (..., *inside)
+            buffer[cells] = values[fits]
+        rows = buffer.reshape(-1, *inner)
+        found = b"".join(_bytes_digest(row) for row in rows)
+        every[region] = np.frombuffer(found, dtype=np.uint8).reshape(*buffer.shape[:cases], len(digests))
+    return hashlib.sha256(every.tobytes()).digest()
+
+
+def _put(values: NDArray[Any], form: Form, place: tuple[int, ...], chunk: NDArray[Any]) -> None:
+    region = form.region(place)
+    values[region] = chunk[tuple(slice(0, s.stop - s.start) for s in region)]
+
+
+def _bytes_digest(values: NDArray[Any]) -> bytes:
+    """Return the SHA-256 of values in C order, texts with their lengths before them."""
+    if values.dtype.kind == "f":  # whether a NaN is kept with its bits depends on how it was written
+        values = np.where(np.isnan(values), np.nan, values)
+    if values.dtype.kind != "T":
+        return hashlib.sha256(values.tobytes()).digest()
+    texts = [str(text).encode("utf-8", "surrogatepass") for text in values.flat]
+    lengths = np.array([len(text) for text in texts], dtype="<u4").tobytes()
+    return hashlib.sha256(lengths + b"".join(texts)).digest()

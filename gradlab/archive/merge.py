@@ -1,0 +1,244 @@
+"""Uniting archives that were written apart: by several people, or by the parts of a sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from gradlab.archive import directory, failures
+from gradlab.archive.copying import copy_cases, differing
+from gradlab.archive.creation import create_data
+from gradlab.archive.directory import State
+from gradlab.archive.extend import case_keys, former_specs, write_former
+from gradlab.archive.lock import writing
+from gradlab.archive.manifest import seal
+from gradlab.archive.reading import read_provenance
+from gradlab.archive.united import FINISHED, Held, Index, carried, point, read_held, same_grid, unite
+from gradlab.archive.variables import STATUS
+from gradlab.archive.verify import check_structure
+from gradlab.core.checks import shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.fingerprint import case_key
+
+DEFAULT_TILE = 16  # cases along each axis, where the layout is of no archive
+
+
+def merge(paths: Sequence[Path], out: Path, *, accept_older_code: bool = False) -> dict[str, int]:
+    """Unite archives in a new one.
+
+    The grid has the values of all axes, and what was to be measured anywhere and is nowhere is not run.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The archives; of what stands in several, the first finished one counts.
+    out : Path
+        A directory that does not exist or is empty.
+    accept_older_code : bool
+        Unite them though not all were measured by the same numerical code.
+
+    Returns
+    -------
+    dict of str to int
+        How many ``cases`` there are, and how many of them are ``there`` (finished), ``failed``, ``new``.
+
+    Raises
+    ------
+    UserMistake
+        If they cannot be united; nothing is left in `out` then.
+    """
+    if len(paths) < 2:
+        raise UserMistake(Problem("merge", "at least two archives", str(len(paths))))
+    if directory.state(out) is not State.NEW:
+        got = "one that holds something already"
+        raise UserMistake(Problem(str(out), "a directory that is empty or does not exist", got))
+    problems = [problem for path in paths for problem in check_structure(path)]
+    if problems:
+        raise UserMistake(problems)
+    held = [read_held(path / directory.DATA) for path in paths]
+    _check_alike(paths, held)
+    if not accept_older_code:
+        _check_code(paths, held)
+    target, shares = _shares(paths, held, _all_in_one(paths, held))
+    with directory.disk(out), writing(out):
+        try:
+            _write(paths, held, out, target, shares)
+        except BaseException:
+            _remove_all(out)
+            raise
+        seal(out)
+    status = target.status[target.settings != ""]
+    finished = int(target.finished.sum())
+    failed = int((status == STATUS["failed"]).sum())
+    return {"cases": len(status), "there": finished, "failed": failed, "new": len(status) - finished - failed}
+
+
+def _check_alike(paths: Sequence[Path], held: Sequence[Held]) -> None:
+    """Refuse archives of several measures or records."""
+    problems = []
+    for path, one in zip(paths[1:], held[1:], strict=True):
+        for what, first, own in (
+            ("measure", held[0].attrs.get("measure"), one.attrs.get("measure")),
+            ("records", set(held[0].layout.names), set(one.layout.names)),
+        ):
+            if first != own:
+                where = f"{path}: {what}"
+                if isinstance(first, set) and isinstance(own, set):
+                    missing, more = sorted(first - own), sorted(own - first)
+                    got = "; ".join(
+                        f"{w} {', '.join(n)}" for w, n in (("it lacks", missing), ("it has", more)) if n
+                    )
+                    hint = "Archives that are to be united need the same record, and the same schema."
+                    problems.append(Problem(where, f"those of {paths[0]}", got, hint))
+                else:
+                    problems.append(Problem(where, f"that of {paths[0]}, {shown(first)}", shown(own)))
+    if problems:
+        raise UserMistake(problems)
+
+
+def _check_code(paths: Sequence[Path], held: Sequence[Held]) -> None:
+    """Refuse cases that were measured by different code."""
+    codes: dict[str, int] = {}
+    for one in held:
+        for code, count in zip(*np.unique(one.code[one.finished], return_counts=True), strict=True):
+            codes[str(code)] = codes.get(str(code), 0) + int(count)
+    if len(codes) > 1:
+        got = ", ".join(f"{count} by {code or 'code that is not known'}" for code, count in codes.items())
+        hint = "--accept-older-code unites them; each case keeps its code_key."
+        where = " and ".join(map(str, paths[:3]))
+        raise UserMistake(Problem(where, "cases measured by the same numerical code", got, hint))
+
+
+def _all_in_one(paths: Sequence[Path], held: Sequence[Held]) -> Held:
+    """Return the grid of all archives, with no status yet; it is that of one of them that has every case."""
+
+    def together(one: Held, other: tuple[Path, Held]) -> Held:
+        path, two = other
+        if not ((two.settings != "") & ~np.isin(two.settings, one.settings)).any():
+            return one
+        united = unite(one, two, one.settings != "", one.layout.names, str(path))
+        if not united.left.any():
+            return two
+        of_run = ("title", "question", "measure", "seed")
+        attrs = {k: v for k, v in one.attrs.items() if k in of_run or two.attrs.get(k) == v}
+        lone = one.lone if one.lone == two.lone else ""
+        status = np.zeros(united.settings.shape, dtype=np.int8)
+        code = np.full(united.settings.shape, "", dtype="<U16")
+        return Held(united.layout, united.settings, code, status, attrs, {}, lone)
+
+    base = reduce(together, zip(paths[1:], held[1:], strict=True), held[0])
+    empty = np.full(base.settings.shape, "", dtype="<U16")
+    return replace(base, status=np.zeros_like(base.status), code=empty)
+
+
+@dataclass(frozen=True, eq=False)
+class _Share:
+    """The cases that one archive gives, by their flat places in it and in the united one."""
+
+    source: Index
+    target: Index
+
+
+def _shares(paths: Sequence[Path], held: Sequence[Held], base: Held) -> tuple[Held, list[_Share]]:
+    """Return what each archive gives, and the united grid with status and code.
+
+    Raises
+    ------
+    UserMistake
+        If two archives have a case of the same key with other numbers.
+    """
+    owner = np.full(base.settings.size, -1, dtype=np.int64)
+    place = np.zeros(base.settings.size, dtype=np.int64)
+    status, code = base.status.copy().ravel(), base.code.copy().ravel()
+    for number, one in enumerate(held):
+        source, target = carried(one, base.settings)
+        own = one.status.ravel()[source]
+        finished, there = np.isin(own, FINISHED), np.isin(status[target], FINISHED)
+        alike = one.code.ravel()[source] == code[target]
+        for other in np.unique(owner[target[finished & there & alike]]):
+            both = finished & there & alike & (owner[target] == other)
+            pair = (number, int(other))
+            _check_numbers(paths, held, pair, source[both], place[target[both]])
+        takes = (finished & ~there) | (status[target] == STATUS["not_run"])
+        source, target = source[takes], target[takes]
+        owner[target], place[target] = number, source
+        status[target], code[target] = one.status.ravel()[source], one.code.ravel()[source]
+    for one in held:  # what is to be measured yet is of the code that the first has for it
+        known, first = np.unique(one.settings.ravel(), return_index=True)
+        rest = np.flatnonzero((owner < 0) & (code == "") & (base.settings.ravel() != ""))
+        at = np.minimum(np.searchsorted(known, base.settings.ravel()[rest]), len(known) - 1)
+        hit = known[at] == base.settings.ravel()[rest]
+        code[rest[hit]] = one.code.ravel()[first[at[hit]]]
+    shares = [_Share(place[owner == i], np.flatnonzero(owner == i)) for i in range(len(held))]
+    shape = base.settings.shape
+    return replace(base, status=status.reshape(shape), code=code.reshape(shape)), shares
+
+
+def _check_numbers(
+    paths: Sequence[Path], held: Sequence[Held], pair: tuple[int, int], source: Index, places: Index
+) -> None:
+    """Refuse cases that two archives have with the same key and other numbers."""
+    one, other = pair
+    found = differing(_data(paths[one]), held[one], _data(paths[other]), held[other], source, places)
+    if found is None:
+        return
+    grid = held[other]
+    where = point(grid.layout, [int(i) for i in np.unravel_index(found.place, grid.settings.shape)])
+    key = case_key(str(grid.settings.ravel()[found.place]), str(grid.code.ravel()[found.place]))
+    got = f"other numbers for the case at {where} (case_key {key}): {found.variable} is not the same"
+    hint = "The same settings and the same code give the same numbers: one of the two is damaged, or was changed."
+    raise UserMistake(Problem(str(paths[one]), f"the numbers that {paths[other]} has", got, hint))
+
+
+def _write(
+    paths: Sequence[Path], held: Sequence[Held], out: Path, target: Held, shares: Sequence[_Share]
+) -> None:
+    """Make the united archive."""
+    whole = (i for i, one in enumerate(held) if same_grid(one, target))
+    first = next(whole, None)
+    texts = {} if first is not None else {k: v for path in paths for k, v in former_specs(path, "").items()}
+    spec = paths[first or 0]
+    resolved = (spec / directory.RESOLVED).read_text(encoding="utf-8")
+    own = former_specs(spec, resolved)
+    texts = {name: text for name, text in texts.items() if name not in former_specs(spec, "")} | own
+    given = spec / directory.SPEC
+    with directory.creation(out):
+        directory.write_specs(out, given.read_text(encoding="utf-8") if given.is_file() else None, resolved)
+        write_former(out, texts)
+        tile = (DEFAULT_TILE,) * target.settings.ndim
+        create_data(_data(out), target.layout, tile, case_keys(target), target.attrs, target.chunks)
+        for path, one, share in zip(paths, held, shares, strict=True):
+            copy_cases(_data(path), one, _data(out), target, share.source, share.target)
+        _write_failures(paths, held, out, target)
+        runs = [{"archive": str(path), **run} for path in paths for run in read_provenance(path)]
+        directory.replace_text(out / directory.PROVENANCE, json.dumps({"runs": runs}, indent=2) + "\n")
+
+
+def _write_failures(paths: Sequence[Path], held: Sequence[Held], out: Path, target: Held) -> None:
+    log = failures.FailureLog(out)
+    for path, one in reversed(list(zip(paths, held, strict=True))):  # the first one's words are the last
+        file = path / directory.FAILURES
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        for entry in failures.read(text, one.settings, one.status):
+            log.append(entry["error"], [entry["settings_key"]], [entry["settings"]])
+    log.compact(target.settings, target.status)
+
+
+def _data(path: Path) -> Path:
+    return path / directory.DATA
+
+
+def _remove_all(out: Path) -> None:
+    """Remove what was made of an archive; what stood beside was not there before."""
+    with contextlib.suppress(OSError):
+        for name in (directory.DATA, directory.FORMER, directory.FIGURES):
+            directory.remove(out / name)
+        for name in (directory.SPEC, directory.RESOLVED, directory.PROVENANCE, directory.FAILURES):
+            (out / name).unlink(missing_ok=True)
+        (out / directory.MARKER).unlink(missing_ok=True)

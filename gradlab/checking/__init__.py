@@ -1,0 +1,5 @@
+"""Anyone can check: verify an archive, compute a part of it again, compare two."""
+
+from gradlab.checking.verification import Verification, verify
+
+__all__ = ["Verification", "verify"]

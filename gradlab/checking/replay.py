@@ -1,0 +1,312 @@
+"""Measure cases of an archive again on this machine, and say how far the numbers are apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.archive.files import Files
+from gradlab.archive.forms import Form
+from gradlab.archive.provenance import collect
+from gradlab.archive.reading import provenance_in, read_array
+from gradlab.archive.variables import STATUS, VARIABLES
+from gradlab.checking.settings import Cases
+from gradlab.core.errors import Problem
+from gradlab.core.fingerprint import code_key
+from gradlab.experiment.grid import Grid
+from gradlab.experiment.plan import Plan, drawn_blocks, make_plan
+from gradlab.experiment.runner import execute
+from gradlab.measure.records import RECORDS
+
+Array = NDArray[Any]
+Place = tuple[int, ...]
+TOLERANCE = 1e-6
+_ENVIRONMENT = ("gradlab", "python", "platform", "cpu", "blas")
+_LIBRARIES = ("numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One variable, in cases: stored and measured again.
+
+    Parameters
+    ----------
+    name : str
+    identical, within, different : int
+        Cases with the same bits; not the same but within the tolerance; further apart.
+    worst : float
+        Largest absolute difference; inf where only one is finite.
+    at : dict
+        Labels of the case that has it; empty without a difference.
+    """
+
+    name: str
+    identical: int
+    within: int
+    different: int
+    worst: float
+    at: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What measuring again gave.
+
+    Parameters
+    ----------
+    cases, of : int
+        Cases measured again, of so many that have been measured.
+    strata : int
+        Combinations of cell, activation, clip rule, learner and status among them.
+    tolerance : float
+        Relative and absolute.
+    variables : tuple of Compared
+        The worst first.
+    then, now : dict
+        Environment of the last run, and this one.
+    older : int
+        Cases that were measured by code with another fingerprint than this one's.
+    """
+
+    cases: int
+    of: int
+    strata: int
+    tolerance: float
+    variables: tuple[Compared, ...]
+    then: dict[str, str]
+    now: dict[str, str]
+    older: int
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The variables that are further apart than the tolerance."""
+        return [
+            Problem(
+                one.name,
+                f"the same numbers within {self.tolerance:g}, measured again",
+                f"others in {one.different} of {self.cases} cases, by up to {one.worst:.3g} at "
+                + ", ".join(f"{dim} {label}" for dim, label in one.at.items()),
+            )
+            for one in self.variables
+            if one.different
+        ]
+
+
+def replay(
+    files: Files,
+    forms: dict[str, Form],
+    cases: Cases,
+    grids: Sequence[Grid],
+    sample: int | None,
+    tolerance: float,
+    workers: int,
+) -> Replay:
+    """Measure a sample of an archive's cases again.
+
+    Parameters
+    ----------
+    files, forms, cases
+        The archive.
+    grids : sequence of Grid
+        Of its settings.
+    sample : int or None
+        How many; None: all.
+    tolerance : float
+        Relative and absolute.
+    workers : int
+        Processes.
+    """
+    where = {
+        str(cases.settings[tuple(p)]): tuple(p)
+        for p in np.argwhere(cases.status != STATUS["not_run"]).tolist()
+    }
+    strata: dict[tuple[str, ...], list[tuple[str, int, int, int]]] = {}
+    seen: set[str] = set()
+    for number, grid in enumerate(grids):
+        for row, keys in enumerate(grid.settings_keys().tolist()):
+            for replicate, key in enumerate(keys):
+                if key in where and key not in seen:
+                    seen.add(key)
+                    stratum = (*_settings(grid, row), str(cases.status[where[key]]))
+                    strata.setdefault(stratum, []).append((key, number, row, replicate))
+    chosen = _chosen(strata, sample)
+    names = [name for name in forms if name in RECORDS or name in ("status", "first_overflow")]
+    again: dict[str, dict[str, Array]] = {}
+    for number, grid in enumerate(grids):
+        mine = {(row, replicate): key for key, n, row, replicate in chosen if n == number}
+        if mine:
+            again |= _measured(grid, mine, names, files, forms, workers)
+    compared = [
+        _compare(name, files, forms, cases, {key: where[key] for key, *_ in chosen}, again, tolerance)
+        for name in names
+    ]
+    kept = [one for one in compared if one is not None]
+    kept.sort(key=lambda one: (-one.different, -one.within, -one.worst, one.name))
+    runs = provenance_in(files)
+    older = sum(str(cases.code[where[key]]) != code_key() for key, *_ in chosen)
+    then = environment(runs[-1]) if runs else {}
+    now = environment(collect([], 0))
+    return Replay(len(chosen), len(where), len(strata), tolerance, tuple(kept), then, now, older)
+
+
+def environment(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return what of a run's provenance may change the last digits of a number."""
+    libraries = run.get("libraries")
+    found = {name: run.get(name) for name in _ENVIRONMENT}
+    found |= {name: libraries.get(name) if isinstance(libraries, dict) else None for name in _LIBRARIES}
+    if isinstance(found["blas"], list):
+        pools = [one for one in found["blas"] if isinstance(one, dict)]
+        found["blas"] = ", ".join(
+            sorted({f"{p.get('internal_api')} {p.get('version')} {p.get('architecture')}" for p in pools})
+        )
+    git = run.get("git")
+    found["commit"] = git.get("commit") if isinstance(git, dict) else None
+    return {name: str(value) if value is not None else "" for name, value in found.items()}
+
+
+def _settings(grid: Grid, row: int) -> tuple[str, ...]:
+    network = grid.networks[grid.network_index[row]]
+    clip, learner = grid.clips[grid.clip_index[row]], grid.learners[grid.learner_index[row]]
+    return network.cell.name, network.activation.name, clip.name, learner.name
+
+
+def _chosen(
+    strata: Mapping[tuple[str, ...], list[tuple[str, int, int, int]]], sample: int | None
+) -> list[tuple[str, int, int, int]]:
+    """Return the sample: one of each stratum in turn, within each in an order that has to do with nothing."""
+    queues = [
+        sorted(members, key=lambda member: hashlib.sha256(f"replay {member[0]}".encode()).digest())
+        for _, members in sorted(strata.items())
+    ]
+    if sample is None:
+        return [member for queue in queues for member in queue]
+    found: list[tuple[str, int, int, int]] = []
+    depth = 0
+    while len(found) < sample and any(depth < len(queue) for queue in queues):
+        found += [queue[depth] for queue in queues if depth < len(queue)]
+        depth += 1
+    return found[:sample]
+
+
+class _Gather:
+    """A sink that keeps the cases that were asked for, by key."""
+
+    def __init__(self, plan: Plan, wanted: Mapping[Place, str]):
+        self._shape = plan.grid.shape
+        self.wanted = wanted
+        self.found: dict[str, dict[str, Array]] = {}
+
+    def finished(self) -> NDArray[np.bool_]:
+        """Return the cases that are not asked for."""
+        there = np.ones(self._shape, dtype=bool)
+        for place in self.wanted:
+            there[place] = False
+        return there
+
+    def write(self, index: NDArray[np.int64], records: Mapping[str, Array]) -> None:
+        """Keep the records of cases."""
+        for i, place in enumerate(index.tolist()):
+            key = self.wanted[tuple(place)]
+            self.found[key] = {name: np.array(values[i]) for name, values in records.items()}
+
+    def fail(self, index: NDArray[np.int64], error: str, settings: Sequence[Mapping[str, Any]]) -> None:
+        """Keep that cases failed."""
+        for place in index.tolist():
+            self.found[self.wanted[tuple(place)]] = {"status": np.array(STATUS["failed"], dtype=np.int8)}
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+
+def _measured(
+    grid: Grid,
+    mine: Mapping[tuple[int, int], str],
+    names: Sequence[str],
+    files: Files,
+    forms: dict[str, Form],
+    workers: int,
+) -> dict[str, dict[str, Array]]:
+    """Return the records of some cases of a grid by key, with the dimensions that the archive has."""
+    plan = replace(make_plan(grid), record=tuple(name for name in RECORDS if name in names))
+    wanted = {(*grid.points[row].tolist(), replicate): key for (row, replicate), key in mine.items()}
+    sink = _Gather(plan, wanted)
+    execute(plan, sink, workers=workers, memory=grid.spec.memory)
+    gates = [str(one) for one in read_array(files, forms, "gate")] if "gate" in forms else []
+    for (row, _), key in mine.items():
+        blocks = plan.gates or drawn_blocks(grid.networks[grid.network_index[row]].cell)[:1]
+        case = sink.found[key]
+        for name in case.keys() & RECORDS.keys():
+            case[name] = _spread(case[name], name, plan, forms, gates, blocks)
+    return sink.found
+
+
+def _spread(
+    values: Array, name: str, plan: Plan, forms: dict[str, Form], gates: list[str], blocks: Sequence[str]
+) -> Array:
+    """Return one case's record with the archive's dimensions; what the case has not got is NaN."""
+    form = forms[name]
+    for axis, dim in enumerate(d for d in RECORDS[name] if d in form.dims):
+        size = form.shape[form.dims.index(dim)]
+        if dim not in plan.along:
+            values = np.expand_dims(values, axis)
+        if dim == "gate":
+            places = [gates.index(block) for block in blocks if block in gates]
+        else:
+            places = list(range(min(values.shape[axis], size)))
+        if places == list(range(size)):
+            continue
+        whole = VARIABLES[name].empty((*values.shape[:axis], size, *values.shape[axis + 1 :]))
+        whole[(slice(None),) * axis + (places,)] = np.take(values, range(len(places)), axis)
+        values = whole
+    return values
+
+
+def _compare(
+    name: str,
+    files: Files,
+    forms: dict[str, Form],
+    cases: Cases,
+    where: Mapping[str, Place],
+    again: Mapping[str, Mapping[str, Array]],
+    tolerance: float,
+) -> Compared | None:
+    """Return how one variable compares; None if it was not measured again."""
+    stored = read_array(files, forms, name)
+    counts, worst, at = [0, 0, 0], 0.0, {}
+    for key, place in where.items():
+        old = stored[place]
+        new = again[key].get(name)
+        if new is None:  # a case that failed has no numbers
+            new = VARIABLES[name].empty(np.shape(old))
+        verdict, apart = distance(np.asarray(old), np.asarray(new), tolerance)
+        counts[verdict] += 1
+        if apart > worst or (verdict == 2 and not at):
+            worst, at = max(apart, worst), cases.at(place)
+    return Compared(name, *counts, worst, at)
+
+
+def distance(old: Array, new: Array, tolerance: float) -> tuple[int, float]:
+    """Return 0 (identical), 1 (within the tolerance) or 2 (different), and the largest difference.
+
+    NaN equals NaN. What is infinite on one side only, or NaN, is infinitely far apart. Integers and texts
+    are identical or different.
+    """
+    if old.shape != new.shape:
+        return 2, np.inf
+    if old.dtype.kind != "f" or new.dtype.kind != "f":
+        same = bool(np.all(old == new))
+        return (0, 0.0) if same else (2, np.inf)
+    alike = (old == new) | (np.isnan(old) & np.isnan(new))
+    if alike.all():
+        return 0, 0.0
+    with np.errstate(invalid="ignore"):
+        apart = np.where(alike, 0.0, np.abs(old - new))
+        apart = np.where(np.isnan(apart), np.inf, apart)
+        fits = apart <= tolerance * (1.0 + np.maximum(np.abs(old), np.abs(new)))
+    finite = np.isfinite(old) & np.isfinite(new)
+    return (1 if bool((alike | (fits & finite)).all()) else 2), float(apart.max())

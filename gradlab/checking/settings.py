@@ -1,0 +1,197 @@
+"""The cases of an archive, from its settings: which keys they must have, and where they stand."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.archive import directory
+from gradlab.archive.files import Files
+from gradlab.archive.forms import Form
+from gradlab.archive.reading import read_array, settings_in
+from gradlab.core.checks import shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.fingerprint import case_key
+from gradlab.experiment.grid import Grid, expand
+from gradlab.experiment.spec import Spec
+from gradlab.experiment.tables import PATH_SETTINGS
+from gradlab.trained import is_of_file, settings_key
+
+MOST_OUTSIDE = 2 << 30  # bytes of a file that settings name
+MOST_NAMED = 5  # cases that are named one by one
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """What the keys in an archive say.
+
+    Parameters
+    ----------
+    settings, code, status : ndarray, shape (axes..., replicate)
+        Keys of settings and of code (empty before schema 2), and status.
+    labels : dict of str to ndarray
+        Labels of the archive's axes and of ``replicate``.
+    """
+
+    settings: NDArray[Any]
+    code: NDArray[Any]
+    status: NDArray[np.int8]
+    labels: dict[str, NDArray[Any]]
+
+    def at(self, place: tuple[int, ...]) -> dict[str, Any]:
+        """Return the labels of a case."""
+        return {dim: values[i].item() for (dim, values), i in zip(self.labels.items(), place, strict=True)}
+
+
+def cases_in(files: Files, forms: Mapping[str, Form]) -> Cases:
+    """Return the keys of an archive.
+
+    Raises
+    ------
+    UserMistake
+        If a chunk is damaged.
+    """
+    arrays = dict(forms)
+    settings = read_array(files, arrays, "settings_key" if "settings_key" in forms else "case_key")
+    code = read_array(files, arrays, "code_key") if "code_key" in forms else np.full(settings.shape, "")
+    labels = {dim: read_array(files, arrays, dim) for dim in forms["status"].dims}
+    status = read_array(files, arrays, "status")
+    return Cases(settings.astype(str), code.astype(str), status, labels)
+
+
+def tables_in(files: Files) -> list[dict[str, Any]]:
+    """Return the resolved settings that the cases come from, those of the last run first."""
+    former = [
+        name for name in files.sizes if name.startswith(f"{directory.FORMER}/") and name.endswith(".toml")
+    ]
+    return [settings_in(files, name) for name in (directory.RESOLVED, *former)]
+
+
+def outside(table: Any) -> Iterator[str]:
+    """Yield the files outside the archive that settings name."""
+    if isinstance(table, Mapping):
+        for key, value in table.items():
+            last = str(key).rpartition(".")[2]
+            if last in PATH_SETTINGS:
+                yield from (
+                    one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)
+                )
+            yield from outside(value)
+    elif isinstance(table, list):
+        for one in table:
+            yield from outside(one)
+
+
+def check_outside(table: Any) -> None:
+    """Refuse settings that name what is no plain file of moderate size.
+
+    Raises
+    ------
+    UserMistake
+        If there is such a thing; nothing has been read then.
+    """
+    for name in dict.fromkeys(outside(table)):
+        try:
+            found = Path(name).stat()
+        except (OSError, ValueError):
+            continue  # who reads it says what is wrong
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_OUTSIDE:
+            expected = f"a plain file of at most {MOST_OUTSIDE} bytes"
+            raise UserMistake(Problem("the settings", expected, shown(name)))
+
+
+def grid_of(table: dict[str, Any]) -> Grid:
+    """Return the cases of resolved settings.
+
+    Raises
+    ------
+    UserMistake
+        If they are no spec, or name what is no plain file.
+    """
+    check_outside(table)
+    return expand(Spec.from_dict(table))
+
+
+def check_case_keys(cases: Cases, stored: NDArray[Any]) -> Iterator[Problem]:
+    """Yield where content keys are not those of settings and code."""
+    flat = zip(cases.settings.ravel().tolist(), cases.code.ravel().tolist(), strict=True)
+    expected = np.array([case_key(s, c) if s else "" for s, c in flat]).reshape(cases.settings.shape)
+    yield from _told(cases, expected != stored.astype(str), "case_key", "the digest of settings and code")
+
+
+def check_keys_of_file(cases: Cases, table: dict[str, Any]) -> Iterator[Problem]:
+    """Yield where keys are not those of a network that was read from a file."""
+    yield from _told(cases, cases.settings != settings_key(table), "settings_key", "that of the settings")
+
+
+def check_settings_keys(cases: Cases, grids: list[Grid]) -> Iterator[Problem]:
+    """Yield where keys are not those that the settings give, or cases are missing or at another place."""
+    expected = np.full(cases.settings.shape, "", dtype="<U32")
+    for number, grid in reversed(list(enumerate(grids))):
+        keys = grid.settings_keys()
+        places, lost = places_of(cases, grid)
+        if number == 0 and lost:
+            yield Problem(f"the axis {lost}", "the values that the settings give", "others")
+            return
+        if lost:
+            continue
+        present = np.ones(len(places), dtype=bool)
+        flat = np.asarray(keys.ravel())
+        expected[tuple(places[present].T)] = flat
+    known = {key for grid in grids for key in grid.settings_keys().ravel().tolist()}
+    there = cases.settings != ""
+    foreign = there & ~np.isin(cases.settings, np.array(sorted(known)))
+    yield from _told(cases, foreign, "settings_key", "a key that the settings give")
+    wrong = (expected != "") & (cases.settings != expected) & ~foreign
+    if len(grids) == 1:
+        wrong |= there & (expected == "") & ~foreign
+    yield from _told(cases, wrong, "settings_key", "the key of the settings at this place")
+
+
+def places_of(cases: Cases, grid: Grid) -> tuple[NDArray[np.int64], str]:
+    """Return where the cases of a grid stand in an archive, shape (cases, dims); else the axis that differs.
+
+    The cases are in the order of ``grid.settings_keys().ravel()``.
+    """
+    shape = (len(grid.points), grid.replicates)
+    index: dict[str, NDArray[np.int64]] = {}
+    names = {axis.name: i for i, axis in enumerate(grid.axes)}
+    for dim, labels in cases.labels.items():
+        if dim == "replicate":
+            wanted: NDArray[Any] = np.arange(grid.replicates)
+            own = np.broadcast_to(np.arange(grid.replicates), shape)
+        elif dim in names:
+            axis = grid.axes[names[dim]]
+            wanted = np.asarray(axis.coordinates[dim])
+            own = np.broadcast_to(grid.points[:, names[dim], None], shape)
+        else:
+            return np.empty((0, len(cases.labels)), dtype=np.int64), dim
+        found = _positions(labels, wanted)
+        if found is None:
+            return np.empty((0, len(cases.labels)), dtype=np.int64), dim
+        index[dim] = found[own]
+    if lost := names.keys() - index.keys():
+        return np.empty((0, len(cases.labels)), dtype=np.int64), min(lost)
+    return np.stack([index[dim].ravel() for dim in cases.labels], axis=1), ""
+
+
+def _positions(labels: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Return where each of the wanted labels stands, or None if one does not."""
+    where = {label: i for i, label in enumerate(labels.tolist())}
+    found = [where.get(one, -1) for one in wanted.tolist()]
+    return None if -1 in found else np.array(found, dtype=np.int64).reshape(-1)
+
+
+def _told(cases: Cases, wrong: NDArray[np.bool_], name: str, expected: str) -> Iterator[Problem]:
+    places = np.argwhere(wrong)
+    for place in places[:MOST_NAMED]:
+        at = ", ".join(f"{dim} {value}" for dim, value in cases.at(tuple(place.tolist())).items())
+        yield Problem(f"{name} at {at}", expected, "another one")
+    if len(places) > MOST_NAMED:
+        yield Problem(name, expected, f"another one in {len(places) - MOST_NAMED} more cases")

@@ -1,0 +1,53 @@
+"""What a worker of a cluster does: say what code it runs, and measure the blocks it is sent.
+
+It imports no more than that needs: neither dask, which runs it, nor how blocks come about.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from functools import cache
+from importlib import metadata
+
+from gradlab.experiment import worker
+from gradlab.learning.workspace import Workspace
+from gradlab.measure.probe import Block
+
+_own = threading.local()  # a worker may have several threads, and each needs buffers of its own
+_lock = threading.Lock()
+
+
+def facts() -> dict[str, str]:
+    """Return what must be the same in every process that measures for one archive."""
+    import numpy as np
+    import scipy
+
+    from gradlab.core.fingerprint import code_key
+
+    try:
+        version = metadata.version("gradlab")
+    except metadata.PackageNotFoundError:  # a copy that was not installed
+        version = "unknown"
+    return {"gradlab": version, "code": code_key(), "numpy": np.__version__, "scipy": scipy.__version__}
+
+
+def packed(block: Block, record: tuple[str, ...], share: int) -> bytes:
+    """Return what a worker is sent; dask then has nothing to look through."""
+    return pickle.dumps((block, record, share), pickle.HIGHEST_PROTOCOL)
+
+
+def work(task: bytes) -> worker.Parts:
+    """Measure a block, in any thread of any process."""
+    with _lock:
+        _one_thread()
+    if not hasattr(_own, "workspace"):
+        _own.workspace = Workspace()
+    block, record, share = pickle.loads(task)
+    return worker.measured(block, record, share, _own.workspace)
+
+
+@cache
+def _one_thread() -> object:
+    """Limit linear algebra to one thread, once and for good; what undoes the limit is kept."""
+    return worker.one_thread()

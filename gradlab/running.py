@@ -1,0 +1,258 @@
+"""Running a spec into an archive: what stands between the plan, the processes and the disk."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from distributed import Client
+    from numpy.typing import NDArray
+
+    from gradlab.archive.extend import Meeting, Wanted
+    from gradlab.experiment.grid import Grid
+    from gradlab.experiment.partition import Partition
+    from gradlab.experiment.plan import Plan
+    from gradlab.experiment.runner import Outcome, Progress
+    from gradlab.experiment.spec import Spec
+    from gradlab.experiment.workers import Workers
+
+
+def plan_of(spec: Spec) -> Plan:
+    """Return the plan of a spec: its cases and the work they share."""
+    from gradlab.experiment.grid import expand
+    from gradlab.experiment.plan import make_plan
+
+    return make_plan(expand(spec))
+
+
+def workers_for(plan: Plan, most: int, scheduler: str | Client | Workers | None = None) -> Workers:
+    """Start the processes that are to run a plan: `most`, or fewer if there are not so many blocks.
+
+    This is done before anything else is loaded, so that they load what they need at the same time.
+    If there is a scheduler, its workers are to run it instead.
+    """
+    if scheduler is not None:
+        from gradlab.experiment.cluster import workers_at
+
+        return workers_at(scheduler)
+    from gradlab.experiment.workers import Workers
+
+    workers = Workers(1 if most == 1 else min(most, sum(1 for _ in plan.blocks())))
+    workers.start()
+    return workers
+
+
+def load_labels() -> None:
+    """Load what labels the data at the end of a run; it takes as long as a small sweep."""
+    importlib.import_module("xarray")
+
+
+def attributes(grid: Grid) -> dict[str, Any]:
+    """Return the attributes of a grid's dataset; nothing in them depends on a clock or a machine.
+
+    Besides title, question, measure and seed: the names of cell, spectrum, activation and clip rule
+    that all cases share, and that of the learner where it is not back-propagation through time.
+    """
+    spec = grid.spec
+    table: dict[str, Any] = {
+        "title": spec.title,
+        "question": spec.question,
+        "measure": spec.measure,
+        "seed": spec.seed,
+    }
+    names = {
+        "cell": {network.cell.name for network in grid.networks},
+        "spectrum": {family.name for network in grid.networks for family in network.spectra},
+        "activation": {network.activation.name for network in grid.networks},
+        "clip": {clip.name for clip in grid.clips},
+    }
+    if any(learner.name != "bptt" for learner in grid.learners):
+        names["learner"] = {learner.name for learner in grid.learners}
+    return table | {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
+
+
+def dense_keys(grid: Grid) -> dict[str, NDArray[Any]]:
+    """Return the keys of all cases by variable, in the dense shape of the grid; empty where there is none."""
+    import numpy as np
+
+    from gradlab.archive.extend import keys_of
+    from gradlab.core.fingerprint import code_key
+
+    keys = _settings_keys(grid)
+    return keys_of(keys, np.where(keys != "", code_key(), ""))
+
+
+def _settings_keys(grid: Grid) -> NDArray[np.str_]:
+    import numpy as np
+
+    keys = np.full(grid.shape, "", dtype="<U32")
+    keys[tuple(grid.points.T)] = grid.settings_keys()
+    return keys
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a spec is run into an archive.
+
+    Parameters
+    ----------
+    workers : int
+        Processes.
+    memory : int, optional
+        Bytes that all processes together may take; by default the spec's.
+    progress : callable, optional
+        Called after every block with the cases it held, and how many of those failed.
+    started : callable, optional
+        Called before the first block with how many cases are which; see
+        `gradlab.archive.extend.Meeting.counts`.
+    command : sequence of str
+        The command line, for the provenance and the lock.
+    prune, accept_older_code : bool
+        Drop the archive's cases that the spec has not; keep those of other code.
+    partition : tuple of int, optional
+        Which part of how many is run alone.
+    scheduler : str, distributed.Client or Workers, optional
+        Whose workers are to do the work instead of processes.
+    """
+
+    workers: int = 1
+    memory: int | None = None
+    progress: Progress | None = None
+    started: Callable[[Mapping[str, int]], None] | None = None
+    command: Sequence[str] = ()
+    prune: bool = False
+    accept_older_code: bool = False
+    partition: Partition | None = None
+    scheduler: str | Client | Workers | None = None
+
+
+def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way | None = None) -> Outcome:
+    """Run a plan into an archive, or go on with it.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to run.
+    out : Path
+        The archive's directory.
+    spec_text : str, optional
+        The spec as the user wrote it; by default the table it was made from.
+    way : Way, optional
+        How.
+
+    Returns
+    -------
+    Outcome
+        What this run did.
+
+    Raises
+    ------
+    UserMistake
+        For whatever cannot be done as asked.
+    """
+    way = way or Way()
+    begun = time.perf_counter()
+    with workers_for(plan, way.workers, way.scheduler) as processes:
+        from gradlab.archive.lock import writing
+        from gradlab.archive.provenance import collect, command_line, write_provenance
+        from gradlab.archive.store import ArchiveSink, meet_to_write
+
+        command = list(way.command) or command_line()
+        with writing(out, command), _sealed(out):
+            meeting = meet_to_write(out, wanted_of(plan, spec_text), prune=way.prune)
+            outcome = _execute(plan, meeting, ArchiveSink.open, way, processes)
+            write_provenance(
+                out,
+                collect(command, plan.grid.spec.seed),
+                time.perf_counter() - begun,
+                workers=way.workers if way.scheduler is None else processes.count,
+                cases=outcome.done,
+            )
+    return outcome
+
+
+def _execute(
+    plan: Plan, meeting: Meeting, opened: Callable[[Meeting], Any], way: Way, processes: Workers
+) -> Outcome:
+    """Run what the archive lacks of a plan, or of its part."""
+    from dataclasses import replace
+
+    from gradlab.experiment.partition import cases_of
+    from gradlab.experiment.runner import execute
+
+    only = None if way.partition is None else cases_of(plan, way.partition)
+    if not way.accept_older_code:
+        meeting.check_code(only)
+    sink = opened(meeting)
+    if way.started is not None:
+        way.started(meeting.counts(only))
+    layout = meeting.target.layout
+    wider = {
+        dim: layout.coordinates[dim].values.tolist() for dim in layout.sizes if dim not in layout.case_dims
+    }
+    record = tuple(name for name in _records() if name in layout.names)
+    return execute(
+        replace(plan, wider=wider, record=record),
+        sink,
+        workers=processes,
+        memory=way.memory or plan.grid.spec.memory,
+        progress=way.progress,
+        meanwhile=load_labels,
+        only=only,
+    )
+
+
+def _records() -> Sequence[str]:
+    from gradlab.measure.records import RECORDS
+
+    return tuple(RECORDS)
+
+
+@contextmanager
+def _sealed(out: Path) -> Iterator[None]:
+    """Seal the archive when the body is done, also after an interruption."""
+    from gradlab.archive.manifest import seal
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        seal(out)
+        raise
+    seal(out)
+
+
+def wanted_of(plan: Plan, spec_text: str | None = None) -> Wanted:
+    """Return what a plan asks an archive to hold."""
+    from gradlab.archive.store import wanted
+    from gradlab.experiment.plan import drawn_blocks
+    from gradlab.experiment.toml import to_toml
+
+    grid, spec = plan.grid, plan.grid.spec
+    lone = {block for network in grid.networks for block in drawn_blocks(network.cell)}
+    return wanted(
+        spec_text=spec_text if spec_text is not None else to_toml(spec.given),
+        spec_resolved=to_toml(spec.to_dict()),
+        axes=grid.axes,
+        replicates=grid.replicates,
+        along=plan.along,
+        record=plan.record,
+        tile=plan.tile,
+        settings_keys=_settings_keys(grid),
+        attrs=attributes(grid),
+        by_default=spec.record is None,
+        lone=lone.pop() if len(lone) == 1 else "",
+    )
+
+
+def met(plan: Plan, out: Path, *, prune: bool = False) -> Meeting:
+    """Return how a plan and the archive at `out` meet: what is there, what is new. Nothing is written."""
+    from gradlab.archive.extend import meet
+
+    return meet(out, wanted_of(plan), prune=prune)
