@@ -15,6 +15,7 @@ from gradlab.archive.forms import Form
 from gradlab.archive.provenance import collect
 from gradlab.archive.reading import provenance_in, read_array
 from gradlab.archive.variables import STATUS, VARIABLES
+from gradlab.checking.distance import Compared, compare, worst_first
 from gradlab.checking.settings import Cases
 from gradlab.core.errors import Problem
 from gradlab.core.fingerprint import code_key
@@ -31,26 +32,13 @@ _LIBRARIES = ("numpy", "scipy")
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One variable, in cases: stored and measured again.
+class _Case:
+    """A case to be measured: its key, and where it stands in which grid."""
 
-    Parameters
-    ----------
-    name : str
-    identical, within, different : int
-        Cases with the same bits; not the same but within the tolerance; further apart.
-    worst : float
-        Largest absolute difference; inf where only one is finite.
-    at : dict
-        Labels of the case that has it; empty without a difference.
-    """
-
-    name: str
-    identical: int
-    within: int
-    different: int
-    worst: float
-    at: dict[str, Any]
+    key: str
+    grid: int
+    row: int
+    replicate: int
 
 
 @dataclass(frozen=True)
@@ -122,36 +110,37 @@ def replay(
         Processes.
     """
     where = {
-        str(cases.settings[tuple(p)]): tuple(p)
-        for p in np.argwhere(cases.status != STATUS["not_run"]).tolist()
+        str(cases.settings[tuple(place)]): tuple(place)
+        for place in np.argwhere(cases.status != STATUS["not_run"]).tolist()
     }
-    strata: dict[tuple[str, ...], list[tuple[str, int, int, int]]] = {}
-    seen: set[str] = set()
-    for number, grid in enumerate(grids):
-        for row, keys in enumerate(grid.settings_keys().tolist()):
-            for replicate, key in enumerate(keys):
-                if key in where and key not in seen:
-                    seen.add(key)
-                    stratum = (*_settings(grid, row), str(cases.status[where[key]]))
-                    strata.setdefault(stratum, []).append((key, number, row, replicate))
+    strata = _strata(grids, {key: int(cases.status[place]) for key, place in where.items()})
     chosen = _chosen(strata, sample)
     names = [name for name in forms if name in RECORDS or name in ("status", "first_overflow")]
     again: dict[str, dict[str, Array]] = {}
     for number, grid in enumerate(grids):
-        mine = {(row, replicate): key for key, n, row, replicate in chosen if n == number}
+        mine = {(one.row, one.replicate): one.key for one in chosen if one.grid == number}
         if mine:
             again |= _measured(grid, mine, names, files, forms, workers)
-    compared = [
-        _compare(name, files, forms, cases, {key: where[key] for key, *_ in chosen}, again, tolerance)
-        for name in names
-    ]
-    kept = [one for one in compared if one is not None]
-    kept.sort(key=lambda one: (-one.different, -one.within, -one.worst, one.name))
+    places = [where[one.key] for one in chosen]
+    index = tuple(np.array(places, dtype=np.int64).reshape(-1, cases.status.ndim).T)
+    compared = []
+    for name in names:
+        old = read_array(files, forms, name)[index]
+        # A case that fails now has no numbers.
+        new = [again[one.key].get(name, VARIABLES[name].empty(old.shape[1:])) for one in chosen]
+        rows = np.stack(new) if new else old
+        compared.append(compare(name, old, rows, tolerance, lambda i: cases.at(places[i])))
     runs = provenance_in(files)
-    older = sum(str(cases.code[where[key]]) != code_key() for key, *_ in chosen)
-    then = environment(runs[-1]) if runs else {}
-    now = environment(collect([], 0))
-    return Replay(len(chosen), len(where), len(strata), tolerance, tuple(kept), then, now, older)
+    return Replay(
+        cases=len(chosen),
+        of=len(where),
+        strata=len(strata),
+        tolerance=tolerance,
+        variables=worst_first(compared),
+        then=environment(runs[-1]) if runs else {},
+        now=environment(collect([], 0)),
+        older=sum(str(cases.code[place]) != code_key() for place in places),
+    )
 
 
 def environment(run: Mapping[str, Any]) -> dict[str, str]:
@@ -175,17 +164,29 @@ def _settings(grid: Grid, row: int) -> tuple[str, ...]:
     return network.cell.name, network.activation.name, clip.name, learner.name
 
 
-def _chosen(
-    strata: Mapping[tuple[str, ...], list[tuple[str, int, int, int]]], sample: int | None
-) -> list[tuple[str, int, int, int]]:
+def _strata(grids: Sequence[Grid], status: Mapping[str, int]) -> dict[tuple[str, ...], list[_Case]]:
+    """Return the cases that have a status, apart by what may make a difference between machines."""
+    strata: dict[tuple[str, ...], list[_Case]] = {}
+    seen: set[str] = set()
+    for number, grid in enumerate(grids):
+        for row, keys in enumerate(grid.settings_keys().tolist()):
+            for replicate, key in enumerate(keys):
+                if key in status and key not in seen:
+                    seen.add(key)
+                    stratum = (*_settings(grid, row), str(status[key]))
+                    strata.setdefault(stratum, []).append(_Case(key, number, row, replicate))
+    return strata
+
+
+def _chosen(strata: Mapping[tuple[str, ...], list[_Case]], sample: int | None) -> list[_Case]:
     """Return the sample: one of each stratum in turn, within each in an order that has to do with nothing."""
     queues = [
-        sorted(members, key=lambda member: hashlib.sha256(f"replay {member[0]}".encode()).digest())
+        sorted(members, key=lambda member: hashlib.sha256(f"replay {member.key}".encode()).digest())
         for _, members in sorted(strata.items())
     ]
     if sample is None:
         return [member for queue in queues for member in queue]
-    found: list[tuple[str, int, int, int]] = []
+    found: list[_Case] = []
     depth = 0
     while len(found) < sample and any(depth < len(queue) for queue in queues):
         found += [queue[depth] for queue in queues if depth < len(queue)]
@@ -264,49 +265,3 @@ def _spread(
         whole[(slice(None),) * axis + (places,)] = np.take(values, range(len(places)), axis)
         values = whole
     return values
-
-
-def _compare(
-    name: str,
-    files: Files,
-    forms: dict[str, Form],
-    cases: Cases,
-    where: Mapping[str, Place],
-    again: Mapping[str, Mapping[str, Array]],
-    tolerance: float,
-) -> Compared | None:
-    """Return how one variable compares; None if it was not measured again."""
-    stored = read_array(files, forms, name)
-    counts, worst, at = [0, 0, 0], 0.0, {}
-    for key, place in where.items():
-        old = stored[place]
-        new = again[key].get(name)
-        if new is None:  # a case that failed has no numbers
-            new = VARIABLES[name].empty(np.shape(old))
-        verdict, apart = distance(np.asarray(old), np.asarray(new), tolerance)
-        counts[verdict] += 1
-        if apart > worst or (verdict == 2 and not at):
-            worst, at = max(apart, worst), cases.at(place)
-    return Compared(name, *counts, worst, at)
-
-
-def distance(old: Array, new: Array, tolerance: float) -> tuple[int, float]:
-    """Return 0 (identical), 1 (within the tolerance) or 2 (different), and the largest difference.
-
-    NaN equals NaN. What is infinite on one side only, or NaN, is infinitely far apart. Integers and texts
-    are identical or different.
-    """
-    if old.shape != new.shape:
-        return 2, np.inf
-    if old.dtype.kind != "f" or new.dtype.kind != "f":
-        same = bool(np.all(old == new))
-        return (0, 0.0) if same else (2, np.inf)
-    alike = (old == new) | (np.isnan(old) & np.isnan(new))
-    if alike.all():
-        return 0, 0.0
-    with np.errstate(invalid="ignore"):
-        apart = np.where(alike, 0.0, np.abs(old - new))
-        apart = np.where(np.isnan(apart), np.inf, apart)
-        fits = apart <= tolerance * (1.0 + np.maximum(np.abs(old), np.abs(new)))
-    finite = np.isfinite(old) & np.isfinite(new)
-    return (1 if bool((alike | (fits & finite)).all()) else 2), float(apart.max())

@@ -25,6 +25,8 @@ from gradlab.trained import is_of_file, settings_key
 
 MOST_OUTSIDE = 2 << 30  # bytes of a file that settings name
 MOST_NAMED = 5  # cases that are named one by one
+_DIGITS = 32
+_KEY = np.dtype(f"<U{_DIGITS}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +60,26 @@ def cases_in(files: Files, forms: Mapping[str, Form]) -> Cases:
         If a chunk is damaged.
     """
     arrays = dict(forms)
-    settings = read_array(files, arrays, "settings_key" if "settings_key" in forms else "case_key")
-    code = read_array(files, arrays, "code_key") if "code_key" in forms else np.full(settings.shape, "")
+    settings = keys_in(files, arrays, "settings_key" if "settings_key" in forms else "case_key")
+    code = keys_in(files, arrays, "code_key") if "code_key" in forms else np.full(settings.shape, "", _KEY)
     labels = {dim: read_array(files, arrays, dim) for dim in forms["status"].dims}
-    status = read_array(files, arrays, "status")
-    return Cases(settings.astype(str), code.astype(str), status, labels)
+    return Cases(settings, code, read_array(files, arrays, "status"), labels)
+
+
+def keys_in(files: Files, forms: dict[str, Form], name: str) -> NDArray[np.str_]:
+    """Return the keys in an array, which must have at most the digits of one.
+
+    Raises
+    ------
+    UserMistake
+        If a chunk is damaged, or holds other text.
+    """
+    texts = read_array(files, forms, name)
+    fits = (np.strings.isalnum(texts) | (texts == "")) & (np.strings.str_len(texts) <= _DIGITS)
+    if not fits.all():
+        where = files.where(f"{directory.DATA}/{name}")
+        raise UserMistake(Problem(where, f"keys of {_DIGITS} digits", "other text"))
+    return texts.astype(_KEY)
 
 
 def tables_in(files: Files) -> list[dict[str, Any]]:
@@ -118,11 +135,11 @@ def grid_of(table: dict[str, Any]) -> Grid:
     return expand(Spec.from_dict(table))
 
 
-def check_case_keys(cases: Cases, stored: NDArray[Any]) -> Iterator[Problem]:
+def check_case_keys(cases: Cases, stored: NDArray[np.str_]) -> Iterator[Problem]:
     """Yield where content keys are not those of settings and code."""
     flat = zip(cases.settings.ravel().tolist(), cases.code.ravel().tolist(), strict=True)
     expected = np.array([case_key(s, c) if s else "" for s, c in flat]).reshape(cases.settings.shape)
-    yield from _told(cases, expected != stored.astype(str), "case_key", "the digest of settings and code")
+    yield from _told(cases, expected != stored, "case_key", "the digest of settings and code")
 
 
 def check_keys_of_file(cases: Cases, table: dict[str, Any]) -> Iterator[Problem]:
@@ -132,18 +149,16 @@ def check_keys_of_file(cases: Cases, table: dict[str, Any]) -> Iterator[Problem]
 
 def check_settings_keys(cases: Cases, grids: list[Grid]) -> Iterator[Problem]:
     """Yield where keys are not those that the settings give, or cases are missing or at another place."""
-    expected = np.full(cases.settings.shape, "", dtype="<U32")
+    expected = np.full(cases.settings.shape, "", dtype=_KEY)
     for number, grid in reversed(list(enumerate(grids))):
-        keys = grid.settings_keys()
+        keys = grid.settings_keys().ravel()
         places, lost = places_of(cases, grid)
         if number == 0 and lost:
             yield Problem(f"the axis {lost}", "the values that the settings give", "others")
             return
         if lost:
             continue
-        present = np.ones(len(places), dtype=bool)
-        flat = np.asarray(keys.ravel())
-        expected[tuple(places[present].T)] = flat
+        expected[tuple(places.T)] = keys
     known = {key for grid in grids for key in grid.settings_keys().ravel().tolist()}
     there = cases.settings != ""
     foreign = there & ~np.isin(cases.settings, np.array(sorted(known)))

@@ -13,7 +13,7 @@ from gradlab.archive.files import Files, PackedFiles, files_of
 from gradlab.archive.forms import MOST_CHUNK, Form
 from gradlab.archive.manifest import ASIDE, OF_PACKED, check, chunk_names, content_digest
 from gradlab.archive.packed import check_packed
-from gradlab.archive.reading import forms_of, read_array
+from gradlab.archive.reading import forms_of
 from gradlab.archive.variables import STATUS
 from gradlab.archive.verify import structure
 from gradlab.checking import settings
@@ -176,7 +176,7 @@ def _consistent(files: Files, forms: dict[str, Form], cases: Cases) -> Iterator[
     if stray := int(((cases.status != STATUS["not_run"]) & (cases.settings == "")).sum()):
         yield Problem("status", "not_run where there is no case", f"something else at {stray} points")
     if "settings_key" in forms:
-        yield from settings.check_case_keys(cases, read_array(files, forms, "case_key"))
+        yield from settings.check_case_keys(cases, settings.keys_in(files, forms, "case_key"))
 
 
 def _strangers(files: Files, forms: dict[str, Form]) -> Iterator[Problem]:
