@@ -150,8 +150,8 @@ def _files(files: Files) -> Iterator[dict[str, Any]]:
         "@id": f"{directory.DATA}/",
         "@type": "Dataset",
         "name": "the numbers",
-        "description": f"A Zarr v3 group of {len(chunks)} files, read by xarray.open_zarr. Size and SHA-256 of "
-        f"each of them: {directory.MANIFEST}.",
+        "description": f"A Zarr v3 group of {len(chunks)} files, read by xarray.open_zarr. Size and SHA-256 "
+        f"of each of them: {directory.MANIFEST}.",
         "encodingFormat": "application/vnd.zarr",
     }
     for name, entry in listed.items():

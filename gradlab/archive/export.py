@@ -82,8 +82,8 @@ def export(path: str | Path, to: str, out: str | Path | None = None) -> Path:
 def to_netcdf(ds: xr.Dataset, files: Files, out: Path) -> None:
     """Write one netCDF-3 file (64-bit offset), read by anything that reads netCDF.
 
-    Names, dimensions, units and values are those of the archive. Texts are arrays of characters in UTF-8, which
-    xarray gives back as text. Integers have 32 bits, as the format has no longer ones; one that does not
+    Names, dimensions, units and values are those of the archive. Texts are arrays of characters in UTF-8,
+    which xarray gives back as text. Integers have 32 bits, as the format has no longer ones; one that does not
     fit (a seed, say) is text. The attributes besides: ``gradlab_settings`` (the resolved spec) and
     ``gradlab_content_digest``.
     """
@@ -121,15 +121,15 @@ def _texts(name: str, values: NDArray[Any]) -> NDArray[np.str_]:
 
 def _attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """Return attributes of types that netCDF-3 has."""
-    found: dict[str, Any] = {}
-    for key, value in attributes.items():
-        if isinstance(value, bool) or value is None or isinstance(value, dict):
-            found[str(key)] = str(value)
-        elif isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
-            found[str(key)] = str(value)
-        else:
-            found[str(key)] = value
-    return found
+    return {str(key): value if _has_type(value) else str(value) for key, value in attributes.items()}
+
+
+def _has_type(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(type(one) in (int, float) and _has_type(one) for one in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return -(1 << 31) <= value < 1 << 31
+    return isinstance(value, str | float)
 
 
 def to_csv(ds: xr.Dataset, files: Files, out: Path) -> None:
@@ -155,7 +155,7 @@ def to_csv(ds: xr.Dataset, files: Files, out: Path) -> None:
     for name in VARIABLES:
         if name in ds.data_vars:
             groups.setdefault(tuple(map(str, ds[name].dims[len(cases) :])), []).append(name)
-    labels = [str(n) for n, c in ds.coords.items() if c.dims[0] in cases]
+    labels = [str(name) for dim in cases for name, c in ds.coords.items() if c.dims == (dim,)]
     columns = [("file", "column", "long_name", "units", "description")]
     for inner, names in groups.items():
         file = f"by_{'_'.join(inner)}.csv" if inner else "cases.csv"
@@ -164,15 +164,17 @@ def to_csv(ds: xr.Dataset, files: Files, out: Path) -> None:
         with (out / file).open("w", encoding="utf-8", newline="") as target:
             writer = csv.writer(target, lineterminator="\n")
             writer.writerow(map(_guarded, heads))
-            for part in _parts(ds, cases):
-                writer.writerows(_rows(part, labels, inner, names))
+            for part in _parts(ds[[*names, "settings_key" if "settings_key" in ds else "case_key"]], cases):
+                writer.writerows(_rows(part.load(), labels, inner, names))
     with (out / "columns.csv").open("w", encoding="utf-8", newline="") as target:
         csv.writer(target, lineterminator="\n").writerows([*map(_guarded, row)] for row in columns)
     (out / directory.RESOLVED).write_bytes(files.read(directory.RESOLVED))
 
 
 def _told(array: xr.DataArray) -> tuple[str, str, str]:
-    long_name, units, description = (str(array.attrs.get(k, "")) for k in ("long_name", "units", "description"))
+    long_name, units, description = (
+        str(array.attrs.get(k, "")) for k in ("long_name", "units", "description")
+    )
     return long_name, units, description
 
 
@@ -193,7 +195,7 @@ def _rows(
     ds: xr.Dataset, labels: Sequence[str], inner: Sequence[str], names: Sequence[str]
 ) -> Iterator[list[Any]]:
     """Yield the rows of one table."""
-    dims = [str(dim) for dim in ds["status"].dims]
+    dims = [str(dim) for dim in ds[names[0]].dims[: ds[names[0]].ndim - len(inner)]]
     shape = tuple(ds.sizes[dim] for dim in (*dims, *inner))
     places = np.argwhere(_there(ds, names, len(dims), shape))
     columns = []
@@ -209,7 +211,7 @@ def _rows(
 
 
 def _there(ds: xr.Dataset, names: Sequence[str], cases: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return which rows of a table there are: those of a case, with a number where it runs along something."""
+    """Return which rows of a table there are: of a case, and with a number if it runs along something."""
     keys = ds["settings_key" if "settings_key" in ds else "case_key"].values
     there: NDArray[np.bool_] = (keys != "").reshape(*keys.shape, *(1,) * (len(shape) - cases))
     if len(shape) == cases:

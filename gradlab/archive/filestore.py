@@ -1,4 +1,4 @@
-"""The numbers of an archive as Zarr reads them: from a directory or a packed file, every chunk checked first."""
+"""The numbers of an archive as Zarr reads them: of a directory or a packed file, each chunk checked first."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Members stand in the order of their names, stored and not compressed (chunks are compressed already, and
 what a compressor makes differs between its versions), with the time stamp of zip's first day. Besides
-the archive's own files, ``lock.json`` apart, there are ``ro-crate-metadata.json`` (RO-Crate 1.1) and ``README.md``,
-both made from these files.
+the archive's own files, ``lock.json`` apart, there are ``ro-crate-metadata.json`` (RO-Crate 1.1) and
+``README.md``, both made from these files.
 """
 
 from __future__ import annotations

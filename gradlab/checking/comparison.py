@@ -1,4 +1,4 @@
-"""Compare two archives: their settings, which cases each has, and how far the numbers of common ones are apart.
+"""Compare two archives: their settings, which cases each has, and how far the common ones are apart.
 
 A case of one archive is the same as a case of the other if the keys of their settings are equal, wherever
 in the grids they stand and whichever code measured them.
@@ -85,9 +85,7 @@ class _Side:
     def rows(self, name: str, keys: list[str]) -> Array:
         """Return a variable of some cases, shape (cases, inner dimensions)."""
         index = np.array([self.places[key] for key in keys], dtype=np.int64)
-        return read_array(self.files, self.forms, name)[
-            tuple(index.reshape(-1, self.cases.status.ndim).T)
-        ]
+        return read_array(self.files, self.forms, name)[tuple(index.reshape(-1, self.cases.status.ndim).T)]
 
 
 def diff(one: str | Path, other: str | Path, tolerance: float = 0.0) -> Difference:
@@ -107,9 +105,7 @@ def diff(one: str | Path, other: str | Path, tolerance: float = 0.0) -> Differen
     """
     a, b = _side(one), _side(other)
     common = [key for key in a.places if key in b.places]
-    names = [
-        {name for name in side.forms if name in VARIABLES and name not in KEYS} for side in (a, b)
-    ]
+    names = [{name for name in side.forms if name in VARIABLES and name not in KEYS} for side in (a, b)]
     compared = [
         compare(
             name,

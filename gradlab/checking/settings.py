@@ -21,7 +21,7 @@ from gradlab.core.fingerprint import case_key
 from gradlab.experiment.grid import Grid, expand
 from gradlab.experiment.spec import Spec
 from gradlab.experiment.tables import PATH_SETTINGS
-from gradlab.trained import is_of_file, settings_key
+from gradlab.trained import settings_key
 
 MOST_OUTSIDE = 2 << 30  # bytes of a file that settings name
 MOST_NAMED = 5  # cases that are named one by one
@@ -37,18 +37,18 @@ class Cases:
     ----------
     settings, code, status : ndarray, shape (axes..., replicate)
         Keys of settings and of code (empty before schema 2), and status.
-    labels : dict of str to ndarray
+    labels : dict of str to list
         Labels of the archive's axes and of ``replicate``.
     """
 
     settings: NDArray[Any]
     code: NDArray[Any]
     status: NDArray[np.int8]
-    labels: dict[str, NDArray[Any]]
+    labels: dict[str, list[Any]]
 
     def at(self, place: tuple[int, ...]) -> dict[str, Any]:
         """Return the labels of a case."""
-        return {dim: values[i].item() for (dim, values), i in zip(self.labels.items(), place, strict=True)}
+        return {dim: values[i] for (dim, values), i in zip(self.labels.items(), place, strict=True)}
 
 
 def cases_in(files: Files, forms: Mapping[str, Form]) -> Cases:
@@ -62,7 +62,7 @@ def cases_in(files: Files, forms: Mapping[str, Form]) -> Cases:
     arrays = dict(forms)
     settings = keys_in(files, arrays, "settings_key" if "settings_key" in forms else "case_key")
     code = keys_in(files, arrays, "code_key") if "code_key" in forms else np.full(settings.shape, "", _KEY)
-    labels = {dim: read_array(files, arrays, dim) for dim in forms["status"].dims}
+    labels = {dim: read_array(files, arrays, dim).tolist() for dim in forms["status"].dims}
     return Cases(settings, code, read_array(files, arrays, "status"), labels)
 
 
@@ -105,33 +105,40 @@ def outside(table: Any) -> Iterator[str]:
             yield from outside(one)
 
 
-def check_outside(table: Any) -> None:
-    """Refuse settings that name what is no plain file of moderate size.
+def located(table: Any, folder: Path, key: str = "") -> Any:
+    """Return settings with every path in them replaced by the file of the same name in a folder."""
+    if isinstance(table, Mapping):
+        return {k: located(value, folder, str(k).rpartition(".")[2]) for k, value in table.items()}
+    if isinstance(table, list):
+        return [located(value, folder, key) for value in table]
+    if isinstance(table, str) and table and key in PATH_SETTINGS:
+        return str(folder / file_name(table))
+    return table
+
+
+def file_name(path: str) -> str:
+    """Return the last part of a path of any system."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
+
+
+def grid_of(table: dict[str, Any], folder: Path | None) -> Grid:
+    """Return the cases of resolved settings; what files they name is read from a folder.
 
     Raises
     ------
     UserMistake
-        If there is such a thing; nothing has been read then.
+        If they are no spec, or name what is no plain file of moderate size in the folder.
     """
-    for name in dict.fromkeys(outside(table)):
-        try:
-            found = Path(name).stat()
-        except (OSError, ValueError):
-            continue  # who reads it says what is wrong
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_OUTSIDE:
-            expected = f"a plain file of at most {MOST_OUTSIDE} bytes"
-            raise UserMistake(Problem("the settings", expected, shown(name)))
-
-
-def grid_of(table: dict[str, Any]) -> Grid:
-    """Return the cases of resolved settings.
-
-    Raises
-    ------
-    UserMistake
-        If they are no spec, or name what is no plain file.
-    """
-    check_outside(table)
+    if folder is not None:
+        table = located(table, folder)
+        for name in dict.fromkeys(outside(table)):
+            try:
+                found = Path(name).stat()
+            except (OSError, ValueError):
+                continue  # who reads it says what is wrong
+            if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_OUTSIDE:
+                expected = f"a plain file of at most {MOST_OUTSIDE} bytes"
+                raise UserMistake(Problem("the settings", expected, shown(name)))
     return expand(Spec.from_dict(table))
 
 
@@ -196,9 +203,9 @@ def places_of(cases: Cases, grid: Grid) -> tuple[NDArray[np.int64], str]:
     return np.stack([index[dim].ravel() for dim in cases.labels], axis=1), ""
 
 
-def _positions(labels: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64] | None:
+def _positions(labels: list[Any], wanted: NDArray[Any]) -> NDArray[np.int64] | None:
     """Return where each of the wanted labels stands, or None if one does not."""
-    where = {label: i for i, label in enumerate(labels.tolist())}
+    where = {label: i for i, label in enumerate(labels)}
     found = [where.get(one, -1) for one in wanted.tolist()]
     return None if -1 in found else np.array(found, dtype=np.int64).reshape(-1)
 

@@ -73,11 +73,21 @@ class Verification:
         return not self.problems
 
 
+@dataclass(frozen=True)
+class _How:
+    """How thoroughly; see `verify`."""
+
+    sample: int | None
+    outside: Path | None
+    tolerance: float
+    workers: int
+
+
 def verify(
     path: str | Path,
     *,
     sample: int | None = 0,
-    outside: bool = False,
+    outside: str | Path | None = None,
     tolerance: float = TOLERANCE,
     workers: int = 1,
 ) -> Verification:
@@ -90,8 +100,9 @@ def verify(
     sample : int or None
         Cases to measure again, chosen evenly over cells, activations, clip rules, learners and status;
         None: all.
-    outside : bool
-        Read the files outside the archive that its settings name (a record, a matrix, weights).
+    outside : path, optional
+        Folder with the files outside the archive that its settings name (a record, a matrix): they are
+        looked for there by their last name, never where the archive says.
     tolerance : float
         Relative and absolute, for what is not identical bit for bit after measuring again.
     workers : int
@@ -117,15 +128,14 @@ def verify(
         digest = content_digest(files)
         cases = settings.cases_in(files, forms)
     except UserMistake as mistake:
-        damaged = [problem for problem in _damage(files, forms)] or list(mistake.problems)
+        damaged = list(_damage(files, forms)) or list(mistake.problems)
         return replace(found, problems=(*problems, *_new(damaged, problems)))
     if sealed.sealed and digest != sealed.content_digest:
         where = files.where(directory.MANIFEST)
         problems.append(Problem(where, f"the digest of the content, {digest}", sealed.content_digest))
     found = replace(found, content_digest=digest, cases=_counts(cases))
-    return _cases(
-        replace(found, problems=tuple(problems)), files, forms, cases, (sample, outside, tolerance, workers)
-    )
+    how = _How(sample, None if outside is None else Path(outside), tolerance, workers)
+    return _cases(replace(found, problems=tuple(problems)), files, forms, cases, how)
 
 
 def _cases(
@@ -133,40 +143,36 @@ def _cases(
     files: Files,
     forms: dict[str, Form],
     cases: Cases,
-    how: tuple[int | None, bool, float, int],
+    how: _How,
 ) -> Verification:
     """Add what keys and replay say."""
-    sample, outside, tolerance, workers = how
     problems, notes = list(found.problems), []
     problems += _consistent(files, forms, cases)
     keys, replayed = 0, None
     try:
         tables = settings.tables_in(files)
-        named = sorted(set(settings.outside(tables)))
+        named = sorted({settings.file_name(name) for name in settings.outside(tables)})
         if is_of_file(tables[0]):
             problems += settings.check_keys_of_file(cases, tables[0])
             keys = int((cases.settings != "").sum())
-            if sample != 0:
-                notes.append("not measured again: the network was read from a file. Use gradlab probe.")
-        elif named and not outside:
-            what = "keys were not computed again" + (" and no case was measured again" if sample != 0 else "")
-            notes.append(f"{what}: the settings name {', '.join(named)}. --outside reads it.")
+            if how.sample != 0:
+                notes.append("Not measured again: the network was read from a file. Use gradlab probe.")
+        elif named and how.outside is None:
+            what = "Keys were not computed again"
+            what += " and no case was measured again" if how.sample != 0 else ""
+            notes.append(
+                f"{what}: the settings name {', '.join(named)}. --outside FOLDER says where that is."
+            )
         else:
-            grids = [settings.grid_of(table) for table in tables]
+            grids = [settings.grid_of(table, how.outside) for table in tables]
             problems += settings.check_settings_keys(cases, grids)
             keys = int((cases.settings != "").sum())
-            if sample != 0:
-                replayed = replay(files, forms, cases, grids, sample, tolerance, workers)
+            if how.sample != 0:
+                replayed = replay(files, forms, cases, grids, how.sample, how.tolerance, how.workers)
                 problems += replayed.problems
     except UserMistake as mistake:
         problems += [one.under(files.where(directory.RESOLVED)) for one in mistake.problems]
-    return replace(
-        found,
-        problems=tuple(problems),
-        notes=tuple(notes),
-        keys=keys,
-        replay=replayed,
-    )
+    return replace(found, problems=tuple(problems), notes=tuple(notes), keys=keys, replay=replayed)
 
 
 def _consistent(files: Files, forms: dict[str, Form], cases: Cases) -> Iterator[Problem]:

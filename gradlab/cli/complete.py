@@ -66,9 +66,10 @@ def specs(incomplete: str) -> list[str]:
 
 
 def archives(incomplete: str) -> list[str]:
-    """Return the archives here and under ``results``."""
-    found = [*Path().glob("*/archive.json"), *Path("results").glob("*/archive.json")]
-    return sorted({str(path.parent) for path in found if _begins(path.parent, incomplete)})
+    """Return the archives here and under ``results``, and what may be packed ones."""
+    found = [path.parent for folder in (Path(), Path("results")) for path in folder.glob("*/archive.json")]
+    found += [path for folder in (Path(), Path("results")) for path in folder.glob("*.zip")]
+    return sorted({str(path) for path in found if _begins(path, incomplete)})
 
 
 def _begins(path: Path, incomplete: str) -> bool:

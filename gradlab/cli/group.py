@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from gradlab.cli.terminal import clean, tell
 from gradlab.core.errors import UserMistake
 
-CASES_FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit codes
+CASES_FAILED, DIFFERENT, MISTAKE, INTERRUPTED = 1, 1, 2, 130  # exit codes
 
 _ARGUMENTS = "gradlab.arguments"
 

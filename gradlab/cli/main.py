@@ -9,16 +9,20 @@ from typing import Annotated
 
 import typer
 
+from gradlab.cli.diff import diff
+from gradlab.cli.export import export
 from gradlab.cli.group import INTERRUPTED, Commands
 from gradlab.cli.listing import list_
 from gradlab.cli.merge import merge
 from gradlab.cli.new import new
+from gradlab.cli.pack import pack
 from gradlab.cli.plan import plan
 from gradlab.cli.plot import plot
 from gradlab.cli.probe import probe
 from gradlab.cli.run import run
 from gradlab.cli.show import show
 from gradlab.cli.sweep import sweep
+from gradlab.cli.verify import verify
 
 app = typer.Typer(
     name="gradlab",
@@ -28,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: gradlab new mine, then gradlab run mine.toml. Exit codes: 0 done, 1 some cases "
-    "failed, 2 a mistake in what was asked, 130 interrupted.",
+    "failed, or not verified, or different, 2 a mistake in what was asked, 130 interrupted.",
 )
 
 
@@ -59,6 +63,10 @@ app.command()(plan)
 app.command()(plot)
 app.command()(show)
 app.command()(merge)
+app.command()(verify)
+app.command()(diff)
+app.command()(pack)
+app.command()(export)
 app.command("list")(list_)
 app.command()(new)
 

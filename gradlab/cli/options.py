@@ -13,7 +13,12 @@ SpecFile: TypeAlias = Annotated[
     Path, typer.Argument(metavar="SPEC", help="A spec in TOML.", autocompletion=complete.specs)
 ]
 Archive: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="ARCHIVE", help="Directory of an archive.", autocompletion=complete.archives)
+    Path,
+    typer.Argument(
+        metavar="ARCHIVE",
+        help="An archive: its directory, or a packed file.",
+        autocompletion=complete.archives,
+    ),
 ]
 Settings: TypeAlias = Annotated[
     list[str] | None,
