@@ -12,7 +12,7 @@ from gradlab.learning.learners import Work
 from gradlab.learning.stack import Feedback
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.case import draw_case
-from gradlab.measure.material import _lane
+from gradlab.measure.material import lane
 from gradlab.measure.probe import Block, Run, View, _drawn, probe
 from gradlab.measure.records import RECORDS
 from gradlab.network.parameters import Parameters
@@ -180,7 +180,7 @@ def work_of(net, work, runs=((0, 0),), segment=None):
             workspace=Workspace(),
         )
         layers.run()
-    return Work(layers, _lane(material, work, OFF, (OFF,)), work.length, material.keys)
+    return Work(layers, lane(material, work, OFF, (OFF,)), work.length, material.keys)
 
 
 def made_by(learner, work):

@@ -41,7 +41,12 @@ CATALOGUES: Mapping[str, Registry[Any]] = {
 
 #: Settings that networks have had from some release on, with what they were before: so told apart, keys of
 #: cases stay what they are.
-_LATER: Mapping[str, Any] = {"layers": 1, "bidirectional": False, "output": "identity"}
+_LATER: Mapping[str, Any] = {
+    "layers": 1,
+    "bidirectional": False,
+    "output": "identity",
+    "initial_state": 0.0,
+}
 
 _NETWORK_NAMES: Mapping[str, str] = {
     key: default if isinstance(default, str) else default["name"]

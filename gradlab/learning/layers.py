@@ -56,6 +56,8 @@ class Networks:
         Time steps, hidden units of each layer and direction, samples.
     feedback : Feedback, optional
         See `Stack`; networks of one layer and direction only.
+    initial : float
+        Every hidden unit before the first time step.
     """
 
     cell: AbstractCell
@@ -66,6 +68,7 @@ class Networks:
     hidden: int
     batch: int
     feedback: Feedback | None = None
+    initial: float = 0.0
 
     @property
     def directions(self) -> int:
@@ -212,6 +215,7 @@ class Layers:
             networks.batch,
             weights.diagonal,
             networks.feedback,
+            networks.initial,
         )
 
     def _states_of(self, layer: int) -> Inputs:

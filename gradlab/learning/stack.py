@@ -60,6 +60,8 @@ class Stack:
         The cell's elementwise parameters.
     feedback : Feedback, optional
         For cells whose recurrent weights see the output instead of the state.
+    initial : float
+        Every hidden unit before the first time step.
     """
 
     cell: AbstractCell
@@ -71,6 +73,7 @@ class Stack:
     batch: int
     diagonal: Array = field(default_factory=lambda: np.empty((0, 1, 1, 1)))
     feedback: Feedback | None = None
+    initial: float = 0.0
 
     @property
     def fed_back(self) -> int:

@@ -122,9 +122,10 @@ class Trajectory:
         return list(self._stored)
 
     def begin(self) -> None:
-        """Set the state before the first time step, which is zero."""
+        """Set the state before the first time step; all but the hidden state begins at zero."""
         for state in self._stored[0]:
             state[...] = 0.0
+        self._stored[0][0][...] = self.stack.initial
 
     def hold(self, start: int, first: bool = False) -> None:
         """Put the stretch that begins at `start` on the tape; `first`: it has not been run before."""

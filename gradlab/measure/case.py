@@ -84,6 +84,7 @@ class Case:
             self.network.hidden,
             batch,
             feedback,
+            self.network.initial_state,
         )
         out: dict[str, Array] = {}
         with np.errstate(all="ignore"):

@@ -83,6 +83,7 @@ class Material:
             network.hidden,
             task.batch,
             feedback,
+            network.initial_state,
         )
 
 
@@ -96,7 +97,7 @@ def measure(
 ) -> dict[str, Array]:
     """Run forward and back over a material and collect the wanted records."""
     asked = frozenset(wanted)
-    lanes = [_lane(material, *lane) for lane in zip(layout.tasks, layout.rules, layout.scales, strict=True)]
+    lanes = [lane(material, *one) for one in zip(layout.tasks, layout.rules, layout.scales, strict=True)]
     gradients, names = needs_gradients(asked), open_taps(asked, material.network.cell)
     many_looks = any(len(lane.looks) > 1 for lane in lanes) or "log10_credit_norm" in asked
     with np.errstate(all="ignore"):  # what leaves the range of the forward state is found and marked
@@ -129,7 +130,7 @@ def _credit(
     for task in dict.fromkeys(view.task for view in views):
         looks = list(task.looks())
         norms = found[task] = np.full((networks.cases, task.length, task.lags), np.nan)
-        whole = _lane(material, task, _OFF, (_OFF,))
+        whole = lane(material, task, _OFF, (_OFF,))
         for first in range(0, len(looks), group):
             times = looks[first : first + group][::-1]
             lanes = [replace(whole, looks=(t,)) for t in times]
@@ -140,7 +141,7 @@ def _credit(
     return found
 
 
-def _lane(
+def lane(
     material: Material, task: AbstractTask, rule: AbstractClip, scales: tuple[AbstractClip, ...]
 ) -> Lane:
     """Return the engine's lane for a task: its targets, its readouts, its rules."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gradlab.core.checks import integer, nearest, one_of, shown
+from gradlab.core.checks import integer, nearest, number, one_of, shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import settings_of
 from gradlab.network import activations, cells, initialisers, spectra
@@ -28,6 +28,7 @@ DEFAULTS: Mapping[str, Any] = {
     "layers": 1,
     "bidirectional": False,
     "embedding": None,
+    "initial_state": 0.0,
     "dtype": "float64",
 }
 
@@ -57,6 +58,8 @@ class NetworkSettings:
     embedding : int or None
         Size of the vectors that stand for the inputs, which are then meant as symbols (one-hot): the
         lowest layer reads ``E x`` with a learnt ``E``. None: it reads the inputs themselves.
+    initial_state : float
+        What every hidden unit is before the first time step; a memory beside the state begins at zero.
     """
 
     cell: AbstractCell
@@ -71,6 +74,7 @@ class NetworkSettings:
     layers: int = 1
     bidirectional: bool = False
     embedding: int | None = None
+    initial_state: float = 0.0
 
     @property
     def directions(self) -> int:
@@ -116,6 +120,7 @@ class NetworkSettings:
         part("layers", lambda value, place: integer(place, value, at_least=1))
         part("bidirectional", _truth)
         part("embedding", lambda v, place: None if v is None else integer(place, v, at_least=1))
+        part("initial_state", lambda value, place: number(place, value))
         problems += _misfits(values, where)
         if problems:
             raise UserMistake(problems)
@@ -155,6 +160,7 @@ class NetworkSettings:
             "bias": settings_of(self.bias),
             "readout": settings_of(self.readout),
             "output": self.output,
+            "initial_state": self.initial_state,
             "dtype": self.dtype,
         }
 
@@ -189,7 +195,7 @@ def _misfits(values: Mapping[str, Any], where: str) -> list[Problem]:
     if "spectrum" in values:
         problems += [problem.under(where) for problem in cell.unfit(values["spectrum"])]
     if cell.feeds_back == "output":
-        for key, wanted in (("layers", 1), ("bidirectional", False)):
+        for key, wanted in (("layers", 1), ("bidirectional", False), ("initial_state", 0.0)):
             if values.get(key, wanted) != wanted:
                 expected = f"{shown(wanted)} for the cell {cell.name!r}, which feeds its output back"
                 problems.append(Problem(f"{where}.{key}", expected, shown(values[key])))

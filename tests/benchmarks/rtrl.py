@@ -21,7 +21,7 @@ from gradlab.learning.layers import Layers
 from gradlab.learning.learners import Work
 from gradlab.learning.online import parameter_count
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.material import _lane
+from gradlab.measure.material import lane
 from gradlab.measure.probe import Run, _drawn
 from gradlab.network.settings import NetworkSettings
 
@@ -42,7 +42,7 @@ def prepared(network: NetworkSettings, at: str) -> Work:
         workspace=Workspace(),
     )
     layers.run()
-    return Work(layers, _lane(material, task, Off(), (Off(),)), task.length, material.keys)
+    return Work(layers, lane(material, task, Off(), (Off(),)), task.length, material.keys)
 
 
 def floor(network: NetworkSettings) -> Callable[[], None]:

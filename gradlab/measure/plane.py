@@ -1,0 +1,334 @@
+"""A plane in the space of parameters: its settings, and the directions that span it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core import streams
+from gradlab.core.checks import integer, nearest, number, shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.learning.gradients import is_structured
+
+if TYPE_CHECKING:
+    from gradlab.network.settings import NetworkSettings
+    from gradlab.tasks import AbstractTask
+
+Array = NDArray[Any]
+
+_PARAMETER = re.compile(r"(weight_ih|weight_hh|bias_ih)_l(\d+)(_reverse)?|(weight_ho|bias_o)")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of the two directions of a plane, and where it is looked at.
+
+    Parameters
+    ----------
+    start, stop : float
+        First and last place. Along a parameter they are values of it; along a random direction,
+        multiples of the norm of each unit's weights from the weights that were drawn.
+    num : int
+        How many places, at equal distances.
+    parameter : str, optional
+        A weight or bias in PyTorch's names: ``weight_hh_l0``, ``weight_ih_l0``, ``bias_ih_l0`` (of further
+        layers ``_l1``, ..., of the reverse direction ``_l0_reverse``), ``weight_ho`` or ``bias_o``.
+    entry : tuple of int, optional
+        Its row, and its column unless it is a bias.
+    direction : int, optional
+        Instead of a parameter: the number of a random direction. Every unit's weights are drawn normal
+        and brought to the norm of the weights themselves (Li et al. 2018, Visualizing the loss landscape
+        of neural nets, section 4).
+    """
+
+    start: float
+    stop: float
+    num: int = 100
+    parameter: str | None = None
+    entry: tuple[int, ...] | None = None
+    direction: int | None = None
+
+    @classmethod
+    def build(cls, table: Any, where: str) -> Line:
+        """Return the line that a table of a spec describes.
+
+        Raises
+        ------
+        UserMistake
+            With every problem of the table.
+        """
+        known = [one.name for one in dataclasses.fields(cls)]
+        if isinstance(table, cls):
+            return table
+        if not isinstance(table, Mapping):
+            expected = "a table with start, stop, num, and a parameter with its entry, or a direction"
+            raise UserMistake(Problem(where, expected, shown(table)))
+        problems = [
+            Problem(f"{where}.{key}", "a setting of a line", shown(key), nearest(key, known))
+            for key in table
+            if key not in known
+        ]
+        values: dict[str, Any] = {}
+        for key in ("start", "stop"):
+            _collect(problems, values, key, lambda k=key: number(f"{where}.{k}", table.get(k)))
+        _collect(problems, values, "num", lambda: integer(f"{where}.num", table.get("num", 100), at_least=2))
+        _collect(problems, values, "what", lambda: _what(table, where))
+        if "start" in values and values.get("stop") == values["start"]:
+            problems.append(Problem(f"{where}.stop", "another place than start", shown(values["stop"])))
+        if problems:
+            raise UserMistake(problems)
+        return cls(values["start"], values["stop"], values["num"], **values["what"])
+
+    @property
+    def places(self) -> Array:
+        """The places, shape (num,)."""
+        return np.linspace(self.start, self.stop, self.num)
+
+    @property
+    def label(self) -> str:
+        """What runs along it, in a word."""
+        if self.parameter is None:
+            return f"random direction {self.direction}"
+        entry = ", ".join(map(str, self.entry or ()))
+        return f"{self.parameter}[{entry}]"
+
+
+def _collect(problems: list[Problem], values: dict[str, Any], key: str, check: Any) -> None:
+    try:
+        values[key] = check()
+    except UserMistake as mistake:
+        problems += mistake.problems
+
+
+def _what(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return what a line runs along: an entry of a parameter, or a random direction."""
+    parameter, direction = table.get("parameter"), table.get("direction")
+    if (parameter is None) == (direction is None):
+        got = "neither" if parameter is None else "both"
+        raise UserMistake(Problem(where, "a parameter with its entry, or a direction", got))
+    if direction is not None:
+        return {"direction": integer(f"{where}.direction", direction, at_least=0)}
+    if not isinstance(parameter, str) or not (match := _PARAMETER.fullmatch(parameter)):
+        names = ("weight_hh_l0", "weight_ih_l0", "bias_ih_l0", "weight_ho", "bias_o")
+        expected = "the name of a parameter"
+        raise UserMistake(
+            Problem(f"{where}.parameter", expected, shown(parameter), nearest(parameter, names))
+        )
+    entry = table.get("entry", 0)
+    entry = [entry] if isinstance(entry, int | float) else entry
+    count = 1 if (match[1] or match[4]).startswith("bias") else 2
+    if not isinstance(entry, list | tuple) or len(entry) != count:
+        expected = "a row" if count == 1 else "a row and a column"
+        raise UserMistake(Problem(f"{where}.entry", f"{expected} of {parameter}", shown(entry)))
+    places = tuple(integer(f"{where}.entry", one, at_least=0) for one in entry)
+    return {"parameter": parameter, "entry": places}
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block of the gradient is of.
+
+    Parameters
+    ----------
+    name : str
+        ``l0``, ``l0_reverse``, ..., or ``o`` for the readout ``[V b]``.
+    columns : dict of str to slice
+        Columns of ``weight_hh``, ``weight_ih`` and ``bias_ih`` in ``[W U b]``; or of ``weight`` and ``bias``.
+    shape : tuple of int
+        Rows and columns.
+    """
+
+    name: str
+    columns: dict[str, slice]
+    shape: tuple[int, int]
+
+
+def blocks_of(network: NetworkSettings, task: AbstractTask) -> list[Block]:
+    """Return the blocks of a gradient in its order, those of elementwise parameters with no columns."""
+    found = []
+    n, rows = network.hidden, network.hidden * len(network.cell.row_blocks)
+    fed_back = n if network.cell.feeds_back == "state" else task.n_outputs
+    for layer in range(network.layers):
+        width = task.features if layer == 0 else n * network.directions
+        last = fed_back + width
+        columns = {
+            "weight_hh": slice(0, fed_back if network.cell.recurrent_blocks else 0),
+            "weight_ih": slice(fed_back, last),
+            "bias_ih": slice(last, last + 1),
+        }
+        for direction in range(network.directions):
+            name = f"l{layer}" + ("_reverse" if direction else "")
+            found.append(Block(name, columns, (rows, last + 1)))
+            if network.cell.diagonals:
+                found.append(Block(name, {}, (len(network.cell.diagonals), n)))
+    if task.loss_entry.uses_readout:
+        width = n * network.directions
+        columns = {"weight": slice(0, width), "bias": slice(width, width + 1)}
+        found.append(Block("o", columns, (task.n_outputs, width + 1)))
+    return found
+
+
+def check_lines(settings: LandscapeSettings, network: NetworkSettings, task: AbstractTask) -> None:
+    """Raise UserMistake unless a network has the parameters that the lines run along."""
+    if network.embedding is not None or is_structured(network.cell, network.hidden):
+        what = "an embedding" if network.embedding is not None else f"the cell {network.cell.name!r}"
+        expected = "a network each of whose weights is a parameter of its own, for a landscape"
+        raise UserMistake(Problem("network", expected, what))
+    blocks, problems = blocks_of(network, task), list[Problem]()
+    for key in ("first", "second"):
+        line = getattr(settings, key)
+        if line.parameter is not None:
+            _collect(problems, {}, key, lambda x=line, k=key: _place(x, blocks, f"landscape.{k}"))
+    if problems:
+        raise UserMistake(problems)
+
+
+def _place(line: Line, blocks: Sequence[Block], where: str) -> tuple[int, int, int]:
+    """Return block, row and column of the entry of a line."""
+    assert line.parameter is not None
+    assert line.entry is not None
+    kind, _, name = line.parameter.rpartition("_")
+    if name == "reverse":
+        kind, _, name = kind.rpartition("_")
+        name += "_reverse"
+    name, kind = ("o", kind) if name in ("ho", "o") else (name, kind)
+    known = [f"{k}_{'ho' if b.name == 'o' and k == 'weight' else b.name}" for b in blocks for k in b.columns]
+    for number_, block in enumerate(blocks):
+        columns = block.columns.get(kind)
+        if block.name != name or columns is None or columns.start == columns.stop:
+            continue
+        row, column = (*line.entry, 0)[:2]
+        size = (block.shape[0], columns.stop - columns.start)
+        if row >= size[0] or column >= size[1]:
+            expected = f"a place in {line.parameter}, which has {size[0]} rows"
+            expected += "" if kind.startswith("bias") else f" and {size[1]} columns"
+            raise UserMistake(Problem(f"{where}.entry", expected, shown(list(line.entry))))
+        return number_, row, columns.start + column
+    hint = nearest(line.parameter, known)
+    raise UserMistake(Problem(f"{where}.parameter", "a parameter that the network has", line.parameter, hint))
+
+
+def direction_of(
+    line: Line,
+    blocks: Sequence[Block],
+    weights: Sequence[Array],
+    seed: int,
+    replicate: int,
+    number_of_line: int,
+) -> tuple[list[Array], float]:
+    """Return the direction of a line by block, and where on it the weights themselves are.
+
+    Parameters
+    ----------
+    line : Line
+    blocks : sequence of Block
+        Of the network.
+    weights : sequence of arrays
+        By block.
+    seed, replicate : int
+        Keys of the random directions.
+    number_of_line : int
+        0 or 1: equal numbers of random directions are no equal directions on the two lines.
+    """
+    direction = [np.zeros(block.shape) for block in blocks]
+    if line.parameter is not None:
+        block, row, column = _place(line, blocks, "landscape")
+        direction[block][row, column] = 1.0
+        return direction, float(weights[block][row, column])
+    stream = streams.stream(seed, "random direction", number_of_line, line.direction, replicate)
+    for block_of, into, own in zip(blocks, direction, weights, strict=True):
+        drawn = stream.standard_normal(block_of.shape)
+        drawn[own == 0] = 0.0  # what is no parameter, or was not drawn
+        length, wanted = (np.sqrt((a * a).sum(axis=1, keepdims=True)) for a in (drawn, own))
+        into[...] = drawn * (wanted / np.where(length > 0, length, 1.0))
+    return direction, 0.0
+
+
+@dataclass(frozen=True)
+class LandscapeSettings:
+    """What part of the error surface is measured, and the descents over it.
+
+    Parameters
+    ----------
+    first, second : Line
+        The two directions; `first` is drawn across, `second` upwards.
+    begin : tuple of float
+        Where descent begins: a place on each line.
+    rate : float
+        Learning rate of the descent.
+    updates : int
+        Its updates; 0 for none.
+    """
+
+    first: Line
+    second: Line
+    begin: tuple[float, float]
+    rate: float
+    updates: int
+
+    @classmethod
+    def build(cls, table: Mapping[str, Any], where: str = "landscape") -> LandscapeSettings:
+        """Return the settings that a table of a spec describes.
+
+        Raises
+        ------
+        UserMistake
+            With every problem of the table.
+        """
+        known = [one.name for one in dataclasses.fields(cls)]
+        problems = [
+            Problem(f"{where}.{key}", "a setting of a landscape", shown(key), nearest(key, known))
+            for key in table
+            if key not in known
+        ]
+        values: dict[str, Any] = {}
+        for key in ("first", "second"):
+            _collect(problems, values, key, lambda k=key: Line.build(table.get(k), f"{where}.{k}"))
+        _collect(problems, values, "rate", lambda: number(f"{where}.rate", table.get("rate", 0.1), above=0.0))
+        _collect(
+            problems,
+            values,
+            "updates",
+            lambda: integer(f"{where}.updates", table.get("updates", 0), at_least=0),
+        )
+        if {"first", "second"} <= values.keys():
+            _collect(problems, values, "begin", lambda: _begin(table, values, where))
+            same = dataclasses.replace(values["first"], **_range(values["second"]))
+            if same == values["second"] and same.parameter is not None:
+                got = f"{values['second'].label} twice"
+                problems.append(Problem(f"{where}.second", "another direction than first", got))
+        if problems:
+            raise UserMistake(problems)
+        return cls(**values)
+
+    def to_table(self) -> dict[str, Any]:
+        """Return the plain table that builds these settings again."""
+        lines = {key: _table(getattr(self, key)) for key in ("first", "second")}
+        return {**lines, "begin": list(self.begin), "rate": self.rate, "updates": self.updates}
+
+
+def _range(line: Line) -> dict[str, Any]:
+    return {"start": line.start, "stop": line.stop, "num": line.num}
+
+
+def _table(line: Line) -> dict[str, Any]:
+    table = {key: value for key, value in dataclasses.asdict(line).items() if value is not None}
+    if "entry" in table:
+        table["entry"] = list(table["entry"])
+    return table
+
+
+def _begin(table: Mapping[str, Any], values: Mapping[str, Any], where: str) -> tuple[float, float]:
+    middle = [0.5 * (values[key].start + values[key].stop) for key in ("first", "second")]
+    begin = table.get("begin", middle)
+    numbers = isinstance(begin, list | tuple) and len(begin) == 2
+    if not numbers or not all(isinstance(x, int | float) and math.isfinite(x) for x in begin):
+        raise UserMistake(Problem(f"{where}.begin", "two numbers, a place on each line", shown(begin)))
+    return float(begin[0]), float(begin[1])

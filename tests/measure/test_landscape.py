@@ -1,0 +1,166 @@
+"""The error surface over a plane of weights: against formulas, and descents over it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from engine import network, task
+
+from gradlab.core.errors import UserMistake
+from gradlab.learning import clipping
+from gradlab.measure.landscape import RECORDS, LandscapeView, Plane, landscape
+from gradlab.measure.plane import LandscapeSettings, check_lines
+
+W = {"parameter": "weight_hh_l0", "entry": [0, 0], "start": 4.0, "stop": 5.0, "num": 7}
+B = {"parameter": "bias_ih_l0", "entry": 0, "start": -2.6, "stop": -2.1, "num": 5}
+RANDOM = (
+    {"direction": 0, "start": -1, "stop": 1, "num": 3},
+    {"direction": 1, "start": -1, "stop": 1, "num": 4},
+)
+START = 0.5
+
+
+def logistic(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def one_unit(length=50):
+    net = network(
+        hidden=1,
+        activation="logistic",
+        spectrum={"name": "constant", "radius": 1.0},
+        input={"name": "constant", "value": 0.0},
+        readout={"name": "constant", "value": 1.0},
+        initial_state=float(logistic(START)),
+    )
+    return net, task(name="level", length=length, level=0.7, features=1, batch=1, outputs=1)
+
+
+def by_hand(w, b, length=50):
+    x = START
+    for _ in range(length):
+        x = w * logistic(x) + b
+    return (logistic(x) - 0.7) ** 2
+
+
+def settings(first=W, second=B, **more):
+    return LandscapeSettings.build({"first": first, "second": second, **more})
+
+
+def measured(net, what, plane, clips=("off",), **more):
+    views = [LandscapeView(what, clipping.registry.build(clip), plane) for clip in clips]
+    return landscape(net, 3, 1, views, **more)
+
+
+def test_the_one_unit_surface_is_that_of_the_formula_with_its_complex_step_derivative():
+    plane = settings()
+    found = measured(*one_unit(), plane)
+    for i, b in enumerate(plane.second.places):
+        for j, w in enumerate(plane.first.places):
+            slope = [by_hand(w + da, b + db).imag / 1e-30 for da, db in ((1e-30j, 0), (0, 1e-30j))]
+            assert found["surface_loss"][0, i, j] == pytest.approx(by_hand(w, b), rel=1e-10, abs=0)
+            norm = 10 ** found["surface_log10_gradient_norm"][0, i, j]
+            assert norm == pytest.approx(np.hypot(*slope), rel=1e-10, abs=0)
+
+
+def test_descent_goes_where_the_formula_goes_clipped_and_unclipped():
+    clip = {"name": "norm", "threshold": 0.5}
+    found = measured(*one_unit(), settings(begin=[4.5, -2.2], rate=0.05, updates=6), ["off", clip])
+    for row, most in ((0, np.inf), (1, 0.5)):
+        place = np.array([4.5, -2.2])
+        for update in range(7):
+            assert found["descent_first"][row, update] == pytest.approx(place[0], rel=1e-9, abs=0)
+            assert found["descent_second"][row, update] == pytest.approx(place[1], rel=1e-9, abs=0)
+            slope = np.array([by_hand(*(place + d)).imag / 1e-30 for d in (1e-30j * np.eye(2))])
+            place = place - 0.05 * slope * min(1.0, most / np.hypot(*slope))
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "peephole_lstm"])
+def test_slopes_of_the_surface_are_differences_of_its_losses(cell):
+    net = network(cell=cell, hidden=4)
+    what = task(name="noise", length=6, features=3, batch=2, outputs=2, at="every")
+    plane = Plane(net, what, settings(*RANDOM), 3, 1)
+    here, h = np.array([0.3, -0.2]), 1e-5
+    places = here + h * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+    found = plane.measure(places, clipping.registry.build("off"), _workspace())
+    slopes = found.gradient.values()[0][0, 0]
+    assert slopes[0] == pytest.approx((found.loss[1] - found.loss[2]) / (2 * h), rel=1e-7, abs=0)
+    assert slopes[1] == pytest.approx((found.loss[3] - found.loss[4]) / (2 * h), rel=1e-7, abs=0)
+
+
+def _workspace():
+    from gradlab.learning.workspace import Workspace
+
+    return Workspace()
+
+
+def test_a_place_has_the_same_bits_whatever_is_measured_beside_it():
+    net, what = network(hidden=5), task(name="noise", length=6, features=3, batch=2)
+    whole = measured(net, what, settings(*RANDOM))
+    small = measured(net, what, settings(*RANDOM), memory=1)
+    for name in ("surface_loss", "surface_log10_gradient_norm"):
+        assert np.array_equal(whole[name], small[name])
+
+
+def test_overflow_is_marked_and_the_rest_goes_on():
+    net = network(hidden=1, activation="identity", spectrum={"name": "constant", "radius": 1.0})
+    what = task(name="noise", length=400, features=1, batch=1, outputs=1)
+    wide = {"parameter": "weight_hh_l0", "entry": [0, 0], "start": 0.5, "stop": 100.0, "num": 3}
+    found = measured(net, what, settings(wide, B))
+    assert np.isfinite(found["surface_loss"][0, :, 0]).all()
+    assert np.isposinf(found["surface_loss"][0, :, -1]).all()
+    assert found["status"][0] == 2
+    assert found["first_overflow"][0] > 0
+
+
+def test_what_is_not_asked_for_is_not_there():
+    found = measured(*one_unit(5), settings(), record=["surface_loss"])
+    assert {name for name in found if name in RECORDS} == {"surface_loss"}
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"first": {**W, "parameter": "weight_xx_l0"}}, "landscape.first.parameter"),
+        ({"first": {**W, "entry": [0]}}, "landscape.first.entry"),
+        ({"first": {**W, "direction": 1}}, "landscape.first"),
+        ({"first": {"start": 0, "stop": 1}}, "landscape.first"),
+        ({"first": {**W, "num": 1}}, "landscape.first.num"),
+        ({"first": {**W, "stop": 4.0}}, "landscape.first.stop"),
+        ({"second": W}, "landscape.second"),
+        ({"begin": [1.0]}, "landscape.begin"),
+        ({"rate": 0.0}, "landscape.rate"),
+        ({"updates": -1}, "landscape.updates"),
+        ({"pace": 2}, "landscape.pace"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(change, where):
+    with pytest.raises(UserMistake) as caught:
+        LandscapeSettings.build({"first": W, "second": B, **change})
+    assert where in [problem.where for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("line", "net", "where"),
+    [
+        ({**W, "parameter": "weight_hh_l1"}, {}, "landscape.first.parameter"),
+        ({**W, "entry": [0, 4]}, {}, "landscape.first.entry"),
+        ({**W, "parameter": "weight_ho", "entry": [9, 0]}, {}, "landscape.first.entry"),
+        (W, {"cell": "antisymmetric"}, "network"),
+        (W, {"embedding": 2}, "network"),
+    ],
+)
+def test_parameters_that_a_network_has_not_are_refused(line, net, where):
+    with pytest.raises(UserMistake) as caught:
+        check_lines(settings(line), network(hidden=4, **net), task(name="noise", features=3))
+    assert where in [problem.where for problem in caught.value.problems]
+
+
+def test_the_initial_state_is_where_the_network_begins():
+    from engine import case_of
+
+    net = network(hidden=3, initial_state=0.25)
+    case = case_of(net, task(name="noise", length=2, features=2, batch=2))
+    p, x = case.parameters, case.inputs[0]
+    first = np.tanh(x @ p["weight_ih_l0"].T + 0.25 * p["weight_hh_l0"].sum(axis=1) + p["bias_ih_l0"])
+    assert np.allclose(case.forward()["states"][0], first, rtol=1e-13, atol=0)
