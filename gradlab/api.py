@@ -241,7 +241,6 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
     import numpy as np
 
     from gradlab.experiment.grid import expand
-    from gradlab.experiment.plan import drawn_blocks
 
     grid = expand(spec)
     named = [
@@ -264,7 +263,7 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
     for place in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)):
         row = rows[place]
         network, seed = grid.networks[grid.network_index[row]], grid.seeds[grid.seed_index[row]]
-        cell, blocks = network.cell, drawn_blocks(network.cell)
+        cell, blocks = network.cell, network.cell.drawn_blocks
         parts = [_named(name, axis.coordinates[name][grid.points[row][i]]) for i, axis, name in named]
         parts = parts or [network.spectra[0].name]
         parts += [blocks[0].replace("_", " ")] if len(blocks) > 1 else []

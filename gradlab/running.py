@@ -197,7 +197,7 @@ def _execute(
     wider = {
         dim: layout.coordinates[dim].values.tolist() for dim in layout.sizes if dim not in layout.case_dims
     }
-    record = tuple(name for name in _records() if name in layout.names)
+    record = tuple(name for name in plan.measure.records if name in layout.names)
     return execute(
         replace(plan, wider=wider, record=record),
         sink,
@@ -207,12 +207,6 @@ def _execute(
         meanwhile=load_labels,
         only=only,
     )
-
-
-def _records() -> Sequence[str]:
-    from gradlab.measure.records import RECORDS
-
-    return tuple(RECORDS)
 
 
 @contextmanager
@@ -231,11 +225,10 @@ def _sealed(out: Path) -> Iterator[None]:
 def wanted_of(plan: Plan, spec_text: str | None = None) -> Wanted:
     """Return what a plan asks an archive to hold."""
     from gradlab.archive.store import wanted
-    from gradlab.experiment.plan import drawn_blocks
     from gradlab.experiment.toml import to_toml
 
     grid, spec = plan.grid, plan.grid.spec
-    lone = {block for network in grid.networks for block in drawn_blocks(network.cell)}
+    lone = {block for network in grid.networks for block in network.cell.drawn_blocks}
     return wanted(
         spec_text=spec_text if spec_text is not None else to_toml(spec.given),
         spec_resolved=to_toml(spec.to_dict()),

@@ -119,6 +119,21 @@ _OWN_COORDINATES: dict[str, dict[str, str]] = {
         "units": "1",
         "description": "number of the independent draw of weights, inputs and targets",
     },
+    "update": {
+        "long_name": "update",
+        "units": "updates",
+        "description": "number of changes of the parameters before it",
+    },
+    "first": {
+        "long_name": "place on the first line",
+        "units": "1",
+        "description": "place on the first of the two lines that span the plane",
+    },
+    "second": {
+        "long_name": "place on the second line",
+        "units": "1",
+        "description": "place on the second of the two lines that span the plane",
+    },
     "layer": {
         "long_name": "layer",
         "units": "1",
@@ -210,7 +225,9 @@ def _labelled(values: NDArray[Any]) -> NDArray[Any]:
 
 def _labels(labels: Sequence[Any]) -> NDArray[Any]:
     values = np.asarray(labels)
-    return _labelled(values) if values.dtype.kind in "OUST" else values.astype(np.int64)
+    if values.dtype.kind in "OUST":
+        return _labelled(values)
+    return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64)
 
 
 def _axis_coordinates(axis: AxisLike) -> Iterable[tuple[str, Coordinate]]:

@@ -5,74 +5,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
-
+from gradlab.archive.landscape_variables import LANDSCAPE
+from gradlab.archive.variable import TEXT, Variable
 from gradlab.measure.records import Dims
 
+__all__ = [
+    "ALWAYS",
+    "KEYS",
+    "OPTIONAL",
+    "REGIME",
+    "SCHEMA_VERSION",
+    "SINCE",
+    "STATUS",
+    "TEXT",
+    "VARIABLES",
+    "Variable",
+]
+
 SCHEMA_VERSION = 2
-TEXT = np.dtypes.StringDType()
 #: Schema version from which on an archive has the variable; others are there since version 1.
 SINCE = {"settings_key": 2, "code_key": 2}
 #: What tells which case stands at a point, and which code measured it.
 KEYS = ("settings_key", "code_key", "case_key")
 ALWAYS = ("status", "first_overflow", *KEYS)
 STATUS = {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4}
-#: Dimensions that a dataset has only where some network has several layers, directions or row blocks.
-OPTIONAL: Dims = ("layer", "direction", "gate")
+#: Dimensions that a dataset has only where some network has several layers, directions or row blocks,
+#: and where cases are trained.
+OPTIONAL: Dims = ("update", "layer", "direction", "gate")
 REGIME = {"undetermined": -128, "vanishing": -1, "stable": 0, "exploding": 1}
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One variable of the dataset.
-
-    Parameters
-    ----------
-    name, long_name, units, description : str
-        What it is called, in a word and on an axis label, its unit, and what exactly it is.
-    dtype : {"float64", "int64", "int8", "text"}
-    over : tuple of str
-        The dimensions after the case dimensions. `OPTIONAL` ones are there only where the networks of
-        the sweep have more than one of them.
-    flags : mapping of str to int, optional
-        What the integers mean (CF's ``flag_meanings`` and ``flag_values``).
-    """
-
-    name: str
-    long_name: str
-    units: str
-    description: str
-    over: Dims = ()
-    dtype: Literal["float64", "int64", "int8", "text"] = "float64"
-    fill: float | int | str = float("nan")
-    flags: Mapping[str, int] | None = None
-
-    @property
-    def numpy_dtype(self) -> Any:
-        """The NumPy type of the array."""
-        return TEXT if self.dtype == "text" else np.dtype(self.dtype)
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """The variable's attributes in the Dataset and in the archive."""
-        attributes: dict[str, Any] = {
-            "long_name": self.long_name,
-            "units": self.units,
-            "description": self.description,
-        }
-        if self.flags is not None:
-            attributes["flag_values"] = list(self.flags.values())
-            attributes["flag_meanings"] = " ".join(self.flags)
-        return attributes
-
-    def empty(self, shape: Sequence[int]) -> NDArray[Any]:
-        """Return an array of `shape` that says: not run."""
-        return np.full(tuple(shape), self.fill, dtype=self.numpy_dtype)
 
 
 _FROBENIUS = (
@@ -301,4 +261,4 @@ _ALL = (
         fill="",
     ),
 )
-VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _ALL}
+VARIABLES: dict[str, Variable] = {variable.name: variable for variable in (*LANDSCAPE, *_ALL)}

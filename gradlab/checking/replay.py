@@ -20,9 +20,9 @@ from gradlab.checking.settings import Cases
 from gradlab.core.errors import Problem
 from gradlab.core.fingerprint import code_key
 from gradlab.experiment.grid import Grid
-from gradlab.experiment.plan import Plan, drawn_blocks, make_plan
+from gradlab.experiment.measures import record_names
+from gradlab.experiment.plan import Plan, make_plan
 from gradlab.experiment.runner import execute
-from gradlab.measure.records import RECORDS
 
 Array = NDArray[Any]
 Place = tuple[int, ...]
@@ -115,7 +115,7 @@ def replay(
     }
     strata = _strata(grids, {key: int(cases.status[place]) for key, place in where.items()})
     chosen = _chosen(strata, sample)
-    names = [name for name in forms if name in RECORDS or name in ("status", "first_overflow")]
+    names = [name for name in forms if name in (*record_names(), "status", "first_overflow")]
     again: dict[str, dict[str, Array]] = {}
     for number, grid in enumerate(grids):
         mine = {(one.row, one.replicate): one.key for one in chosen if one.grid == number}
@@ -233,15 +233,16 @@ def _measured(
     workers: int,
 ) -> dict[str, dict[str, Array]]:
     """Return the records of some cases of a grid by key, with the dimensions that the archive has."""
-    plan = replace(make_plan(grid), record=tuple(name for name in RECORDS if name in names))
+    plan = make_plan(grid)
+    plan = replace(plan, record=tuple(name for name in plan.measure.records if name in names))
     wanted = {(*grid.points[row].tolist(), replicate): key for (row, replicate), key in mine.items()}
     sink = _Gather(plan, wanted)
     execute(plan, sink, workers=workers, memory=grid.spec.memory)
     gates = [str(one) for one in read_array(files, forms, "gate")] if "gate" in forms else []
     for (row, _), key in mine.items():
-        blocks = plan.gates or drawn_blocks(grid.networks[grid.network_index[row]].cell)[:1]
+        blocks = plan.gates or grid.networks[grid.network_index[row]].cell.drawn_blocks[:1]
         case = sink.found[key]
-        for name in case.keys() & RECORDS.keys():
+        for name in case.keys() & plan.measure.records.keys():
             case[name] = _spread(case[name], name, plan, forms, gates, blocks)
     return sink.found
 
@@ -251,7 +252,7 @@ def _spread(
 ) -> Array:
     """Return one case's record with the archive's dimensions; what the case has not got is NaN."""
     form = forms[name]
-    for axis, dim in enumerate(d for d in RECORDS[name] if d in form.dims):
+    for axis, dim in enumerate(d for d in plan.measure.records[name] if d in form.dims):
         size = form.shape[form.dims.index(dim)]
         if dim not in plan.along:
             values = np.expand_dims(values, axis)

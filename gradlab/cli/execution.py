@@ -236,15 +236,14 @@ def cores() -> int:
 def useful_workers(plan: Plan, memory: int) -> int:
     """Return how many processes to use: one a core, if there are blocks and memory for so many."""
     from gradlab.experiment.runner import memory_share
-    from gradlab.measure.probe import check_memory
 
     blocks = list(plan.blocks())
-    shapes = {(b.block.runs[0].network.hidden, b.block.views): b.block for b in blocks}.values()
+    shapes = {b.block.kind: b.block for b in blocks}.values()
     for workers in range(min(cores(), len(blocks)), 1, -1):
         share = memory_share(memory, workers)
         try:
             for block in shapes:
-                check_memory(block, plan.record, share)
+                block.check_memory(plan.record, share)
         except UserMistake:
             continue
         if share >= ROOM:

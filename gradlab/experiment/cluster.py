@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment import connection, remote, worker
 from gradlab.experiment.workers import WorkerDied, Workers
-from gradlab.measure.probe import Block
+from gradlab.measure.block import AbstractBlock
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -150,7 +150,7 @@ class Cluster(Workers):
         held.callback(_quietly, client.close, connection.CLOSE_SECONDS)
         return client
 
-    def submit(self, block: Block, record: tuple[str, ...], share: int) -> Future[worker.Parts]:
+    def submit(self, block: AbstractBlock, record: tuple[str, ...], share: int) -> Future[worker.Parts]:
         """Hand a block to the cluster.
 
         The result may be `WorkerDied`: two workers died while they measured this block.

@@ -14,6 +14,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis, kind_of
 from gradlab.experiment.labels import coordinate, identity
+from gradlab.experiment.measures import record_names
 from gradlab.experiment.sweeps import RESERVED, Sweep
 from gradlab.experiment.tables import Table, lookup
 from gradlab.experiment.where import Column, evaluate
@@ -154,7 +155,7 @@ def _named(places: Mapping[tuple[str, ...], list[Point]], sweeps: Sequence[Sweep
     problems = []
     owner: dict[str, str] = {}
     for key, name in names.items():
-        if name in RESERVED or name in sections.record_names():
+        if name in RESERVED or name in record_names():
             problems.append(taken_name(key, name))
         if owner.setdefault(name, key) != key:
             got = f"{name!r} for both {owner[name]} and {key}"

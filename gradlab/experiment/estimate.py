@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from gradlab.experiment.plan import Plan, PlannedBlock, structure
+from gradlab.experiment.plan import Plan, PlannedBlock
 from gradlab.experiment.runner import PARENT_BYTES, WORKER_BYTES, memory_share
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.probe import Block, backward_passes, buffer_bytes, probe
+from gradlab.measure.block import AbstractBlock
 
-CALIBRATION_LENGTH = 48  # time steps of a calibration run
+CALIBRATION_BYTES = 256 << 20
 MOST_CALIBRATIONS = 6
 START_SECONDS = 1.2  # until worker processes have started, on a machine of today
 
@@ -68,61 +68,42 @@ def estimate(
     samples = _samples(blocks)
     rates = {kind: _seconds_per_unit(block, plan.record) for kind, block in samples.items()}
     typical = float(np.median(list(rates.values()))) if rates else 0.0
-    work = sum(_units(b.block, plan.record) * rates.get(_kind(b), typical) for b in blocks)
+    work = sum(b.block.units(plan.record) * rates.get(b.block.kind, typical) for b in blocks)
     calibration = time.perf_counter() - begun
     share = memory_share(memory, workers)
-    buffers = max((buffer_bytes(b.block, plan.record, share) for b in blocks), default=0)
+    buffers = max((b.block.buffer_bytes(plan.record, share) for b in blocks), default=0)
+    shared, unshared = (
+        np.sum([b.block.passes(plan.record, shared=way) for b in blocks] or [(0, 0)], axis=0).tolist()
+        for way in (True, False)
+    )
     numbers = sum(math.prod(plan.shape(name)) for name in plan.record)
     return Estimate(
         seconds=work / workers + (START_SECONDS if workers > 1 else 0.0),
         calibration_seconds=calibration,
         memory_bytes=PARENT_BYTES + workers * buffers + (WORKER_BYTES * workers if workers > 1 else 0),
         disk_bytes=plan.grid.n_cases * 8 * (numbers + 6),
-        forward_passes=sum(len(b.block.runs) for b in blocks),
-        forward_passes_unshared=sum(b.cases for b in blocks),
-        lanes=sum(len(b.block.runs) * backward_passes(b.block, plan.record) for b in blocks),
-        lanes_unshared=sum(
-            len(b.block.runs)
-            * sum(backward_passes(replace(b.block, views=(view,)), plan.record) for view in b.block.views)
-            for b in blocks
-        ),
+        forward_passes=shared[0],
+        forward_passes_unshared=unshared[0],
+        lanes=shared[1],
+        lanes_unshared=unshared[1],
         blocks=len(blocks),
     )
 
 
-def _kind(planned: PlannedBlock) -> tuple[object, ...]:
-    network, task = planned.block.runs[0].network, planned.block.views[0].task
-    return structure(network), task.batch
-
-
-def _samples(blocks: list[PlannedBlock]) -> dict[tuple[object, ...], Block]:
-    first: dict[tuple[object, ...], Block] = {}
+def _samples(blocks: list[PlannedBlock]) -> dict[object, AbstractBlock]:
+    first: dict[object, AbstractBlock] = {}
     for planned in blocks:
         if len(first) >= MOST_CALIBRATIONS:
             break
-        first.setdefault(_kind(planned), planned.block)
+        first.setdefault(planned.block.kind, planned.block)
     return first
 
 
-def _units(block: Block, record: tuple[str, ...]) -> float:
-    """Return the time steps of all forward passes and of all distinct backward passes of a block."""
-    lags = {view.task: view.task.lags for view in block.views}
-    forward = max(lags.values())
-    backward = sum(lags.values()) * backward_passes(block, record) / len(lags)
-    return len(block.runs) * (forward + backward)
-
-
-def _seconds_per_unit(block: Block, record: tuple[str, ...]) -> float:
-    """Time a shortened copy of a block, twice; the first time pays for fresh memory."""
-    short = {
-        view.task: replace(view.task, length=min(view.task.length, CALIBRATION_LENGTH), at="final")
-        for view in block.views
-    }
-    views = tuple(dict.fromkeys(replace(view, task=short[view.task]) for view in block.views))
-    trial = Block(block.runs[: max(1, min(len(block.runs), 8))], views)
-    workspace, seconds = Workspace(), 0.0
+def _seconds_per_unit(block: AbstractBlock, record: tuple[str, ...]) -> float:
+    """Time a small copy of a block, twice; the first time pays for fresh memory."""
+    trial, workspace, seconds = block.trial(), Workspace(), 0.0
     for _ in range(2):
         begun = time.perf_counter()
-        probe(trial, record, workspace=workspace)
+        trial.measure(record, CALIBRATION_BYTES, workspace)
         seconds = time.perf_counter() - begun
-    return seconds / _units(trial, record)
+    return seconds / trial.units(record)

@@ -14,7 +14,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis
 from gradlab.experiment.dims import Index, unite
-from gradlab.experiment.sections import SECTIONS
+from gradlab.experiment.measures import AbstractMeasure
 from gradlab.experiment.sweeps import Sweep
 from gradlab.experiment.tables import Table, put
 
@@ -46,7 +46,7 @@ class Expansion:
     points : int64 array of shape (points, axes)
         The grid points to run, sorted.
     parts : dict of str to Distinct
-        Settings by section: "network", "task", "clip", "learner" and "seed".
+        Settings by section of the spec's measure, and by "seed", the last.
     """
 
     axes: tuple[Axis, ...]
@@ -54,13 +54,15 @@ class Expansion:
     parts: dict[str, Distinct]
 
 
-def resolve(base: Table, sweeps: Sequence[Sweep], replicates: int) -> Expansion:
+def resolve(measure: AbstractMeasure, base: Table, sweeps: Sequence[Sweep], replicates: int) -> Expansion:
     """Return the grid of a spec with every distinct section built and validated once.
 
     Parameters
     ----------
+    measure : AbstractMeasure
+        What is done with each case.
     base : dict
-        The tables "network", "task", "clip" and "learner", and the "seed".
+        The tables of the measure's sections, and the "seed", the last.
     sweeps : sequence of Sweep
         The sweep tables.
     replicates : int
@@ -78,14 +80,14 @@ def resolve(base: Table, sweeps: Sequence[Sweep], replicates: int) -> Expansion:
         raise UserMistake([*mistake.problems, *surely_wrong(base, sweeps, replicates)]) from None
     problems: list[Problem] = []
     parts = {}
-    for section in (*SECTIONS, "seed"):
+    for section in base:
         try:
             parts[section] = _distinct(base, section, axes, points)
         except UserMistake as mistake:
             problems += mistake.problems
     if problems:
         raise UserMistake(problems)
-    _check_fit(parts)
+    _check_fit(measure, parts)
     return Expansion(axes, points, parts)
 
 
@@ -105,8 +107,8 @@ def surely_wrong(
     except UserMistake:
         return untouched(base, {*skip, *(key.partition(".")[0] for key in keys)})
     problems: list[Problem] = []
-    for section in SECTIONS:
-        if section not in skip:
+    for section in base:
+        if section not in (*skip, "seed"):
             try:
                 _distinct(base, section, axes, points, only_everywhere=True)
             except UserMistake as mistake:
@@ -117,8 +119,8 @@ def surely_wrong(
 def untouched(base: Table, touched: Collection[str]) -> list[Problem]:
     """Return the problems of the sections that are not among the `touched`."""
     problems: list[Problem] = []
-    for section in SECTIONS:
-        if section not in touched:
+    for section in base:
+        if section not in (*touched, "seed"):
             try:
                 sections.build(section, base[section])
             except UserMistake as mistake:
@@ -126,12 +128,14 @@ def untouched(base: Table, touched: Collection[str]) -> list[Problem]:
     return problems
 
 
-def _check_fit(parts: Mapping[str, Distinct]) -> None:
-    """Refuse arrays given in the network that do not fit its task, and learners that do not fit it."""
-    network, task, clip, learner = (parts[section] for section in ("network", "task", "clip", "learner"))
+def _check_fit(measure: AbstractMeasure, parts: Mapping[str, Distinct]) -> None:
+    """Refuse settings of several sections that do not fit each other."""
+    network, task, clip = (parts[section] for section in ("network", "task", "clip"))
     fixed = {i for i, one in enumerate(network.settings) if sections.holds_arrays(one)}
     met = [(n, t) for n, t in _pairs(network, task) if n in fixed]
     problems = [p for n, t in met for p in sections.unfit(network.settings[n], task.settings[t])]
+    problems += measure.unfit(parts)
+    learner = parts.get("learner", Distinct((), np.zeros(0, dtype=np.int64)))
     for n, by in _pairs(network, learner):
         try:
             learner.settings[by].check_network(network.settings[n], "learner")
@@ -144,7 +148,9 @@ def _check_fit(parts: Mapping[str, Distinct]) -> None:
 
 
 def _pairs(one: Distinct, other: Distinct) -> list[tuple[int, int]]:
-    """Return which settings of two sections meet at some grid point."""
+    """Return which settings of two sections meet at some grid point; none where there is no such section."""
+    if not other.settings:
+        return []
     places: list[list[int]] = np.unique(np.stack([one.index, other.index]), axis=1).T.tolist()
     return [(a, b) for a, b in places]
 

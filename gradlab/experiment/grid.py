@@ -15,6 +15,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.streams import digest
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis
+from gradlab.experiment.expansion import Distinct
 from gradlab.experiment.labels import identity
 from gradlab.experiment.spec import Spec
 from gradlab.experiment.tables import Table
@@ -43,26 +44,73 @@ class Grid:
         Copies of every point.
     points : int64 array of shape (points, axes)
         Index along each axis of every point that is to be run; sorted row-major, each once.
-    networks, tasks, clips, learners, seeds : tuple
-        The distinct validated settings.
-    network_index, task_index, clip_index, learner_index, seed_index : int64 array of shape (points,)
-        Which of them each point has.
+    parts : dict of str to Distinct
+        By section, and for "seed": the distinct validated settings, and which of them each point has.
     """
 
     spec: Spec
     axes: tuple[Axis, ...]
     replicates: int
     points: Index
-    networks: tuple[NetworkSettings, ...]
-    tasks: tuple[Any, ...]
-    clips: tuple[Any, ...]
-    learners: tuple[AbstractLearner, ...]
-    seeds: tuple[int, ...]
-    network_index: Index
-    task_index: Index
-    clip_index: Index
-    learner_index: Index
-    seed_index: Index
+    parts: Mapping[str, Distinct]
+
+    def of(self, section: str) -> tuple[Any, ...]:
+        """Return the distinct settings of a section."""
+        return self.parts[section].settings
+
+    def index(self, section: str) -> Index:
+        """Return which of the distinct settings of a section each point has."""
+        return self.parts[section].index
+
+    @property
+    def networks(self) -> tuple[NetworkSettings, ...]:
+        """Distinct networks."""
+        return self.of("network")
+
+    @property
+    def tasks(self) -> tuple[Any, ...]:
+        """Distinct tasks."""
+        return self.of("task")
+
+    @property
+    def clips(self) -> tuple[Any, ...]:
+        """Distinct clip rules."""
+        return self.of("clip")
+
+    @property
+    def learners(self) -> tuple[AbstractLearner, ...]:
+        """Distinct learners; none where the measure knows of none."""
+        return self.of("learner") if "learner" in self.parts else ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Distinct root seeds."""
+        return self.of("seed")
+
+    @property
+    def network_index(self) -> Index:
+        """Which network each point has."""
+        return self.index("network")
+
+    @property
+    def task_index(self) -> Index:
+        """Which task each point has."""
+        return self.index("task")
+
+    @property
+    def clip_index(self) -> Index:
+        """Which clip rule each point has."""
+        return self.index("clip")
+
+    @property
+    def learner_index(self) -> Index:
+        """Which learner each point has."""
+        return self.index("learner")
+
+    @property
+    def seed_index(self) -> Index:
+        """Which root seed each point has."""
+        return self.index("seed")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,21 +128,22 @@ class Grid:
         It is a digest of all settings that determine the case's numbers, and of nothing else: not of its
         place in the sweep, nor of where a file of the user's lies. The code is not in it.
         """
-        networks, tasks, clips = (
-            [digest(sections.identity(section, one)) for one in settings]
-            for section, settings in (("network", self.networks), ("task", self.tasks), ("clip", self.clips))
-        )
+        marks = [[self._mark(section, one) for one in self.of(section)] for section in self.parts]
+        rows = [self.index(section).tolist() for section in self.parts]
         keys = []
-        # Without the ordinary learner's name, keys are those of before there were any others.
-        learners = [
-            "" if one == _ORDINARY else f" {digest(sections.identity('learner', one))}"
-            for one in self.learners
-        ]
-        index = (self.network_index, self.task_index, self.clip_index, self.learner_index, self.seed_index)
-        for n, t, c, by, s in zip(*(i.tolist() for i in index), strict=True):
-            point = f"{self.spec.measure} {networks[n]} {tasks[t]} {clips[c]}{learners[by]} {self.seeds[s]}"
+        for numbers in zip(*rows, strict=True):
+            words = [own[number] for own, number in zip(marks, numbers, strict=True)]
+            point = " ".join(word for word in (self.spec.measure, *words) if word)
             keys += [hashlib.sha256(f"{point} {r}".encode()).hexdigest()[:32] for r in range(self.replicates)]
         return np.array(keys, dtype="<U32").reshape(len(self.points), self.replicates)
+
+    @staticmethod
+    def _mark(section: str, settings: Any) -> str:
+        """Return what stands for the settings of a section in a key."""
+        if section == "seed":
+            return str(settings)
+        # Without the ordinary learner's name, keys are those of before there were any others.
+        return "" if settings == _ORDINARY else digest(sections.identity(section, settings))
 
     def settings(self, point_row: int, replicate: int) -> Table:
         """Return all settings of a case as one plain table.
@@ -110,10 +159,11 @@ class Grid:
             "measure": self.spec.measure,
             "seed": self.seeds[self.seed_index[point_row]],
             "replicate": int(replicate),
-            "network": sections.to_table("network", self.networks[self.network_index[point_row]]),
-            "task": sections.to_table("task", self.tasks[self.task_index[point_row]]),
-            "clip": sections.to_table("clip", self.clips[self.clip_index[point_row]]),
-            "learner": sections.to_table("learner", self.learners[self.learner_index[point_row]]),
+            **{
+                section: sections.to_table(section, part.settings[part.index[point_row]])
+                for section, part in self.parts.items()
+                if section != "seed"
+            },
         }
 
     def settings_at(self, place: Sequence[int]) -> Table:
@@ -184,23 +234,7 @@ def expand(spec: Spec) -> Grid:
         Where a combination of axis values cannot be run; see `gradlab.experiment.expansion.resolve`.
     """
     grid = spec.expanded()
-    network, task, clip, learner, seed = (grid.parts[section] for section in (*sections.SECTIONS, "seed"))
-    return Grid(
-        spec=spec,
-        axes=grid.axes,
-        replicates=spec.replicates,
-        points=grid.points,
-        networks=network.settings,
-        tasks=task.settings,
-        clips=clip.settings,
-        learners=learner.settings,
-        seeds=seed.settings,
-        network_index=network.index,
-        task_index=task.index,
-        clip_index=clip.index,
-        learner_index=learner.index,
-        seed_index=seed.index,
-    )
+    return Grid(spec, grid.axes, spec.replicates, grid.points, grid.parts)
 
 
 def _place(axis: Axis, labels: Mapping[str, Any]) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.experiment.plan import Plan, seconds_of
+from gradlab.experiment.plan import Plan
 
 Partition = tuple[int, int]  # which of how many, from 1
 MOST = 100_000
@@ -40,11 +40,11 @@ def cases_of(plan: Plan, partition: Partition) -> NDArray[np.bool_]:
     part, count = partition
     found = np.zeros(plan.grid.shape, dtype=bool)
     blocks = list(plan.blocks())
-    works = [sum(seconds_of(b.block.runs[0].network, view.task) for view in b.block.views) for b in blocks]
-    total = sum(work * len(b.block.runs) for work, b in zip(works, blocks, strict=True))
+    works = [planned.block.run_seconds for planned in blocks]
+    total = sum(work * b.block.size for work, b in zip(works, blocks, strict=True))
     done = 0.0
     for work, planned in zip(works, blocks, strict=True):
-        runs = len(planned.block.runs)
+        runs = planned.block.size
         middle = (done + work * (np.arange(runs) + 0.5)) / total
         mine = np.minimum((middle * count).astype(np.int64), count - 1) == part - 1
         found[tuple(planned.index[mine].reshape(-1, found.ndim).T)] = True

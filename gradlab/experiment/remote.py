@@ -12,7 +12,7 @@ from importlib import metadata
 
 from gradlab.experiment import worker
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.probe import Block
+from gradlab.measure.block import AbstractBlock
 
 _own = threading.local()  # a worker may have several threads, and each needs buffers of its own
 _lock = threading.Lock()
@@ -32,7 +32,7 @@ def facts() -> dict[str, str]:
     return {"gradlab": version, "code": code_key(), "numpy": np.__version__, "scipy": scipy.__version__}
 
 
-def packed(block: Block, record: tuple[str, ...], share: int) -> bytes:
+def packed(block: AbstractBlock, record: tuple[str, ...], share: int) -> bytes:
     """Return what a worker is sent; dask then has nothing to look through."""
     return pickle.dumps((block, record, share), pickle.HIGHEST_PROTOCOL)
 

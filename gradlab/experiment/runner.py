@@ -7,20 +7,18 @@ import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.experiment import worker
-from gradlab.experiment.plan import Plan, PlannedBlock, drawn_blocks, structure
+from gradlab.experiment.plan import Plan, PlannedBlock
 from gradlab.experiment.sink import Sink
 from gradlab.experiment.worker import Result
 from gradlab.experiment.workers import WorkerDied, Workers
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.probe import check_memory
-from gradlab.measure.records import RECORDS
 
 Array = NDArray[Any]
 
@@ -94,10 +92,10 @@ def execute(
         outcome = Outcome(kept=asked - sum(block.cases for block in blocks))
         count = workers.sharers
         share = memory_share(memory, count)
-        for block in {(structure(b.block.runs[0].network), b.block.views): b.block for b in blocks}.values():
-            check_memory(block, plan.record, share, total=lambda needed: memory + count * (needed - share))
+        for block in {b.block.kind: b.block for b in blocks}.values():
+            block.check_memory(plan.record, share, lambda needed: memory + count * (needed - share))
         # The heavy blocks first: the last ones to finish are then light.
-        blocks.sort(key=lambda b: -b.cases * max(view.task.lags for view in b.block.views))
+        blocks.sort(key=lambda b: -b.block.size * b.block.run_seconds)
         run = (
             _serial(blocks, plan.record, share)
             if workers.here
@@ -147,11 +145,11 @@ def _flattened(plan: Plan, planned: PlannedBlock, result: dict[str, Array]) -> d
 
     What a case lacks of them is NaN. Lags and time steps stay as many as the block has.
     """
-    blocks = drawn_blocks(planned.block.runs[0].network.cell)
+    blocks, records = planned.block.gates, plan.measure.records
     gates = list(plan.along.get("gate", ()))
     out = {}
     for name, values in result.items():
-        dims = RECORDS.get(name, ())
+        dims = records.get(name, ())
         whole = values.reshape(*values.shape[:2], *(1,) * (len(dims) + 2 - values.ndim), *values.shape[2:])
         flat = whole.reshape(-1, *whole.shape[2:])
         for axis, dim in reversed(list(enumerate(dims, start=1))):
@@ -237,7 +235,7 @@ def _parallel(
 
 def _apart(guilty: PlannedBlock, queue: list[PlannedBlock]) -> Measured:
     """Queue the runs of a block that kills its workers; if it is one run, it has failed."""
-    if len(guilty.block.runs) > 1:
+    if guilty.block.size > 1:
         queue += _runs_of(guilty)
     else:
         yield guilty, "A worker process died while it measured this case, twice.\n"
@@ -274,14 +272,14 @@ def _tapered(blocks: list[PlannedBlock], workers: int) -> list[PlannedBlock]:
 
 def _runs_of(planned: PlannedBlock) -> list[PlannedBlock]:
     """Return the runs of a block as blocks of their own."""
-    return _parts_of(planned, len(planned.block.runs))
+    return _parts_of(planned, planned.block.size)
 
 
 def _parts_of(planned: PlannedBlock, most: int) -> list[PlannedBlock]:
     """Return a block cut into parts of about as many runs each: `most`, or as many as there are runs."""
-    runs, count = planned.block.runs, min(most, len(planned.block.runs))
-    cuts = [len(runs) * i // count for i in range(count + 1)]
+    size, count = planned.block.size, min(most, planned.block.size)
+    cuts = [size * i // count for i in range(count + 1)]
     return [
-        PlannedBlock(replace(planned.block, runs=runs[start:stop]), planned.index[start:stop])
+        PlannedBlock(planned.block.part(start, stop), planned.index[start:stop])
         for start, stop in itertools.pairwise(cuts)
     ]

@@ -72,4 +72,5 @@ def _sections() -> dict[str, Table]:
         "task": entry(sections.CATALOGUES["task"]),
         "clip": entry(sections.CATALOGUES["clip"]),
         "learner": entry(sections.CATALOGUES["learner"]),
+        "landscape": {"type": "object", "description": 'the plane of measure = "landscape"'},
     }

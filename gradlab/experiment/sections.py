@@ -13,18 +13,20 @@ from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import canonical
 from gradlab.experiment.tables import Table, without_none
 from gradlab.learning import clipping, learners
-from gradlab.measure.records import RECORDS
+from gradlab.measure.plane import LandscapeSettings
 from gradlab.network import activations, cells, initialisers, spectra
 from gradlab.network.settings import DEFAULTS, NetworkSettings
 
-SECTIONS = ("network", "task", "clip", "learner")
-MEASURES = ("probe",)
 FALLBACK: Mapping[str, Table] = {
     "network": {},
     "task": {"name": "noise"},
     "clip": {"name": "off"},
     "learner": {"name": "bptt"},
+    "landscape": {},
 }
+
+#: Every section that a measure may read.
+SECTIONS = tuple(FALLBACK)
 
 #: Catalogue that understands the value of a key, for the keys that have one.
 CATALOGUES: Mapping[str, Registry[Any]] = {
@@ -38,6 +40,9 @@ CATALOGUES: Mapping[str, Registry[Any]] = {
     "network.bias": initialisers.registry,
     "network.readout": initialisers.registry,
 }
+
+#: What understands a section that is a table of settings and no entry of a catalogue.
+TABLES: Mapping[str, Any] = {"landscape": LandscapeSettings}
 
 #: Settings that networks have had from some release on, with what they were before: so told apart, keys of
 #: cases stay what they are.
@@ -55,11 +60,6 @@ _NETWORK_NAMES: Mapping[str, str] = {
 }
 
 
-def record_names() -> list[str]:
-    """Return the names of everything that can be recorded."""
-    return list(RECORDS)
-
-
 def names_in(section: str) -> Mapping[str, str]:
     """Return which entry stands at a setting of the section that the spec leaves out."""
     return _NETWORK_NAMES if section == "network" else {}
@@ -70,7 +70,7 @@ def build(section: str, table: Any, memo: dict[Any, Any] | None = None) -> Any:
 
     Parameters
     ----------
-    section : {"network", "task", "clip", "learner"}
+    section : str
         Which one.
     table : dict
         Its plain table; a bare name stands for the table with that name alone.
@@ -82,10 +82,12 @@ def build(section: str, table: Any, memo: dict[Any, Any] | None = None) -> Any:
     UserMistake
         With every problem of the table.
     """
-    if section != "network":
+    if section in CATALOGUES:
         return CATALOGUES[section].build(table, section)
     if not isinstance(table, Mapping):
-        raise UserMistake(Problem("network", "a table of settings", shown(table)))
+        raise UserMistake(Problem(section, "a table of settings", shown(table)))
+    if section in TABLES:
+        return TABLES[section].build(table, section)
     if memo is not None:
         table = {key: _remembered(key, value, memo) for key, value in {**DEFAULTS, **table}.items()}
     settings = NetworkSettings.build(table, "network")
@@ -128,11 +130,7 @@ def unfit(network: NetworkSettings, task: Any) -> list[Problem]:
 
 
 def unfit_learner(learner: Any, clip: Any) -> list[Problem]:
-    """Return the problems of a learner in a probe, and beside a clip rule."""
-    if learner.for_training:
-        hint = "A probe measures the gradient of weights that stand still."
-        expected = "a learner that makes a gradient"
-        return [Problem("learner", expected, f"{learner.name!r}, which is for training", hint)]
+    """Return the problems of a learner beside a clip rule."""
     if clip.scope == "adjoint" and not learner.has_adjoints:
         expected = f"a rule on the gradient, or 'off', with the learner {learner.name!r}"
         hint = "Rules on adjoints belong to the recursion of full back-propagation, the learner 'bptt'."
@@ -154,7 +152,7 @@ def _check_sizes(settings: NetworkSettings) -> None:
 
 def to_table(section: str, settings: Any) -> Table:
     """Return the plain table that builds the settings again; what is absent is left out."""
-    table: Table = settings.to_table() if section == "network" else settings_of(settings)
+    table: Table = settings_of(settings) if section in CATALOGUES else settings.to_table()
     return dict(without_none(table))
 
 

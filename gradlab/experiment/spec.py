@@ -23,11 +23,11 @@ from gradlab.core.streams import canonical
 from gradlab.experiment import schema, sections
 from gradlab.experiment.dims import taken_name
 from gradlab.experiment.expansion import Expansion, resolve, surely_wrong, untouched
+from gradlab.experiment.measures import AbstractMeasure, measure_of, names, record_names
 from gradlab.experiment.overrides import overridden
 from gradlab.experiment.sweeps import OPTIONS, Sweep, flattened, read_sweeps
 from gradlab.experiment.tables import Table, plain, with_paths, without_none
 from gradlab.experiment.toml import read_toml, to_toml
-from gradlab.measure.records import RECORDS
 
 __all__ = ["Spec", "load_spec", "parse_memory", "to_toml", "with_settings"]
 
@@ -85,7 +85,7 @@ def _records(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
     names = value if isinstance(value, list | tuple) else [value]
-    known = sections.record_names()
+    known = record_names()
     problems = [
         Problem("record", "names of records", shown(name), nearest(name, known))
         for name in names
@@ -104,7 +104,7 @@ def _section(where: str) -> Any:
     def check(value: object) -> Table:
         if isinstance(value, Mapping):
             return dict(value)
-        if isinstance(value, str) and where != "network":
+        if isinstance(value, str) and where in sections.CATALOGUES:
             return {"name": value}
         raise UserMistake(Problem(where, f"a table, [{where}]", shown(value)))
 
@@ -135,9 +135,9 @@ class Spec(BaseModel):
 
     title: Annotated[str, _text("title")] = Field("", description="heading of figures and tables")
     question: Annotated[str, _text("question")] = Field("", description="what the experiment asks")
-    measure: Annotated[
-        str, BeforeValidator(lambda v: one_of("measure", v, sections.MEASURES, "a known measure"))
-    ] = Field("probe", description="what is done with each case")
+    measure: Annotated[str, BeforeValidator(lambda v: one_of("measure", v, names(), "a known measure"))] = (
+        Field("probe", description="what is done with each case")
+    )
     seed: Annotated[int, _integer("seed", 0)] = Field(0, description="root of every random stream")
     replicates: Annotated[int, _integer("replicates", 1)] = Field(1, description="copies of every grid point")
     record: Annotated[tuple[str, ...] | None, BeforeValidator(_records)] = Field(
@@ -152,6 +152,7 @@ class Spec(BaseModel):
     learner: Annotated[Table, _section("learner")] = Field(
         default_factory=lambda: dict(sections.FALLBACK["learner"])
     )
+    landscape: Annotated[Table, _section("landscape")] = Field(default_factory=dict)
     sweep: Annotated[tuple[Table, ...], BeforeValidator(_sweeps)] = ()
 
     _given: Table = PrivateAttr(default_factory=dict)
@@ -167,6 +168,7 @@ class Spec(BaseModel):
         if problems:
             raise UserMistake([*problems, *_beside(table, problems)])
         self._given = given
+        self._check_measure(table)
         self._check_axis_names(self.expanded())
 
     @classmethod
@@ -220,17 +222,49 @@ class Spec(BaseModel):
         return read_sweeps(list(self.sweep))
 
     @property
+    def of_measure(self) -> AbstractMeasure:
+        """What is done with each case."""
+        return measure_of(self.measure)
+
+    @property
     def base(self) -> Table:
         """The sections and the seed before any axis is applied."""
-        return {**{section: getattr(self, section) for section in sections.SECTIONS}, "seed": self.seed}
+        return {
+            **{section: getattr(self, section) for section in self.of_measure.sections},
+            "seed": self.seed,
+        }
 
     def expanded(self) -> Expansion:
         """Return the grid points with their distinct settings; what is wrong with them is raised."""
-        return resolve(self.base, self.sweeps, self.replicates)
+        return resolve(self.of_measure, self.base, self.sweeps, self.replicates)
+
+    def _check_measure(self, table: Mapping[str, Any]) -> None:
+        """Refuse sections and records that are of another measure."""
+        measure, problems = self.of_measure, list[Problem]()
+        others = [section for section in sections.SECTIONS if section not in measure.sections]
+        given = {key.partition(".")[0]: f"sweep.{key}" for sweep in self.sweeps for key in sweep.axes}
+        for section in others:
+            if section in table or section in given:
+                owners = [name for name in names() if section in measure_of(name).sections]
+                expected = f"a section that the measure {self.measure!r} reads"
+                hint = f"It belongs to measure = {' or '.join(map(repr, owners))}."
+                where = section if section in table else given[section]
+                problems.append(Problem(where, expected, shown(section), hint))
+        problems += [
+            Problem(
+                "record", f"a record of the measure {self.measure!r}", name, nearest(name, measure.records)
+            )
+            for name in self.record or ()
+            if name not in measure.records
+        ]
+        if problems:
+            raise UserMistake(problems)
 
     def _check_axis_names(self, expanded: Expansion) -> None:
         """Refuse an axis with the name of a dimension of what is recorded."""
-        dims = {dim for name in self.record or () for dim in RECORDS[name]}
+        measure = self.of_measure
+        record = set(measure.records) - measure.on_request if self.record is None else self.record
+        dims = {dim for name in record for dim in measure.records[name]}
         names = [(key, name) for axis in expanded.axes for key, name in axis.names.items() if name in dims]
         if names:
             raise UserMistake([taken_name(key, name) for key, name in names])
@@ -245,7 +279,7 @@ class Spec(BaseModel):
         if self.record is not None:
             table["record"] = list(self.record)
         keys = [key for sweep in self.sweeps for key in sweep.axes]
-        table |= {section: _filled(section, self.base[section], keys) for section in sections.SECTIONS}
+        table |= {section: _filled(section, self.base[section], keys) for section in self.of_measure.sections}
         if self.sweep:
             tables = [copy.deepcopy(one) for one in self.sweep]
             table["sweep"] = tables[0] if len(tables) == 1 else tables
@@ -306,7 +340,8 @@ def _problems(error: ErrorDetails) -> Sequence[Problem]:
 def _beside(table: Table, found: Sequence[Problem]) -> list[Problem]:
     """Return what else is wrong with a spec in which problems were found: as much as can be told."""
     wrong = {problem.where.partition(".")[0].partition("[")[0] for problem in found}
-    base = {section: table.get(section, default) for section, default in sections.FALLBACK.items()}
+    measure = measure_of(table["measure"] if table.get("measure") in names() else "probe")
+    base = {section: table.get(section, sections.FALLBACK[section]) for section in measure.sections}
     base["seed"] = 0
     tables = table.get("sweep", [])
     tables = tables if isinstance(tables, list) else [tables]

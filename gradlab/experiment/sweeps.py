@@ -122,7 +122,7 @@ def _check_key(key: str, place: str) -> None:
         expected = "the key of a setting of each case"
         raise UserMistake(Problem(f"{place}.{key}", expected, f"{key!r}, which holds for the whole spec"))
     if (section not in SECTIONS and key != "seed") or not all(key.split(".")):
-        expected = "a dotted key under network, task, clip or learner, or seed"
+        expected = f"a dotted key under {', '.join(SECTIONS[:-1])} or {SECTIONS[-1]}, or seed"
         raise UserMistake(
             Problem(f"{place}.{key}", expected, shown(key), nearest(section, [*SECTIONS, "seed", *OPTIONS]))
         )

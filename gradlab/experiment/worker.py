@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.probe import Block, probe
+from gradlab.measure.block import AbstractBlock
 
 if TYPE_CHECKING:
     from threadpoolctl import threadpool_limits
@@ -22,12 +21,12 @@ Parts = list[tuple[int | None, Result]]
 _workspace: Workspace | None = None
 
 
-def measured(block: Block, record: tuple[str, ...], share: int, workspace: Workspace) -> Parts:
+def measured(block: AbstractBlock, record: tuple[str, ...], share: int, workspace: Workspace) -> Parts:
     """Measure a block; if it raises, run by run, so that only the runs at fault fail.
 
     Parameters
     ----------
-    block : Block
+    block : AbstractBlock
         What to measure.
     record : tuple of str
         What is recorded.
@@ -37,17 +36,14 @@ def measured(block: Block, record: tuple[str, ...], share: int, workspace: Works
         The buffers.
     """
     result = _attempt(block, record, share, workspace)
-    if not isinstance(result, str) or len(block.runs) == 1:
+    if not isinstance(result, str) or block.size == 1:
         return [(None, result)]
-    return [
-        (i, _attempt(replace(block, runs=(run,)), record, share, workspace))
-        for i, run in enumerate(block.runs)
-    ]
+    return [(run, _attempt(block.part(run, run + 1), record, share, workspace)) for run in range(block.size)]
 
 
-def _attempt(block: Block, record: tuple[str, ...], share: int, workspace: Workspace) -> Result:
+def _attempt(block: AbstractBlock, record: tuple[str, ...], share: int, workspace: Workspace) -> Result:
     try:
-        return probe(block, record, share, workspace)
+        return block.measure(record, share, workspace)
     except Exception:  # a case that raises is a result: it is kept with its error
         return traceback.format_exc()
 
@@ -71,7 +67,7 @@ def one_thread() -> threadpool_limits:
     return threadpool_limits(1, user_api="blas")
 
 
-def work(block: Block, record: tuple[str, ...], share: int) -> Parts:
+def work(block: AbstractBlock, record: tuple[str, ...], share: int) -> Parts:
     """Measure a block in a process that has been prepared."""
     assert _workspace is not None
     return measured(block, record, share, _workspace)

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Self
 
 from gradlab.experiment import startup, worker
-from gradlab.measure.probe import Block
+from gradlab.measure.block import AbstractBlock
 
 
 class WorkerDied(Exception):  # noqa: N818  # it is what happened
@@ -71,7 +71,7 @@ class Workers:
         finally:
             self._processes = set(active_children()) - before
 
-    def submit(self, block: Block, record: tuple[str, ...], share: int) -> Future[worker.Parts]:
+    def submit(self, block: AbstractBlock, record: tuple[str, ...], share: int) -> Future[worker.Parts]:
         """Hand a block to the processes, which are started if there are none.
 
         Raises

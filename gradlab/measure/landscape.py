@@ -7,8 +7,9 @@ from full back-propagation. Gradients are those by the two coordinates of the pl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,13 @@ from gradlab.learning.clipping.off import Off
 from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Layers, Weights
 from gradlab.learning.workspace import Workspace
+from gradlab.measure.block import AbstractBlock
 from gradlab.measure.material import Material, lane
 from gradlab.measure.plane import LandscapeSettings, blocks_of, direction_of
+from gradlab.measure.probe import Run
+from gradlab.measure.probe import seconds_of as pass_seconds
 from gradlab.measure.records import OK, OVERFLOWED
-from gradlab.measure.size import sizes_of
+from gradlab.measure.size import Sizes, sizes_of, tile_and_segment
 from gradlab.network.parameters import Parameters, draw_readout
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
@@ -44,6 +48,8 @@ SURFACE = frozenset({"surface_loss", "surface_log10_gradient_norm"})
 
 TOGETHER = 4096  # places that are measured at once, at most
 BUFFERS = 24 << 20  # bytes of adjoints and tape that they may take
+MEMORY = 256 << 20
+TRIAL_PLACES = 8  # on each line, of a block that is only timed
 _OFF = Off()
 
 
@@ -54,6 +60,115 @@ class LandscapeView:
     task: AbstractTask
     clip: AbstractClip
     landscape: LandscapeSettings
+
+
+@dataclass(frozen=True)
+class Block(AbstractBlock):
+    """Networks of equal shape, each with the same planes."""
+
+    runs: tuple[Run, ...]
+    views: tuple[LandscapeView, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of networks."""
+        return len(self.runs)
+
+    @property
+    def breadth(self) -> int:
+        """Cases of each network."""
+        return len(self.views)
+
+    def part(self, start: int, stop: int) -> Block:
+        """Return the block with these networks alone."""
+        return replace(self, runs=self.runs[start:stop])
+
+    def measure(
+        self, record: Collection[str], memory: int, workspace: Workspace, checkpoint: Path | None = None
+    ) -> dict[str, Array]:
+        """Measure every case; see `landscape`."""
+        parts = [
+            landscape(run.network, run.seed, run.replicate, self.views, record, memory, workspace)
+            for run in self.runs
+        ]
+        return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+
+    def check_memory(self, record: Collection[str], memory: int, total: Callable[[int], int] = int) -> None:
+        """Raise UserMistake if not even one place of the plane fits."""
+        network = self.runs[0].network
+        for view in self.views:
+            tile_and_segment(_sizes(network, view.task), memory - _kept(view), total)
+
+    def buffer_bytes(self, record: Collection[str], memory: int) -> int:
+        """Return the bytes of the places that are measured at once, and of the surfaces."""
+        network = self.runs[0].network
+        return max(
+            together(network, view.task, memory) * _bytes_of_place(network, view.task) + _kept(view)
+            for view in self.views
+        )
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """No record has any."""
+        return ()
+
+    @property
+    def kind(self) -> object:
+        """Structure of the networks, and the tasks."""
+        return self.runs[0].network.structure(), tuple(view.task for view in self.views)
+
+    @property
+    def run_seconds(self) -> float:
+        """About how long the planes of one network take."""
+        return sum(seconds_of(self.runs[0].network, view.task, view.landscape) for view in self.views)
+
+    def passes(self, record: Collection[str], *, shared: bool = True) -> tuple[int, int]:
+        """Return forward and backward passes: one of each at every place and update."""
+        one = [self] if shared else [replace(self, views=(view,)) for view in self.views]
+        count = sum(int(block.units(record)) for block in one)
+        return count, count
+
+    def units(self, record: Collection[str]) -> float:
+        """Return the places and updates."""
+        surfaces = {(view.task, view.landscape) for view in self.views} if SURFACE & set(record) else set()
+        places = sum(plane.first.num * plane.second.num for _, plane in surfaces)
+        return len(self.runs) * float(places + sum(view.landscape.updates + 1 for view in self.views))
+
+    def trial(self) -> Block:
+        """Return a block of one network with fewer places and updates."""
+        views = []
+        for view in self.views:
+            plane = view.landscape
+            first, second = (
+                replace(line, num=min(line.num, TRIAL_PLACES)) for line in (plane.first, plane.second)
+            )
+            small = replace(plane, first=first, second=second, updates=min(plane.updates, TRIAL_PLACES))
+            views.append(replace(view, landscape=small))
+        return Block(self.runs[:1], tuple(views))
+
+
+def seconds_of(network: NetworkSettings, task: AbstractTask, plane: LandscapeSettings) -> float:
+    """Return about how long a case takes by itself."""
+    return pass_seconds(network, task) * (plane.first.num * plane.second.num + plane.updates + 1)
+
+
+def together(network: NetworkSettings, task: AbstractTask, memory: int) -> int:
+    """Return how many places are measured at once; it changes no bit of any result."""
+    most = min(BUFFERS, memory // 2) // _bytes_of_place(network, task)
+    return int(max(1, min(TOGETHER, most)))
+
+
+def _sizes(network: NetworkSettings, task: AbstractTask) -> Sizes:
+    return sizes_of(network, [task], 1, True, (), 4)
+
+
+def _bytes_of_place(network: NetworkSettings, task: AbstractTask) -> int:
+    return _sizes(network, task).total(1, task.length)
+
+
+def _kept(view: LandscapeView) -> int:
+    """Return the bytes of a surface with its places."""
+    return 64 * view.landscape.first.num * view.landscape.second.num
 
 
 @dataclass(frozen=True)
@@ -122,12 +237,6 @@ class Plane:
             (w + a * u + b * v).astype(self.network.dtype)
             for w, u, v in zip(self.weights, *self.directions, strict=True)
         ]
-
-    def together(self, memory: int) -> int:
-        """Return how many places are measured at once; it changes no bit of any result."""
-        sizes = sizes_of(self.network, [self.task], 1, True, (), 4)
-        one = sizes.fixed + sizes.step * sizes.length + sizes.adjoint
-        return int(max(1, min(TOGETHER, min(BUFFERS, memory // 2) // one)))
 
     def measure(self, places: Array, clip: AbstractClip, workspace: Workspace) -> Measured:
         """Return loss and gradient at places of shape (place, 2), all in one pass."""
@@ -200,7 +309,7 @@ def landscape(
     replicate: int,
     views: Sequence[LandscapeView],
     record: Collection[str] = tuple(RECORDS),
-    memory: int = 256 << 20,
+    memory: int = MEMORY,
     workspace: Workspace | None = None,
 ) -> dict[str, Array]:
     """Measure error surfaces and descents over them.
@@ -249,10 +358,8 @@ def _surface(
 ) -> dict[str, Array]:
     """Return loss and gradient norm at every place, (second, first)."""
     grid = np.stack(np.meshgrid(settings.first.places, settings.second.places), axis=-1)
-    places, together = grid.reshape(-1, 2), plane.together(memory)
-    parts = [
-        plane.measure(places[i : i + together], _OFF, workspace) for i in range(0, len(places), together)
-    ]
+    places, most = grid.reshape(-1, 2), together(plane.network, plane.task, memory)
+    parts = [plane.measure(places[i : i + most], _OFF, workspace) for i in range(0, len(places), most)]
     overflow = np.concatenate([part.overflow for part in parts])
     norms = np.concatenate([part.gradient.log2_norm() for part in parts]) * LOG10_2
     found = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from gradlab.learning.layers import Weights
 from gradlab.learning.workspace import Workspace
+from gradlab.measure.block import AbstractBlock
 from gradlab.measure.collect import open_taps
 from gradlab.measure.layout import Layout, View, lay_out
 from gradlab.measure.material import Material, measure
@@ -25,6 +27,10 @@ __all__ = ["Block", "Run", "View", "backward_passes", "buffer_bytes", "check_mem
 
 Array = NDArray[Any]
 
+TRIAL_LENGTH = 48  # time steps of a block that is only timed
+TRIAL_RUNS = 8
+RATE = 2.0e10  # multiply-adds a second, all overheads counted: only a yardstick for cutting blocks
+
 
 @dataclass(frozen=True)
 class Run:
@@ -36,7 +42,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Block:
+class Block(AbstractBlock):
     """Forward passes of equal shape, each measured through the same views.
 
     All networks agree in cell, activation, hidden size and dtype; all tasks agree in the stream of
@@ -45,6 +51,73 @@ class Block:
 
     runs: tuple[Run, ...]
     views: tuple[View, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of forward passes."""
+        return len(self.runs)
+
+    @property
+    def breadth(self) -> int:
+        """Cases of each forward pass."""
+        return len(self.views)
+
+    def part(self, start: int, stop: int) -> Block:
+        """Return the block with these runs alone."""
+        return replace(self, runs=self.runs[start:stop])
+
+    def measure(
+        self, record: Collection[str], memory: int, workspace: Workspace, checkpoint: Path | None = None
+    ) -> dict[str, Array]:
+        """Measure every case; see `probe`."""
+        return probe(self, record, memory, workspace)
+
+    def check_memory(self, record: Collection[str], memory: int, total: Callable[[int], int] = int) -> None:
+        """Raise UserMistake if not even one run fits; see `check_memory`."""
+        check_memory(self, record, memory, total)
+
+    def buffer_bytes(self, record: Collection[str], memory: int) -> int:
+        """Return the bytes that `probe` will take."""
+        return buffer_bytes(self, record, memory)
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """Row blocks that a matrix is drawn for."""
+        return self.runs[0].network.cell.drawn_blocks
+
+    @property
+    def kind(self) -> object:
+        """Structure of the networks, and the views."""
+        return self.runs[0].network.structure(), self.views
+
+    @property
+    def run_seconds(self) -> float:
+        """About how long a run takes."""
+        return sum(seconds_of(self.runs[0].network, view.task) for view in self.views)
+
+    def passes(self, record: Collection[str], *, shared: bool = True) -> tuple[int, int]:
+        """Return forward and backward passes; see the base class."""
+        if shared:
+            return len(self.runs), len(self.runs) * backward_passes(self, record)
+        alone = (replace(self, views=(view,)) for view in self.views)
+        return len(self.runs) * len(self.views), len(self.runs) * sum(
+            backward_passes(one, record) for one in alone
+        )
+
+    def units(self, record: Collection[str]) -> float:
+        """Return the time steps of all forward passes and of all distinct backward passes."""
+        lags = {view.task: view.task.lags for view in self.views}
+        backward = sum(lags.values()) * backward_passes(self, record) / len(lags)
+        return len(self.runs) * (max(lags.values()) + backward)
+
+    def trial(self) -> Block:
+        """Return a block of fewer runs and shorter sequences."""
+        short = {
+            view.task: replace(view.task, length=min(view.task.length, TRIAL_LENGTH), at="final")
+            for view in self.views
+        }
+        views = tuple(dict.fromkeys(replace(view, task=short[view.task]) for view in self.views))
+        return Block(self.runs[:TRIAL_RUNS], views)
 
 
 def probe(
@@ -194,3 +267,10 @@ def stacked(parameters: Sequence[Parameters]) -> list[list[Weights]]:
         ]
         for layer in range(layers)
     ]
+
+
+def seconds_of(network: NetworkSettings, task: AbstractTask) -> float:
+    """Return about how long a case takes; forward and shared lanes counted in full."""
+    rows = network.hidden * len(network.cell.row_blocks) * network.layers * network.directions
+    work = rows * (network.hidden + task.features + 40) * task.batch
+    return float((2.0e-6 + 2.0 * work / RATE) * task.lags)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Dim: TypeAlias = Literal["layer", "direction", "gate", "path", "loss_time", "lag", "time"]
-Dims: TypeAlias = tuple[Dim, ...]
+Dims: TypeAlias = tuple[str, ...]
 
 #: Everything that a record may run along besides the case itself, in the order in which it does.
-DIMS: Dims = ("layer", "direction", "gate", "path", "loss_time", "lag", "time")
+DIMS: Dims = ("update", "layer", "direction", "gate", "path", "loss_time", "lag", "time", "second", "first")
 #: Into what an adjoint is split: what came through the memory alone, what did not, and both.
 PATHS = ("memory", "rest", "total")
 

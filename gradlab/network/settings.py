@@ -9,6 +9,7 @@ from typing import Any
 from gradlab.core.checks import integer, nearest, number, one_of, shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import settings_of
+from gradlab.core.streams import canonical
 from gradlab.network import activations, cells, initialisers, spectra
 from gradlab.network.activations import AbstractActivation
 from gradlab.network.cells import AbstractCell
@@ -31,6 +32,10 @@ DEFAULTS: Mapping[str, Any] = {
     "initial_state": 0.0,
     "dtype": "float64",
 }
+
+
+#: Settings that are laws of weights.
+LAWS = ("spectrum", "input", "bias", "readout")
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,10 @@ class NetworkSettings:
             "initial_state": self.initial_state,
             "dtype": self.dtype,
         }
+
+    def structure(self) -> bytes:
+        """Return what networks must share to be stacked: all settings but the laws of their weights."""
+        return canonical({key: value for key, value in self.to_table().items() if key not in LAWS})
 
     def identity(self) -> dict[str, Any]:
         """Return what determines the numbers: the table, with files by content instead of by name."""

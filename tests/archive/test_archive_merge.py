@@ -103,7 +103,9 @@ def test_other_numbers_for_the_same_case_are_an_error_that_names_it(tmp_path):
     with pytest.raises(UserMistake) as caught:
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
     key = gradlab.open_archive(tmp_path / "a")["case_key"].values[1, 0, 1]
-    assert f"the case at radius=1.5, activation=tanh, replicate=1 (case_key {key}): loss is not" in str(caught.value)
+    assert f"the case at radius=1.5, activation=tanh, replicate=1 (case_key {key}): loss is not" in str(
+        caught.value
+    )
     assert not (tmp_path / "both").exists()
 
 
@@ -120,9 +122,9 @@ def test_other_code_is_united_only_when_asked(tmp_path, monkeypatch):
 
 
 def test_failures_come_along(tmp_path, monkeypatch):
-    from gradlab.experiment import worker
+    from gradlab.measure import probe as measure
 
-    real = worker.probe
+    real = measure.probe
 
     def probe(block, *rest):
         if any(family.radius == 1.5 for run in block.runs for family in run.network.spectra):
@@ -130,7 +132,7 @@ def test_failures_come_along(tmp_path, monkeypatch):
         return real(block, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "probe", probe)
+        patched.setattr(measure, "probe", probe)
         gradlab.run(BASE, tmp_path / "a")
         gradlab.run(axes(radius=[1.0, 1.5]), tmp_path / "b")
     merge([tmp_path / "a", tmp_path / "b"], tmp_path / "both")

@@ -85,9 +85,9 @@ def test_two_workers_give_the_same_numbers_as_one(cli: Cli, archive: Path) -> No
 def test_failed_cases_end_with_1_and_say_how_many_and_where_to_read_why(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gradlab.experiment import worker
+    from gradlab.measure import probe as measure
 
-    probe = worker.probe
+    probe = measure.probe
 
     def broken(block, *rest):  # type: ignore[no-untyped-def]
         if any(run.network.spectra[0].radius == 3.0 and run.replicate == 1 for run in block.runs):
@@ -95,7 +95,7 @@ def test_failed_cases_end_with_1_and_say_how_many_and_where_to_read_why(
         return probe(block, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "probe", broken)
+        patched.setattr(measure, "probe", broken)
         result = cli("run", "tiny.toml", "--workers", 1, "--no-figures")
     assert result.exit_code == 1
     assert "2 of 8 cases failed. Why, with the settings of each: results/tiny/failures.jsonl" in result.stderr

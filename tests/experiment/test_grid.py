@@ -385,7 +385,7 @@ def test_arrays_that_do_not_fit_the_task_are_found_before_anything_runs():
         ({"task.lenght": [1]}, r"^task\.lenght: expected a setting of 'noise'.*Did you mean 'length'\?"),
         (
             {"tusk.length": [1]},
-            r"^sweep\.tusk\.length: expected a dotted key under network, task, clip or learner, .*'task'\?",
+            r"^sweep\.tusk\.length: expected a dotted key under network, .*'task'\?",
         ),
         ({"network..hidden": [1]}, r"^sweep\.network\.\.hidden: expected a dotted key"),
         (

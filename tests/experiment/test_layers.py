@@ -66,7 +66,7 @@ def measured(block, record, memory, workspace):
 
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch):
-    monkeypatch.setattr("gradlab.experiment.worker.probe", measured)
+    monkeypatch.setattr("gradlab.measure.probe.probe", measured)
 
 
 def plan_of(**changes):
@@ -75,7 +75,7 @@ def plan_of(**changes):
 
 def test_a_plan_knows_every_dimension():
     plan = plan_of()
-    assert (plan.layers, plan.directions) == (3, ("forward", "reverse"))
+    assert tuple(plan.along["direction"]) == ("forward", "reverse")
     assert plan.gates == ("state", "input_gate", "forget_gate", "candidate", "output_gate")
     sizes = {dim: len(labels) for dim, labels in plan.along.items()}
     assert sizes == {"layer": 3, "direction": 2, "gate": 5, "path": 3, "loss_time": 6, "lag": 6, "time": 6}
@@ -154,7 +154,7 @@ def test_leading_dimensions_of_one_may_be_left_out(monkeypatch):
 
     one = {**TABLE, "sweep": {"network.hidden": [3], "network.cell": ["elman", "lstm"]}}
     whole = run(one)
-    monkeypatch.setattr("gradlab.experiment.worker.probe", flat)
+    monkeypatch.setattr("gradlab.measure.probe.probe", flat)
     xr.testing.assert_identical(run(one), whole)
 
 
@@ -172,4 +172,4 @@ def test_disk_and_tiles_reckon_with_every_dimension(monkeypatch):
 
 def test_networks_of_different_depth_are_not_stacked():
     for planned in plan_of().blocks():
-        assert len({planning.structure(one.network) for one in planned.block.runs}) == 1
+        assert len({one.network.structure() for one in planned.block.runs}) == 1

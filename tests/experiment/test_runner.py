@@ -17,7 +17,7 @@ from engine import assert_same_records, case_of, probe_case, same
 
 from gradlab.core.errors import UserMistake
 from gradlab.experiment.grid import expand
-from gradlab.experiment.plan import drawn_blocks, make_plan
+from gradlab.experiment.plan import make_plan
 from gradlab.experiment.runner import _tapered, execute, memory_share
 from gradlab.experiment.sink import MemorySink
 from gradlab.experiment.spec import Spec
@@ -83,7 +83,7 @@ def test_every_case_of_a_sweep_is_what_it_is_alone(plan, reference):
                     assert np.isnan(got[work.lags :]).all(), name
                     got = got[: work.lags]
                 elif "gate" in RECORDS[name]:
-                    got = got[[plan.gates.index(block) for block in drawn_blocks(net.cell)]]
+                    got = got[[plan.gates.index(block) for block in net.cell.drawn_blocks]]
                 assert same(got, alone[name].reshape(got.shape)), (name, place)
             assert reference["status"][place] == alone["status"]
             assert reference["first_overflow"][place] == alone["first_overflow"]

@@ -62,6 +62,14 @@ class AbstractCell(ABC):
         return self.row_blocks[: self.recurrent]
 
     @property
+    def drawn_blocks(self) -> tuple[str, ...]:
+        """The row blocks that a matrix is drawn for: those with recurrent weights.
+
+        For a cell without any, it is the first one: its matrix stands for the cell's eigenvalues.
+        """
+        return self.recurrent_blocks or self.row_blocks[:1]
+
+    @property
     def fed_blocks(self) -> tuple[bool, ...]:
         """Whether each row block has input weights."""
         return self.fed or (True,) * len(self.row_blocks)

@@ -1,0 +1,93 @@
+"""The contract of a block: cases of equal shape, measured together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from gradlab.learning.workspace import Workspace
+
+Array = NDArray[Any]
+
+
+class AbstractBlock(ABC):
+    """Cases of equal shape.
+
+    A block is sent to a process as it is, and what comes back is the records of its cases. It has
+    *runs*, each of them measured through the same views: every (run, view) is one case. A block with
+    some of the runs alone gives the same bits for their cases.
+    """
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of runs."""
+
+    @property
+    @abstractmethod
+    def breadth(self) -> int:
+        """Cases of each run."""
+
+    @abstractmethod
+    def part(self, start: int, stop: int) -> Self:
+        """Return the block with these runs alone."""
+
+    @abstractmethod
+    def measure(
+        self, record: Collection[str], memory: int, workspace: Workspace, checkpoint: Path | None = None
+    ) -> dict[str, Array]:
+        """Return the records of all cases, shape (run, view) followed by the record's own dimensions.
+
+        Parameters
+        ----------
+        record : collection of str
+            What is recorded.
+        memory : int
+            Bytes that the buffers may take; it changes no bit of any result.
+        workspace : Workspace
+            The buffers.
+        checkpoint : path, optional
+            A file to keep unfinished work in and to go on from; blocks of seconds need none.
+        """
+
+    @abstractmethod
+    def check_memory(self, record: Collection[str], memory: int, total: Callable[[int], int] = int) -> None:
+        """Raise UserMistake if not even one run fits into `memory` bytes.
+
+        `total` turns the bytes that would suffice for the buffers into what the message asks for.
+        """
+
+    @abstractmethod
+    def buffer_bytes(self, record: Collection[str], memory: int) -> int:
+        """Return the bytes that `measure` will take under a bound."""
+
+    @property
+    @abstractmethod
+    def gates(self) -> tuple[str, ...]:
+        """Names of what records with a dimension ``gate`` have along it."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> object:
+        """What is equal for blocks that take about equally long for a unit of work, and as much memory."""
+
+    @property
+    @abstractmethod
+    def run_seconds(self) -> float:
+        """About how long one run takes; a yardstick to share work out, the same on every machine."""
+
+    @abstractmethod
+    def passes(self, record: Collection[str], *, shared: bool = True) -> tuple[int, int]:
+        """Return the forward and the backward passes that it takes, or would if cases shared nothing."""
+
+    @abstractmethod
+    def units(self, record: Collection[str]) -> float:
+        """Return how much work it is, in units of `kind`."""
+
+    @abstractmethod
+    def trial(self) -> Self:
+        """Return a small block of the same kind, to be timed."""
