@@ -60,6 +60,8 @@ def attributes(grid: Grid) -> dict[str, Any]:
     Besides title, question, measure and seed: the names of cell, spectrum, activation and clip rule
     that all cases share, and that of the learner where it is not back-propagation through time.
     """
+    from gradlab.experiment.measures import measure_of
+
     spec = grid.spec
     table: dict[str, Any] = {
         "title": spec.title,
@@ -75,7 +77,8 @@ def attributes(grid: Grid) -> dict[str, Any]:
     }
     if any(learner.name != "bptt" for learner in grid.learners):
         names["learner"] = {learner.name for learner in grid.learners}
-    return table | {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
+    shared = {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
+    return table | shared | measure_of(spec.measure).attributes(grid)
 
 
 def dense_keys(grid: Grid) -> dict[str, NDArray[Any]]:

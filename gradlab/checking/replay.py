@@ -160,8 +160,12 @@ def environment(run: Mapping[str, Any]) -> dict[str, str]:
 
 def _settings(grid: Grid, row: int) -> tuple[str, ...]:
     network = grid.networks[grid.network_index[row]]
-    clip, learner = grid.clips[grid.clip_index[row]], grid.learners[grid.learner_index[row]]
-    return network.cell.name, network.activation.name, clip.name, learner.name
+    others = [
+        grid.of(section)[grid.index(section)[row]].name
+        for section in ("clip", "learner")
+        if section in grid.parts
+    ]
+    return network.cell.name, network.activation.name, *others
 
 
 def _strata(grids: Sequence[Grid], status: Mapping[str, int]) -> dict[tuple[str, ...], list[_Case]]:

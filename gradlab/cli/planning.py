@@ -103,7 +103,7 @@ def plan_lines(table: Mapping[str, Any]) -> list[Any]:
         ("forward passes", _shared(table["forward_passes"], table["forward_passes_unshared"])),
         ("backward lanes", _shared(table["lanes"], table["lanes_unshared"])),
         ("blocks", str(table["blocks"])),
-        ("lags", str(table["lags"])),
+        *([("lags", str(table["lags"]))] if table["lags"] else []),
         ("records", str(len(table["records"]))),
         ("memory", f"{size(table['memory_bytes'])}, bound {size(table['memory_bound_bytes'])}"),
         ("disk", f"at most {size(table['disk_bytes'])}"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
 
-NOT_AXES = frozenset({"replicate", "gate", "path", "loss_time", "lag", "time"})
+NOT_AXES = frozenset({"replicate", "gate", "path", "loss_time", "lag", "time", "update", "first", "second"})
 _RULES = frozenset({"clip", "learner"})
 """Axes that change what is made of the adjoints, and most of them no adjoint."""
 _OF_NETWORK = ("layer", "direction")

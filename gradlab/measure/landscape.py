@@ -49,7 +49,8 @@ SURFACE = frozenset({"surface_loss", "surface_log10_gradient_norm"})
 TOGETHER = 4096  # places that are measured at once, at most
 BUFFERS = 24 << 20  # bytes of adjoints and tape that they may take
 MEMORY = 256 << 20
-TRIAL_PLACES = 8  # on each line, of a block that is only timed
+TRIAL_PLACES, TRIAL_UPDATES = 64, 4  # on each line, and of the descent, of a block that is only timed
+UPDATE_PLACES = 300  # places of small networks, many at once, that take as long as one by itself
 _OFF = Off()
 
 
@@ -125,14 +126,19 @@ class Block(AbstractBlock):
     def passes(self, record: Collection[str], *, shared: bool = True) -> tuple[int, int]:
         """Return forward and backward passes: one of each at every place and update."""
         one = [self] if shared else [replace(self, views=(view,)) for view in self.views]
-        count = sum(int(block.units(record)) for block in one)
+        count = len(self.runs) * sum(sum(block._counts(record)) for block in one)
         return count, count
 
     def units(self, record: Collection[str]) -> float:
-        """Return the places and updates."""
+        """Return the places, an update counting as several."""
+        places, updates = self._counts(record)
+        return len(self.runs) * float(places + UPDATE_PLACES * updates)
+
+    def _counts(self, record: Collection[str]) -> tuple[int, int]:
+        """Return the places and updates of one network."""
         surfaces = {(view.task, view.landscape) for view in self.views} if SURFACE & set(record) else set()
         places = sum(plane.first.num * plane.second.num for _, plane in surfaces)
-        return len(self.runs) * float(places + sum(view.landscape.updates + 1 for view in self.views))
+        return places, sum(view.landscape.updates + 1 for view in self.views)
 
     def trial(self) -> Block:
         """Return a block of one network with fewer places and updates."""
@@ -142,7 +148,7 @@ class Block(AbstractBlock):
             first, second = (
                 replace(line, num=min(line.num, TRIAL_PLACES)) for line in (plane.first, plane.second)
             )
-            small = replace(plane, first=first, second=second, updates=min(plane.updates, TRIAL_PLACES))
+            small = replace(plane, first=first, second=second, updates=min(plane.updates, TRIAL_UPDATES))
             views.append(replace(view, landscape=small))
         return Block(self.runs[:1], tuple(views))
 

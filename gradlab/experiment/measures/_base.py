@@ -67,6 +67,10 @@ class AbstractMeasure(ABC):
         """Return the records that would tell nothing of any case: recorded only where asked for."""
         return frozenset()
 
+    def attributes(self, grid: Grid) -> dict[str, str]:
+        """Return what all cases share and a reader of the data wants to know, by name."""
+        return {}
+
     def unfit(self, parts: Mapping[str, Distinct]) -> list[Problem]:
         """Return the problems of settings of several sections that do not fit each other."""
         return []

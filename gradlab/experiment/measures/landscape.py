@@ -32,7 +32,9 @@ class Landscape(AbstractMeasure):
 
     def labels(self, grid: Grid) -> Labels:
         """Return the places on the two lines, and the updates."""
-        lines = {name: [getattr(one, name).places for one in grid.of("landscape")] for name in ("first", "second")}
+        lines = {
+            name: [getattr(one, name).places for one in grid.of("landscape")] for name in ("first", "second")
+        }
         found: Labels = {name: np.unique(np.concatenate(own)).tolist() for name, own in lines.items()}
         return found | {"update": range(max(one.updates for one in grid.of("landscape")) + 1)}
 
@@ -56,6 +58,13 @@ class Landscape(AbstractMeasure):
         """Return about how long a case takes."""
         plane = grid.of("landscape")[grid.index("landscape")[row]]
         return seconds_of(grid.networks[grid.network_index[row]], grid.tasks[grid.task_index[row]], plane)
+
+    def attributes(self, grid: Grid) -> dict[str, str]:
+        """Return what the two lines of the plane are, if all cases have the same."""
+        names = {
+            key: {getattr(one, key).label for one in grid.of("landscape")} for key in ("first", "second")
+        }
+        return {key: found.pop() for key, found in names.items() if len(found) == 1}
 
     def unfit(self, parts: Mapping[str, Distinct]) -> list[Problem]:
         """Return the problems of planes: parameters that a network has not, and several sizes."""

@@ -1,0 +1,117 @@
+"""The error surface over a plane, and the descents over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from gradlab.figures import panels, style
+from gradlab.figures._base import AbstractFigure, Matrices, registry
+from gradlab.figures.selection import Sliced, axes_of, sliced, text_of
+
+_LOSS, _NORM = "surface_loss", "surface_log10_gradient_norm"
+_SURFACES = {_LOSS: "log10 loss", _NORM: "log10 gradient norm"}
+_DECADES = 6.0
+"""The colours reach that far below the largest loss: at a minimum its logarithm has no end."""
+_COLOURS = ("#FFFFFF", "#D55E00", "#000000", "#56B4E9", "#E69F00", "#CC79A7")
+_MOST = 6
+
+
+@registry.register
+@dataclass(frozen=True)
+class Landscape(AbstractFigure):
+    """Loss and gradient norm over a plane of two parameters or directions, in log scale.
+
+    Over them the ways of gradient descent, one for each clip rule: a dot is an update.
+    """
+
+    name: ClassVar[str] = "landscape"
+    summary: ClassVar[str] = "images of log10 loss and log10 gradient norm over a plane, with descents"
+    variables: ClassVar[tuple[str, ...]] = (_LOSS, _NORM)
+
+    def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
+        several = [axis for axis in ("clip",) if axis in axes_of(ds) and ds.sizes[axis] > 1]
+        cut = sliced(ds, several)
+        part = cut.ds.isel(replicate=0) if "replicate" in cut.ds.dims else cut.ds
+        surface = part.isel(dict.fromkeys(several, 0))
+        paths = _descents(part, several)
+        page = panels.grid(["", ""], 2.2, share_x=True, share_y=True)
+        for ax, (name, label) in zip(page.axes, _SURFACES.items(), strict=True):
+            image = surface[name].transpose("second", "first").values
+            image = _log(image) if name == _LOSS else image
+            norm = _scale(image, name == _LOSS)
+            _image(ax, surface, image, norm)
+            for colour, path in zip(_COLOURS, paths.values(), strict=False):
+                ax.plot(*path, color=colour, marker=".", markersize=2, linewidth=0.6, gid="descent")
+            bar = page.body.colorbar(
+                ScalarMappable(norm, style.sequential()), ax=ax, label=label, location="top", aspect=20
+            )
+            bar.outline.set_linewidth(0.4)
+            panels.plain_ticks(bar.ax.xaxis, 4)
+        panels.name_axes(page, str(ds.attrs.get("first", "first")), str(ds.attrs.get("second", "second")))
+        _explain(page, paths)
+        panels.small_print(page.figure, _words(ds, cut, len(paths)))
+        return page.figure
+
+
+def _descents(part: xr.Dataset, several: list[str]) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+    """Return the places of every descent by its clip rule, as far as it went."""
+    if "descent_first" not in part or part.sizes.get("update", 0) < 2:
+        return {}
+    rows = [part] if not several else [part.isel(clip=i) for i in range(min(part.sizes["clip"], _MOST))]
+    return {
+        text_of(row["clip"].values[()]) if "clip" in row.coords else "descent": (
+            row["descent_first"].values,
+            row["descent_second"].values,
+        )
+        for row in rows
+    }
+
+
+def _log(values: NDArray[Any]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log10(values))
+
+
+def _scale(image: NDArray[np.float64], loss: bool) -> Normalize:
+    finite = image[np.isfinite(image)]
+    if not finite.size:
+        return Normalize(0.0, 1.0)
+    low, high = float(finite.min()), float(finite.max())
+    low = max(low, high - _DECADES) if loss else low
+    return Normalize(low, high) if low < high else Normalize(low - 0.5, high + 0.5)
+
+
+def _image(ax: Axes, ds: xr.Dataset, image: NDArray[np.float64], norm: Normalize) -> None:
+    x, y = ds["first"].values, ds["second"].values
+    ax.set_facecolor(style.PALE)  # where the forward state overflowed
+    shown = np.where(np.isposinf(image), np.nan, image)
+    ax.pcolormesh(x, y, shown, cmap=style.sequential(), norm=norm, rasterized=True, shading="nearest")
+    ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
+    panels.plain_ticks(ax.xaxis, 4)
+    panels.plain_ticks(ax.yaxis, 5)
+
+
+def _explain(page: panels.Panels, paths: dict[str, Any]) -> None:
+    handles = []
+    for colour, label in zip(_COLOURS, paths, strict=False):
+        line = Line2D([], [], color=colour, marker=".", markersize=3, linewidth=0.8, label=label)
+        if colour == _COLOURS[0]:
+            line.set(markeredgecolor=style.GREY, markeredgewidth=0.3, color=style.PALE)
+        handles.append(line)
+    if handles:
+        panels.legend(page.figure, handles)
+
+
+def _words(ds: xr.Dataset, cut: Sliced, shown: int) -> list[str]:
+    total = ds.sizes.get("clip", 1)
+    return [*cut.words, f"{shown} of {total} clip rules drawn" if 0 < shown < total else ""]
