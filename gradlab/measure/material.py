@@ -111,7 +111,7 @@ def measure(
         layers.run()
         result = backpropagate(layers, lanes, names, gradients=gradients, workspace=workspace)
         credit = _credit(material, views, layers, workspace) if "log10_credit_norm" in asked else {}
-        made = make_gradients(material, views, layers, lanes, layout, result, asked)
+        made = make_gradients(material, views, layers, lanes, layout, result, asked, workspace)
     return Collect(views, layout, asked, material.drawn, layers, result, credit, made).records()
 
 

@@ -16,7 +16,7 @@ from gradlab.measure.collect import open_taps
 from gradlab.measure.layout import Layout, View, lay_out
 from gradlab.measure.material import Material, measure
 from gradlab.measure.records import ORDINARY, PATHS, RECORDS, needs_gradients
-from gradlab.measure.size import Sizes, check_learner, credit_bytes, sizes_of, tile_and_segment
+from gradlab.measure.size import Sizes, check_learner, credit_bytes, sample_bytes, sizes_of, tile_and_segment
 from gradlab.network.parameters import Parameters, draw_readout
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
@@ -133,6 +133,9 @@ def _sizes(block: Block, layout: Layout, wanted: frozenset[str]) -> Sizes:
     scales, taps = sum(map(len, layout.scales)), open_taps(wanted, network.cell)
     sizes = sizes_of(network, layout.tasks, scales, needs_gradients(wanted), taps, results)
     further = max(view.learner.bytes_needed(network, view.task) for view in block.views)
+    if needs_gradients(wanted):
+        tasks = dict.fromkeys(view.task for view in block.views if "samples" in view.clip.needs)
+        further += sum(sample_bytes(network, task) for task in tasks)
     if "log10_credit_norm" in wanted:
         further += credit_bytes(network, layout.tasks[0])
     return replace(sizes, fixed=sizes.fixed + further)

@@ -120,6 +120,22 @@ def credit_bytes(network: NetworkSettings, task: AbstractTask) -> int:
     return lanes * (state * (parts + 1 + 2 * blocks) + 16 * task.batch * task.length)
 
 
+def sample_bytes(network: NetworkSettings, task: AbstractTask) -> int:
+    """Return the bytes that the gradients of single samples take besides, for one lane of a forward pass.
+
+    They are gathered by a pass of their own; while they are summed there are a term and a copy of each.
+    """
+    size, n, states = np.dtype(network.dtype).itemsize, network.hidden, network.hidden * network.directions
+    blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
+    inputs = [task.features] + [states] * (network.layers - 1)
+    affine = sum(blocks * n * (n + width + 1) for width in inputs) * network.directions
+    diagonals = len(network.cell.diagonals) * states * network.layers
+    readout = task.n_outputs * (states + 1)
+    table = (network.embedding or 0) * (2 * task.features + network.directions * blocks * n)
+    adjoints = n * (parts + 1 + 2 * blocks) * network.layers * network.directions
+    return task.batch * size * (3 * (affine + diagonals + readout + table) + adjoints)
+
+
 def check_learner(
     learner: AbstractLearner,
     network: NetworkSettings,

@@ -59,7 +59,8 @@ def radii(cell, activation, hidden, values=(0.4, 1.0, 1.9), **table):
 
 
 def rules():
-    return [OFF, *(clip(r.name, threshold=0.03) for r in clips if r.name != "off")]
+    tables = ({"threshold": 0.03} if "threshold" in r.__dataclass_fields__ else {} for r in clips)
+    return [OFF, *(clip(r.name, **table) for r, table in zip(clips, tables, strict=True) if r.name != "off")]
 
 
 # --- company --------------------------------------------------------------------------------------------
