@@ -166,9 +166,7 @@ def make_gradients(
         learned.change(partial(_without_biases, network=material.network))
     if material.embeddings:
         learned.change(_Embedded(material).through)
-    gone = [_overflowed(layers, task.lags) for task in layout.tasks]
-    gone = [own | (result.overflow[lane] >= 0) for lane, own in enumerate(gone)]
-    learned.given = _given(material, views, layers, lanes, layout, gone, workspace)
+    learned.given = _given(material, views, layers, lanes, layout, result, workspace)
     return learned
 
 
@@ -178,7 +176,7 @@ def _given(
     layers: Layers,
     lanes: Sequence[Lane],
     layout: Layout,
-    gone: Sequence[Array],
+    result: Backward,
     workspace: Workspace,
 ) -> list[Given]:
     """Return what each view's clip rule may look at: what it says that it needs.
@@ -206,7 +204,8 @@ def _given(
         if "samples" in needs and view.learner == _BPTT:
             if lane not in samples:
                 part = workspace.part(f"samples {lane}")
-                samples[lane] = sample_gradients(layers, lanes[lane], part, partial(change, gone=gone[lane]))
+                gone = _overflowed(layers, layout.tasks[lane].lags) | (result.overflow[lane] >= 0)
+                samples[lane] = sample_gradients(layers, lanes[lane], part, partial(change, gone=gone))
             own = replace(own, samples=partial(samples.__getitem__, lane))
         given.append(own)
     return given

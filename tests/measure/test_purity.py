@@ -304,7 +304,8 @@ def blocks(draw):
         )
         loss = draw(st.sampled_from(["mse", "cross_entropy", "unit"]))
         rule = draw(st.sampled_from(clips.names()))
-        threshold = {} if rule == "off" else {"threshold": draw(st.sampled_from([1e-9, 0.01, 1.0, 1e9]))}
+        has = "threshold" in clips.get(rule).__dataclass_fields__
+        threshold = {} if not has else {"threshold": draw(st.sampled_from([1e-9, 0.01, 1.0, 1e9]))}
         views.append((task(length=length, at=at, loss=loss, outputs=3, **sizes), clip(rule, **threshold)))
     return nets, views, draw(st.sampled_from([(0,), (0, 3)]))
 
