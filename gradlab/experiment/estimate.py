@@ -114,10 +114,7 @@ def _units(block: Block, record: tuple[str, ...]) -> float:
 
 def _seconds_per_unit(block: Block, record: tuple[str, ...]) -> float:
     """Time a shortened copy of a block, twice; the first time pays for fresh memory."""
-    short = {
-        view.task: replace(view.task, length=min(view.task.length, CALIBRATION_LENGTH), at="final")
-        for view in block.views
-    }
+    short = {view.task: view.task.shortened(CALIBRATION_LENGTH) for view in block.views}
     views = tuple(dict.fromkeys(replace(view, task=short[view.task]) for view in block.views))
     trial = Block(block.runs[: max(1, min(len(block.runs), 8))], views)
     workspace, seconds = Workspace(), 0.0

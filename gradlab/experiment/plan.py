@@ -77,7 +77,7 @@ class Plan:
     def lags(self) -> int:
         """Number of lags of the longest case."""
         both = len(self.directions) > 1
-        return max(int(task.length if both else task.lags) for task in self.grid.tasks)
+        return max(int(task.steps if both else task.lags) for task in self.grid.tasks)
 
     @property
     def layers(self) -> int:
@@ -100,7 +100,7 @@ class Plan:
     @cached_property
     def along(self) -> dict[str, Sequence[Any]]:
         """Labels of every dimension that a record may have besides the case's, where it is there."""
-        longest = max(int(task.length) for task in self.grid.tasks)
+        longest = max(int(task.steps) for task in self.grid.tasks)
         along: dict[str, Sequence[Any]] = {
             "layer": range(self.layers) if self.layers > 1 else (),
             "direction": self.directions if len(self.directions) > 1 else (),

@@ -156,7 +156,7 @@ def make_gradients(
         lane = layout.raw[v][0]
         gone = _overflowed(layers, layout.tasks[lane].lags) | (result.overflow[lane] >= 0)
         if key not in made_by:
-            made = view.learner.make(Work(layers, lanes[lane], view.task.length, material.keys))
+            made = view.learner.make(Work(layers, lanes[lane], view.task.steps, material.keys))
             made_by[key] = made.map(partial(_mean, layers=layers, gone=gone))
             known[key] = made_by[key].gradient
         learned.raw.append(raw)

@@ -120,7 +120,7 @@ def buffer_bytes(block: Block, record: Collection[str], memory: int) -> int:
 
 
 def _sizes(block: Block, layout: Layout, wanted: frozenset[str]) -> Sizes:
-    network, longest = block.runs[0].network, max(view.task.length for view in block.views)
+    network, longest = block.runs[0].network, max(view.task.steps for view in block.views)
     labels = {
         "lag": longest if network.bidirectional else layout.tasks[0].lags,
         "time": longest,

@@ -89,7 +89,7 @@ def sizes_of(
     n, task, lanes = network.hidden, tasks[0], len(tasks)
     blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
     joined = network.layers > 1 or network.bidirectional
-    length = task.length if network.bidirectional else task.lags
+    length = task.steps if network.bidirectional else task.lags
     width, batch = n + max(task.features, n * network.directions if network.layers > 1 else 0) + 1, task.batch
     state = batch * size * n
     adjoint = lanes * state * (parts + 1 + blocks * (2 if blocks > 1 else 1))
@@ -116,8 +116,8 @@ def credit_bytes(network: NetworkSettings, task: AbstractTask) -> int:
     size = np.dtype(network.dtype).itemsize
     state = task.batch * size * network.hidden
     blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
-    lanes = min(task.length, max(1, CREDIT_BYTES // state))
-    return lanes * (state * (parts + 1 + 2 * blocks) + 16 * task.batch * task.length)
+    lanes = min(task.steps, max(1, CREDIT_BYTES // state))
+    return lanes * (state * (parts + 1 + 2 * blocks) + 16 * task.batch * task.steps)
 
 
 def sample_bytes(network: NetworkSettings, task: AbstractTask) -> int:

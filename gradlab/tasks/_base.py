@@ -107,6 +107,10 @@ class AbstractTask(ABC):
             return range(self.steps)
         return tuple(sorted(int(t) % self.length for t in self.at))
 
+    def shortened(self, length: int) -> AbstractTask:
+        """Return the task with no more than `length` time steps and one look, to time the engine with."""
+        return replace(self, length=min(self.length, length), at="final")
+
     @property
     def lags(self) -> int:
         """Number of lags there are: time steps up to the last one where the loss looks."""

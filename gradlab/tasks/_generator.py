@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -92,6 +92,15 @@ class AbstractGenerator(AbstractTask):
         """Return the factors of the losses of the first batch of training."""
         weight = _first(self, seed, replicate).weight
         return None if weight is None else weight[start:stop]
+
+    def shortened(self, length: int) -> AbstractTask:
+        """Return the task with a length near `length`, as far as the protocol goes down."""
+        for shorter in range(min(length, self.length), self.length):
+            try:
+                return replace(self, length=shorter)
+            except UserMistake:
+                continue
+        return self
 
     @abstractmethod
     def chance(self) -> float:
