@@ -23,12 +23,13 @@ _NO_CLAIMS = ("name", "checks", "summary", "why")  # said elsewhere, or no claim
 
 def _registry(what: str) -> Registry[Any]:
     from gradlab import figures, tasks
-    from gradlab.learning import clipping, learners
+    from gradlab.learning import clipping, learners, optimisers, schedules
     from gradlab.network import activations, cells, initialisers, spectra
     from gradlab.tasks import losses
 
     folders = {"cells": cells, "activations": activations, "spectra": spectra, "initialisers": initialisers}
     folders |= {"tasks": tasks, "losses": losses, "clips": clipping, "learners": learners, "figures": figures}
+    folders |= {"optimisers": optimisers, "schedules": schedules}
     registry: Registry[Any] = folders[what].registry
     return registry
 

@@ -22,6 +22,8 @@ CATALOGUES = {
     "losses": "tasks/losses",
     "clips": "learning/clipping",
     "learners": "learning/learners",
+    "optimisers": "learning/optimisers",
+    "schedules": "learning/schedules",
     "figures": "figures",
 }
 LISTS = (*CATALOGUES, "records")

@@ -135,6 +135,9 @@ def unfit_learner(learner: Any, clip: Any) -> list[Problem]:
         expected = f"a rule on the gradient, or 'off', with the learner {learner.name!r}"
         hint = "Rules on adjoints belong to the recursion of full back-propagation, the learner 'bptt'."
         return [Problem("clip", expected, clip.name, hint)]
+    if "samples" in clip.needs and not learner.has_adjoints:
+        expected = f"a rule that needs no gradients of single samples with the learner {learner.name!r}"
+        return [Problem("clip", expected, clip.name, "Only the learner 'bptt' makes those.")]
     return []
 
 

@@ -66,6 +66,7 @@ def backpropagate(
     gradients: bool,
     workspace: Workspace,
     top_only: bool = False,
+    samples: bool = False,
 ) -> Backward:
     """Run all lanes back.
 
@@ -83,10 +84,13 @@ def backpropagate(
         Where the buffers live.
     top_only : bool
         Stop at the layer nearest the loss, of which alone there are then records.
+    samples : bool
+        Give every sample's gradient for itself: those of the first case first, as so many cases. No
+        view may have a rule then.
     """
-    losses = Losses(layers, lanes, gradients)
+    losses = Losses(layers, lanes, gradients, samples)
     first = len(layers.trajectories) - 1 if top_only else 0
-    stages = _stages(layers, lanes, losses, names, gradients, workspace, first)
+    stages = _stages(layers, lanes, losses, names, (gradients, samples), workspace, first)
     ends: tuple[int, int | None] = (0, None)
     if layers.networks.directions == 1:
         ends = min(lane.earliest for lane in lanes), max(lane.looks[-1] for lane in lanes)
@@ -118,7 +122,7 @@ def _stages(
     lanes: Sequence[Lane],
     losses: Losses,
     names: Collection[str],
-    gradients: bool,
+    gradients: tuple[bool, bool],
     workspace: Workspace,
     first: int,
 ) -> list[Stage]:
@@ -151,7 +155,7 @@ def _stages(
                         losses if networks.feedback is not None else None,
                         count > 1 or directions > 1 or networks.feedback is not None,
                         taps,
-                        gradients,
+                        *gradients,
                         own.part(str(direction)),
                     ),
                     order,

@@ -62,6 +62,8 @@ class Pass:
         Where norms are recorded.
     gradients : bool
         Form the parameter gradients.
+    samples : bool
+        Keep every sample's parameter gradient for itself.
     workspace : Workspace
         Where the buffers live.
     """
@@ -77,6 +79,7 @@ class Pass:
         folds: bool,
         taps: Taps,
         gradients: bool,
+        samples: bool,
         workspace: Workspace,
     ):
         stack = trajectory.stack
@@ -92,7 +95,7 @@ class Pass:
         self.entry_lanes = [i for i, lane in enumerate(self.lanes) if lane.clip.changes_entries]
         self.active = 0
         self._take_buffers(workspace)
-        self.gradients = Gradients(trajectory, self.views, workspace) if gradients else None
+        self.gradients = Gradients(trajectory, self.views, workspace, samples) if gradients else None
         self.paths = Paths(stack, len(self.lanes), workspace) if taps.wants("path") else None
 
     def _take_buffers(self, workspace: Workspace) -> None:

@@ -48,7 +48,7 @@ class ScaledGradient:
 
     def log2_norm(self) -> Array:
         """Return log2 of the joint Frobenius norm, shape (case,); -inf for a zero gradient."""
-        parts = [_scaled_squares(m, e) for m, e in zip(self.mantissas, self.exponents, strict=True)]
+        parts = [scaled_squares(m, e) for m, e in zip(self.mantissas, self.exponents, strict=True)]
         return log2_total(np.stack([p[0] for p in parts], axis=-1), np.stack([p[1] for p in parts], axis=-1))
 
     def values(self) -> tuple[Array, ...]:
@@ -69,7 +69,7 @@ def _sum(a: Array, power_a: Array, b: Array, power_b: Array) -> tuple[Array, Arr
     return first + second, top
 
 
-def _scaled_squares(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
+def scaled_squares(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
     """Return every case's sum of squares with its power of two, whatever the size of the mantissas."""
     peak = np.abs(mantissa).max(axis=(1, 2), initial=0.0)
     shift = np.where(peak > 0, np.frexp(peak)[1], 0).astype(np.int64)

@@ -31,21 +31,26 @@ class Gradients:
         The views of the lanes.
     workspace : Workspace
         Where the sums live.
+    samples : bool
+        Keep every sample's gradient for itself: the sums then have as many cases as there are samples,
+        those of the first case first, and the views no factors.
     """
 
-    def __init__(self, trajectory: Trajectory, views: Views, workspace: Workspace):
+    def __init__(self, trajectory: Trajectory, views: Views, workspace: Workspace, samples: bool = False):
         stack = trajectory.stack
         cases, rows, width = stack.affine.shape
         dtype = stack.affine.dtype
         self._trajectory, self._views, self._stack = trajectory, views, stack
+        self._samples = samples
         self._right = workspace.take("affine input", (cases, stack.batch, width), dtype)
+        cases, batch = (cases * stack.batch, 1) if samples else (cases, stack.batch)
         shape = (views.count, rows // stack.hidden, cases, stack.hidden, width)
         self._affine = Sums(workspace.take("gradients", shape, dtype))
         self._diagonal: Sums | None = None
         if diagonals := len(stack.cell.diagonals):
             own = (views.count, diagonals, cases, stack.hidden, 1)
             self._diagonal = Sums(workspace.take("diagonal gradients", own, dtype))
-            self._ones = np.ones((cases, stack.batch, 1), dtype=dtype)
+            self._ones = np.ones((cases, batch, 1), dtype=dtype)
 
     def add(self, t: int, dz: Array, exponent: Array | None, squares: tuple[Array, Array] | None) -> None:
         """Add the share of time step `t`, ``dz * 2 ** exponent [h; x; 1]^T``, for every active view.
@@ -68,9 +73,14 @@ class Gradients:
             terms = np.empty((self._diagonal.total.shape[1], *dz.shape[1:]), dz.dtype)
             small, power = self._room(t, dz, shift)
             self._stack.cell.diagonal_gradient(self._trajectory.local(t), small, terms)
+            if self._samples:
+                terms, power = by_sample(terms), samples_as_cases(power, terms)
             scale = self._scale(self._diagonal, power, count)
             self._add(self._diagonal, terms, self._ones, power, scale, np.zeros(count, dtype=bool))
         right, shift = self._in_range(self._right, t, shift)
+        if self._samples:
+            shift, squares = samples_as_cases(shift, dz), None
+            dz, right = by_sample(dz), right.reshape(-1, 1, right.shape[-1])
         spared = np.zeros(count, dtype=bool)
         scale = self._scale(sums, shift, count)
         if squares is not None:
@@ -134,6 +144,23 @@ class Gradients:
         """Return log2 of a bound on the norm over the batch of every row of ``[h; x; 1]``, by case."""
         largest = np.maximum(self._right.max(axis=(1, 2)), -self._right.min(axis=(1, 2)))
         return np.asarray(np.log2(largest.astype(np.float64)) + 0.5 * np.log2(self._right.shape[1]))
+
+
+def by_sample(terms: Array) -> Array:
+    """Return (block, lane, case, hidden, batch) with every sample as a case of its own."""
+    block, lane, case, hidden, batch = terms.shape
+    return terms.swapaxes(-1, -2).reshape(block, lane, case * batch, hidden, 1)
+
+
+def samples_as_cases(shift: Array | None, terms: Array) -> Array | None:
+    """Return powers of two that broadcast to (view, case, batch) with every sample as a case of its own.
+
+    `terms` are (..., case, hidden, batch).
+    """
+    if shift is None:
+        return None
+    case, batch = terms.shape[-3], terms.shape[-1]
+    return np.broadcast_to(shift, (len(shift), case, batch)).reshape(len(shift), case * batch, 1)
 
 
 def to_parameters(cell: AbstractCell, gradient: Array, fed_back: int) -> Array:

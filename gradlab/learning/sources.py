@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradlab.core.scaled import DEAD, window
 from gradlab.learning.accumulate import Sums
 from gradlab.learning.clipping import AbstractClip
+from gradlab.learning.gradients import by_sample, samples_as_cases
 from gradlab.learning.layers import Layers
 from gradlab.learning.workspace import Workspace
 
@@ -72,6 +73,8 @@ class Losses:
         The backward passes.
     gradients : bool
         Form the readouts' gradients.
+    samples : bool
+        Keep every sample's gradient for itself; see `gradlab.learning.gradients.Gradients`.
 
     Attributes
     ----------
@@ -83,17 +86,20 @@ class Losses:
         By lane, the gradient of ``[V b]``.
     """
 
-    def __init__(self, layers: Layers, lanes: Sequence[Lane], gradients: bool):
+    def __init__(self, layers: Layers, lanes: Sequence[Lane], gradients: bool, samples: bool = False):
         networks = layers.networks
         cases, self._dtype, self._hidden = networks.cases, networks.dtype, networks.hidden
-        self._layers, self._lanes = layers, lanes
+        self._layers, self._lanes, self._samples = layers, lanes, samples
         self._range = window(self._dtype).adjoint
         self.loss = np.zeros((len(lanes), cases, networks.batch))
         self.overflow = np.full((len(lanes), cases), -1, dtype=np.int64)
         fed_back = None if networks.feedback is None else networks.feedback.readout
+        each = networks.batch if samples else 1
         shapes = [fed_back if lane.readout is None else lane.readout for lane in lanes]
         self.readouts = [
-            None if shape is None or not gradients else Sums(np.empty((1, 1, *shape.shape), self._dtype))
+            None
+            if shape is None or not gradients
+            else Sums(np.empty((1, 1, cases * each, *shape.shape[1:]), self._dtype))
             for shape in shapes
         ]
 
@@ -132,6 +138,9 @@ class Losses:
         if large is not None:
             right = np.ldexp(right, -large[:, None, None])
             shift = size[None] + large[:, None]
+        if self._samples:
+            shift = samples_as_cases(shift, slope)
+            slope, right = by_sample(slope[None, None])[0, 0], right.reshape(-1, 1, right.shape[-1])
         scale = sums.scales(shift, None)
         if scale is not None:
             slope = slope * scale[0].astype(slope.dtype)[:, None, :]

@@ -153,5 +153,5 @@ def draw_case(
     )
     if loss.target_kind != "classes":
         targets = targets.transpose(0, 2, 1).astype(dtype)
-    inputs = task.inputs(0, task.length, seed, replicate).transpose(0, 2, 1).astype(dtype)
+    inputs = task.inputs(0, task.steps, seed, replicate).transpose(0, 2, 1).astype(dtype)
     return Case(parameters, inputs, targets, looks, network, task, clip, seed, replicate, drawn)

@@ -66,7 +66,7 @@ class Collect:
         self.runs = len(drawn)
         # The reverse direction goes on, in its own time, to the first step of the sequence.
         both = layers.networks.directions > 1
-        self.lags = max(view.task.length if both else view.task.lags for view in views)
+        self.lags = max(view.task.steps if both else view.task.lags for view in views)
 
     def records(self) -> dict[str, Array]:
         """Return all wanted records, and status and first_overflow."""
@@ -131,7 +131,7 @@ class Collect:
         return out
 
     def _credit(self) -> Array:
-        longest = max(view.task.length for view in self.views)
+        longest = max(view.task.steps for view in self.views)
         out = np.full((self.runs, len(self.views), longest, self.lags), np.nan)
         for v, view in enumerate(self.views):
             values = self.credit[view.task]
@@ -194,7 +194,7 @@ class Collect:
                 if name in out:
                     out[name][:, v] = values
         if "log10_online_gradient_norm" in self.wanted:
-            longest = max(view.task.length for view in self.views)
+            longest = max(view.task.steps for view in self.views)
             norms = out["log10_online_gradient_norm"] = np.full((self.runs, len(self.views), longest), np.nan)
             for v, made in enumerate(learned.made):
                 if made is not None and made.online is not None:

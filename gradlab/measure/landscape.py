@@ -251,7 +251,7 @@ class Plane:
         with np.errstate(all="ignore"):
             layers = Layers(
                 material.networks(task),
-                segment=task.length,
+                segment=task.steps,
                 keep_states=True,
                 looks=set(),
                 saturation=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from gradlab.core.scaled import LOG10_2
 from gradlab.learning.backward import Backward, Lane
+from gradlab.learning.clipping import Given
 from gradlab.learning.gradient import ScaledGradient, angle
 from gradlab.learning.layers import Layers
 from gradlab.learning.learners import Made, Work
 from gradlab.learning.learners.bptt import Bptt
+from gradlab.learning.workspace import Workspace
+from gradlab.measure.given import sample_gradients, weights_of
 from gradlab.measure.layout import Layout, View
 from gradlab.measure.records import needs_gradients
 from gradlab.network.settings import NetworkSettings
@@ -38,11 +41,14 @@ class Learned:
         the adjoint included and rules on the gradient not yet.
     made : list of Made or None
         What a learner other than full back-propagation tells besides.
+    given : list of Given
+        What the view's clip rule may look at.
     """
 
     raw: list[ScaledGradient]
     own: list[ScaledGradient]
     made: list[Made | None]
+    given: list[Given]
     _norms: dict[int, Array] = field(default_factory=dict)
 
     def compared(self, v: int, view: View) -> dict[str, Array]:
@@ -50,7 +56,7 @@ class Learned:
         made, own, bptt = self.made[v], self.own[v], self.raw[v]
         raw = bptt if made is None else own
         before, own_norm = self._norm(raw), self._norm(own)
-        clipped = view.clip.clip_gradient(own)
+        clipped = view.clip.clip_gradient(own, self.given[v])
         after = own_norm if clipped is own else clipped.log2_norm()
         difference = np.where(np.isfinite(before), after - np.where(np.isfinite(before), before, 0.0), 0.0)
         parallel = clipped is raw or (view.clip.scope == "parameters" and view.clip.keeps_direction)
@@ -123,13 +129,14 @@ def make_gradients(
     layout: Layout,
     result: Backward,
     asked: frozenset[str],
+    workspace: Workspace,
 ) -> Learned | None:
     """Return the parameter gradients of all views; None where no record needs them."""
     if not needs_gradients(asked):
         return None
     known: dict[Any, ScaledGradient] = {}
     made_by: dict[Any, Made] = {}
-    learned = Learned([], [], [])
+    learned = Learned([], [], [], [])
 
     def of_bptt(place: tuple[int, int]) -> ScaledGradient:
         if place not in known:
@@ -149,7 +156,7 @@ def make_gradients(
         lane = layout.raw[v][0]
         gone = _overflowed(layers, layout.tasks[lane].lags) | (result.overflow[lane] >= 0)
         if key not in made_by:
-            made = view.learner.make(Work(layers, lanes[lane], view.task.length, material.keys))
+            made = view.learner.make(Work(layers, lanes[lane], view.task.steps, material.keys))
             made_by[key] = made.map(partial(_mean, layers=layers, gone=gone))
             known[key] = made_by[key].gradient
         learned.raw.append(raw)
@@ -159,7 +166,49 @@ def make_gradients(
         learned.change(partial(_without_biases, network=material.network))
     if material.embeddings:
         learned.change(_Embedded(material).through)
+    learned.given = _given(material, views, layers, lanes, layout, result, workspace)
     return learned
+
+
+def _given(
+    material: Material,
+    views: Sequence[View],
+    layers: Layers,
+    lanes: Sequence[Lane],
+    layout: Layout,
+    result: Backward,
+    workspace: Workspace,
+) -> list[Given]:
+    """Return what each view's clip rule may look at: what it says that it needs.
+
+    In a probe there are no updates before this one.
+    """
+    batch = layers.networks.batch
+    history = np.empty((layers.networks.cases, 0))
+    samples: dict[int, ScaledGradient] = {}
+
+    def change(gradient: ScaledGradient, gone: Array) -> ScaledGradient:
+        for mantissa in gradient.mantissas:
+            mantissa[np.repeat(gone, batch)] = 0.0
+        if not material.biases:
+            gradient = _without_biases(gradient, material.network)
+        return _Embedded(material, batch).through(gradient) if material.embeddings else gradient
+
+    given = []
+    for v, view in enumerate(views):
+        lane, needs, own = layout.raw[v][0], view.clip.needs, Given()
+        if "weights" in needs:
+            own = replace(own, weights=weights_of(material, lanes[lane], layers))
+        if "history" in needs:
+            own = replace(own, history=history)
+        if "samples" in needs and view.learner == _BPTT:
+            if lane not in samples:
+                part = workspace.part(f"samples {lane}")
+                gone = _overflowed(layers, layout.tasks[lane].lags) | (result.overflow[lane] >= 0)
+                samples[lane] = sample_gradients(layers, lanes[lane], part, partial(change, gone=gone))
+            own = replace(own, samples=partial(samples.__getitem__, lane))
+        given.append(own)
+    return given
 
 
 def _overflowed(layers: Layers, lags: int) -> Array:
@@ -193,15 +242,17 @@ def _without_biases(gradient: ScaledGradient, network: NetworkSettings) -> Scale
 
 
 class _Embedded:
-    """Replaces gradients by ``U E`` with those by ``U`` and by ``E``.
+    """Replaces gradients by ``U E`` with those by ``U`` and by ``E``; `repeat` gradients a case.
 
     ``dU = dG E^T`` and ``dE = sum over directions of U^T dG``, where ``dG`` is that by ``U E``.
     """
 
-    def __init__(self, material: Material):
-        self._table = np.stack([embedding for embedding, _ in material.embeddings])
+    def __init__(self, material: Material, repeat: int = 1):
+        self._table = np.stack([table for table, _ in material.embeddings for _ in range(repeat)])
         directions = range(material.network.directions)
-        self._inward = [np.stack([u[d] for _, u in material.embeddings]) for d in directions]
+        self._inward = [
+            np.stack([u[d] for _, u in material.embeddings for _ in range(repeat)]) for d in directions
+        ]
         self._step = 1 + bool(material.network.cell.diagonals)
         self._first = material.weights[0][0].affine.shape[2] - self._table.shape[2] - 1
 

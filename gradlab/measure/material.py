@@ -69,7 +69,7 @@ class Material:
 
     def networks(self, task: AbstractTask) -> Networks:
         """Return what the engine simulates for a task: up to the last time step that matters."""
-        length = task.length if self.network.bidirectional else task.lags
+        length = task.steps if self.network.bidirectional else task.lags
         feedback = None
         if self.network.cell.feeds_back == "output":
             feedback = Feedback(self.readout(task.n_outputs), OUTPUTS[self.network.output])
@@ -112,7 +112,7 @@ def measure(
         layers.run()
         result = backpropagate(layers, lanes, names, gradients=gradients, workspace=workspace)
         credit = _credit(material, views, layers, workspace) if "log10_credit_norm" in asked else {}
-        made = make_gradients(material, views, layers, lanes, layout, result, asked)
+        made = make_gradients(material, views, layers, lanes, layout, result, asked, workspace)
     return Collect(views, layout, asked, material.drawn, layers, result, credit, made).records()
 
 
@@ -129,7 +129,7 @@ def _credit(
     found: dict[AbstractTask, Array] = {}
     for task in dict.fromkeys(view.task for view in views):
         looks = list(task.looks())
-        norms = found[task] = np.full((networks.cases, task.length, task.lags), np.nan)
+        norms = found[task] = np.full((networks.cases, task.steps, task.lags), np.nan)
         whole = lane(material, task, _OFF, (_OFF,))
         for first in range(0, len(looks), group):
             times = looks[first : first + group][::-1]
@@ -175,7 +175,7 @@ def _target_reader(material: Material, task: AbstractTask) -> Callable[[int], Ar
         start = t - t % TARGET_STEPS
         if start not in held:
             held.clear()
-            held[start] = material.targets(task, start, min(start + TARGET_STEPS, task.length))
+            held[start] = material.targets(task, start, min(start + TARGET_STEPS, task.steps))
         return np.asarray(held[start][t - start])
 
     return target_at

@@ -18,7 +18,7 @@ from gradlab.measure.collect import open_taps
 from gradlab.measure.layout import Layout, View, lay_out
 from gradlab.measure.material import Material, measure
 from gradlab.measure.records import ORDINARY, PATHS, RECORDS, needs_gradients
-from gradlab.measure.size import Sizes, check_learner, credit_bytes, sizes_of, tile_and_segment
+from gradlab.measure.size import Sizes, check_learner, credit_bytes, sample_bytes, sizes_of, tile_and_segment
 from gradlab.network.parameters import Parameters, draw_readout
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
@@ -112,10 +112,7 @@ class Block(AbstractBlock):
 
     def trial(self) -> Block:
         """Return a block of fewer runs and shorter sequences."""
-        short = {
-            view.task: replace(view.task, length=min(view.task.length, TRIAL_LENGTH), at="final")
-            for view in self.views
-        }
+        short = {view.task: view.task.shortened(TRIAL_LENGTH) for view in self.views}
         views = tuple(dict.fromkeys(replace(view, task=short[view.task]) for view in self.views))
         return Block(self.runs[:TRIAL_RUNS], views)
 
@@ -193,7 +190,7 @@ def buffer_bytes(block: Block, record: Collection[str], memory: int) -> int:
 
 
 def _sizes(block: Block, layout: Layout, wanted: frozenset[str]) -> Sizes:
-    network, longest = block.runs[0].network, max(view.task.length for view in block.views)
+    network, longest = block.runs[0].network, max(view.task.steps for view in block.views)
     labels = {
         "lag": longest if network.bidirectional else layout.tasks[0].lags,
         "time": longest,
@@ -206,6 +203,9 @@ def _sizes(block: Block, layout: Layout, wanted: frozenset[str]) -> Sizes:
     scales, taps = sum(map(len, layout.scales)), open_taps(wanted, network.cell)
     sizes = sizes_of(network, layout.tasks, scales, needs_gradients(wanted), taps, results)
     further = max(view.learner.bytes_needed(network, view.task) for view in block.views)
+    if needs_gradients(wanted):
+        tasks = dict.fromkeys(view.task for view in block.views if "samples" in view.clip.needs)
+        further += sum(sample_bytes(network, task) for task in tasks)
     if "log10_credit_norm" in wanted:
         further += credit_bytes(network, layout.tasks[0])
     return replace(sizes, fixed=sizes.fixed + further)

@@ -89,7 +89,7 @@ def sizes_of(
     n, task, lanes = network.hidden, tasks[0], len(tasks)
     blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
     joined = network.layers > 1 or network.bidirectional
-    length = task.length if network.bidirectional else task.lags
+    length = task.steps if network.bidirectional else task.lags
     width, batch = n + max(task.features, n * network.directions if network.layers > 1 else 0) + 1, task.batch
     state = batch * size * n
     adjoint = lanes * state * (parts + 1 + blocks * (2 if blocks > 1 else 1))
@@ -116,8 +116,24 @@ def credit_bytes(network: NetworkSettings, task: AbstractTask) -> int:
     size = np.dtype(network.dtype).itemsize
     state = task.batch * size * network.hidden
     blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
-    lanes = min(task.length, max(1, CREDIT_BYTES // state))
-    return lanes * (state * (parts + 1 + 2 * blocks) + 16 * task.batch * task.length)
+    lanes = min(task.steps, max(1, CREDIT_BYTES // state))
+    return lanes * (state * (parts + 1 + 2 * blocks) + 16 * task.batch * task.steps)
+
+
+def sample_bytes(network: NetworkSettings, task: AbstractTask) -> int:
+    """Return the bytes that the gradients of single samples take besides, for one lane of a forward pass.
+
+    They are gathered by a pass of their own; while they are summed there are a term and a copy of each.
+    """
+    size, n, states = np.dtype(network.dtype).itemsize, network.hidden, network.hidden * network.directions
+    blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
+    inputs = [task.features] + [states] * (network.layers - 1)
+    affine = sum(blocks * n * (n + width + 1) for width in inputs) * network.directions
+    diagonals = len(network.cell.diagonals) * states * network.layers
+    readout = task.n_outputs * (states + 1)
+    table = (network.embedding or 0) * (2 * task.features + network.directions * blocks * n)
+    adjoints = n * (parts + 1 + 2 * blocks) * network.layers * network.directions
+    return task.batch * size * (3 * (affine + diagonals + readout + table) + adjoints)
 
 
 def check_learner(

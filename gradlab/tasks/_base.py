@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from gradlab.core.checks import integer, one_of, shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry, settings_of
 from gradlab.tasks import losses
+from gradlab.tasks._examples import Examples
 from gradlab.tasks.losses import AbstractLoss
 
 Array = NDArray[Any]
@@ -36,9 +38,14 @@ class AbstractTask(ABC):
         Name of the loss.
     at : str or tuple of int
         Time steps where the loss looks: "final", "every", or a list (from 0; negative from the end).
+
+    Claims: `metric` is what `metric_of` gives the mean of (small is good), and `criterion` says in words
+    when a task counts as solved ("" where nobody ever said).
     """
 
     name: ClassVar[str]
+    metric: ClassVar[str] = "mean_loss"
+    criterion: ClassVar[str] = ""
 
     features: int = 8
     batch: int = 32
@@ -52,11 +59,11 @@ class AbstractTask(ABC):
         for field in ("features", "batch", "length", "outputs"):
             value = getattr(self, field)
             if value is not None:
-                _collect(problems, lambda f=field, v=value: integer(f, v, at_least=1))
-        _collect(
+                collect(problems, lambda f=field, v=value: integer(f, v, at_least=1))
+        collect(
             problems, lambda: one_of("loss", self.loss, losses.registry.names(), "the name of a known loss")
         )
-        _collect(problems, self._check_at)
+        collect(problems, self._check_at)
         if not problems and self.loss == "cross_entropy" and self.n_outputs < 2:
             problems.append(Problem("outputs", "at least 2 classes for cross_entropy", shown(self.n_outputs)))
         if problems:
@@ -78,9 +85,20 @@ class AbstractTask(ABC):
             raise UserMistake(Problem("at", expected, shown(list(self.at)), hint))
 
     @property
+    def steps(self) -> int:
+        """Number of time steps there are: the length, unless a protocol's sequences are longer than its T."""
+        return self.length
+
+    @property
     def n_outputs(self) -> int:
         """Number of outputs of the readout."""
         return self.features if self.outputs is None else self.outputs
+
+    @property
+    def random_targets(self) -> bool:
+        """Whether targets are random numbers, or random classes, that have nothing to do with the inputs."""
+        own = type(self)
+        return own.values is AbstractTask.values and own.classes is AbstractTask.classes
 
     @property
     def loss_entry(self) -> AbstractLoss:
@@ -90,10 +108,14 @@ class AbstractTask(ABC):
     def looks(self) -> range | tuple[int, ...]:
         """Return the time steps where the loss looks, ascending, counted from 0."""
         if self.at == "final":
-            return range(self.length - 1, self.length)
+            return range(self.steps - 1, self.steps)
         if self.at == "every":
-            return range(self.length)
+            return range(self.steps)
         return tuple(sorted(int(t) % self.length for t in self.at))
+
+    def shortened(self, length: int) -> AbstractTask:
+        """Return the task with no more than `length` time steps and one look, to time the engine with."""
+        return replace(self, length=min(self.length, length), at="final")
 
     @property
     def lags(self) -> int:
@@ -149,8 +171,89 @@ class AbstractTask(ABC):
             return self.directions(start, stop, seed, replicate, hidden)
         return (self.values if kind == "values" else self.classes)(start, stop, seed, replicate)
 
+    def weight(self, start: int, stop: int, seed: int, replicate: int) -> Array | None:
+        """Return each sample's factor of its loss, shape (time, batch); None: 1 wherever the task looks."""
+        return None
 
-def _collect(problems: list[Problem], check: Any) -> None:
+    def examples(
+        self, role: str, number: int, seed: int, replicate: int, samples: int | None = None
+    ) -> Examples:
+        """Return examples for training or judging: a pure function of its arguments and the settings.
+
+        Parameters
+        ----------
+        role : {"training", "evaluation"}
+            What they are for.
+        number : int
+            The update they are for, or the chunk of the fixed evaluation set.
+        seed, replicate : int
+            Keys of the random streams.
+        samples : int, optional
+            How many; as many as the batch where absent.
+
+        Raises
+        ------
+        UserMistake
+            If nothing can be learnt of the task; see `check_training`.
+        """
+        self.check_training()
+        work = self if samples in (None, self.batch) else replace(self, batch=samples)
+        fresh = int(streams.digest([seed, "examples", role, number]), 16)
+        targets = work.values if self.loss_entry.target_kind == "values" else work.classes
+        return Examples(
+            work.inputs(0, self.steps, fresh, replicate), targets(0, self.steps, fresh, replicate)
+        ).frozen()
+
+    def check_training(self) -> None:
+        """Raise a UserMistake if nothing can be learnt of the task with these settings."""
+        if self.loss_entry.target_kind == "directions":
+            hint = "It carries a random vector back in time, for probes."
+            raise UserMistake(Problem("loss", "a loss that can be trained", shown(self.loss), hint))
+
+    def chance(self) -> float:
+        """Return the expected loss of the best predictor that sees no input; NaN where unknown.
+
+        Like a loss it is a sum over the time steps looked at.
+        """
+        if not self.random_targets:
+            return math.nan
+        each = {"values": 1.0, "classes": math.log(self.n_outputs), "directions": math.nan}
+        return len(self.looks()) * each[self.loss_entry.target_kind]
+
+    def baselines(self, seed: int, replicate: int) -> dict[str, float]:
+        """Return by name what simple predictors reach in the task's metric."""
+        return {}
+
+    def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:
+        """Return the sum of the metric over all that is looked at, (case,), and how many those are.
+
+        Parameters
+        ----------
+        outputs : array of shape (look, case, outputs, batch)
+            What the loss compares: the readout's outputs (``V h + b`` itself for ``cross_entropy``)
+            at the time steps `looks`.
+        examples : Examples
+            What they answer to.
+
+        Returns
+        -------
+        tuple of (array, int)
+            Sums and counts of chunks add up; the metric is their quotient.
+        """
+        targets, counted = examples.looked_at(self.looks())
+        total = np.zeros(outputs.shape[1])
+        for output, target, mask in zip(outputs, targets, counted, strict=True):
+            full = np.broadcast_to(target, (len(output), *target.shape))
+            total += np.where(mask, self.loss_entry.evaluate(output, full)[0], 0.0).sum(axis=-1)
+        return total, int(counted.sum())
+
+    def solved(self, metric: Array) -> NDArray[np.bool_]:
+        """Return where a metric meets the task's criterion; nowhere if it has none."""
+        return np.zeros(np.shape(metric), dtype=bool)
+
+
+def collect(problems: list[Problem], check: Any) -> None:
+    """Run a check and add what it complains of to the problems."""
     try:
         check()
     except UserMistake as mistake:

@@ -57,3 +57,10 @@ class Given(AbstractTask):
     def values(self, start: int, stop: int, seed: int, replicate: int) -> Array:
         """Return the target rows given."""
         return self._rows(self.targets_given, start, stop)
+
+    def chance(self) -> float:
+        """Return the variance of the targets over the time steps looked at; see the base class."""
+        if self.loss_entry.target_kind == "directions":
+            return super().chance()
+        asked = np.asarray(self.targets_given)[list(self.looks())]
+        return float(asked.var(axis=0).mean()) * len(asked)

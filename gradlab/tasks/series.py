@@ -13,9 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from gradlab.core.checks import nearest, shown
+from gradlab.core.checks import nearest, number, shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.tasks._base import AbstractTask, Array, registry
+from gradlab.tasks._examples import Examples
+from gradlab.tasks._tail import starts
+
+HELD_OUT = 0.2
 
 
 @registry.register
@@ -36,9 +40,13 @@ class Series(AbstractTask):
         Subtract the record's mean and divide by its standard deviation.
     features : int
         Width of the window.
+    held_out : float
+        Share of the record, its end, that networks are judged on when trained; a probe uses all of it.
+        Trained networks see readings standardised by the rest.
     """
 
     name: ClassVar[str] = "series"
+    metric: ClassVar[str] = "mean_squared_error"
 
     features: int = 2
     batch: int = 1
@@ -46,10 +54,12 @@ class Series(AbstractTask):
     file: str
     column: str
     standardise: bool = True
+    held_out: float = HELD_OUT
     digest: str = field(init=False, default="", repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        number("held_out", self.held_out, above=0, below=1)
         object.__setattr__(self, "digest", read_column(self.file, self.column)[1])
         if self.n_outputs != 1 or self.loss == "cross_entropy":
             got = f"outputs = {self.n_outputs}, loss = {self.loss!r}"
@@ -72,12 +82,17 @@ class Series(AbstractTask):
         return record, digest
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings with the file's path replaced by a digest of the column."""
-        return {**super().identity(), "file": self.digest}
+        """Return the settings with the file's path replaced by a digest of the column.
+
+        The ordinary `held_out` is left out, so keys of cases stay what they were before there was one.
+        """
+        table = {**super().identity(), "file": self.digest}
+        return {k: v for k, v in table.items() if (k, v) != ("held_out", HELD_OUT)}
 
     def input_identity(self) -> dict[str, Any]:
         """Return the settings and the length: the samples' starts depend on it."""
-        return {**super().input_identity(), "length": self.length}
+        table = {**super().input_identity(), "length": self.length}
+        return {key: value for key, value in table.items() if key != "held_out"}
 
     def _windows(self) -> Array:
         record = self._record()[0]
@@ -99,6 +114,71 @@ class Series(AbstractTask):
     def values(self, start: int, stop: int, seed: int, replicate: int) -> Array:
         """Return the reading after each window."""
         return self._rows(start, stop)[:, -1:]
+
+    def check_training(self) -> None:
+        """Check that both parts of the record are long enough."""
+        super().check_training()
+        for role, words in (("training", "before what is held out"), ("evaluation", "held out")):
+            first, last = self._places(role)
+            if last < first:
+                got = f"too few readings {words}, {self._cut()} of {len(self._record()[0])} being before"
+                hint = "Change held_out, or shorten the length."
+                raise UserMistake(Problem("held_out", "a sequence in each part", got, hint))
+
+    def _cut(self) -> int:
+        """Return the number of readings that are not held out."""
+        readings = len(self._record()[0])
+        return readings - math.ceil(self.held_out * readings)
+
+    def _places(self, role: str) -> tuple[int, int]:
+        """Return the first and the last window at which a sequence may begin.
+
+        Every reading asked for in evaluation is held out; what leads there may be older.
+        """
+        first, windows = 0, self._cut() - self.features
+        if role == "evaluation":
+            first, windows = windows - self.looks()[0], len(self._record()[0]) - self.features
+        return max(0, first), windows - self.length
+
+    def _parted(self) -> Array:
+        """Return all windows, standardised by the readings that are not held out."""
+        record = self._record()[0]
+        if self.standardise:
+            seen = record[: self._cut()]
+            record = (record - seen.mean()) / (float(seen.std()) or 1.0)
+        return np.asarray(sliding_window_view(record, self.features + 1))
+
+    def examples(
+        self, role: str, number: int, seed: int, replicate: int, samples: int | None = None
+    ) -> Examples:
+        """Return sequences of windows from random places, for evaluation from those that are held out."""
+        self.check_training()
+        count = self.batch if samples is None else samples
+        first = starts(*self._places(role), (seed, replicate), role, number, count)
+        rows = self._parted()[np.arange(self.length)[:, None] + first].transpose(0, 2, 1)
+        return Examples(rows[:, :-1].copy(), rows[:, -1:].copy()).frozen()
+
+    def _asked(self) -> Array:
+        """Return the windows of all time steps looked at of all sequences of evaluation, (number, width)."""
+        first, last = self._places("evaluation")
+        places = np.arange(first, last + 1)[:, None] + np.array(self.looks())
+        return np.asarray(self._parted()[places.ravel()])
+
+    def chance(self) -> float:
+        """Return the loss on what is held out of the mean of the rest; NaN where there is too little."""
+        first, last = self._places("evaluation")
+        if last < first or self.loss_entry.target_kind == "directions":
+            return math.nan
+        mean = 0.0 if self.standardise else float(self._record()[0][: self._cut()].mean())
+        return float(((self._asked()[:, -1] - mean) ** 2).mean()) * len(self.looks())
+
+    def baselines(self, seed: int, replicate: int) -> dict[str, float]:
+        """Return the error on what is held out of who says that the next reading is the last one again."""
+        first, last = self._places("evaluation")
+        if last < first:
+            return {}
+        asked = self._asked()
+        return {"last_value": float(((asked[:, -1] - asked[:, -2]) ** 2).mean())}
 
 
 def read_column(file: str, column: str) -> tuple[Array, str]:

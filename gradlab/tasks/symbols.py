@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -76,3 +77,15 @@ class Symbols(AbstractTask):
         if self.target == "random":
             return super().classes(start, stop, seed, replicate)
         return self.symbols(start + 1, stop + 1, seed, replicate)
+
+    @property
+    def random_targets(self) -> bool:
+        """Whether targets have nothing to do with the symbols."""
+        return self.target == "random"
+
+    def chance(self) -> float:
+        """Return the loss of one who finds every symbol equally likely; see the base class."""
+        if self.random_targets or self.loss_entry.target_kind == "directions":
+            return super().chance()
+        n = self.features
+        return len(self.looks()) * (math.log(n) if self.loss == "cross_entropy" else (1 - 1 / n) / n)

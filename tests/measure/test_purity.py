@@ -59,7 +59,8 @@ def radii(cell, activation, hidden, values=(0.4, 1.0, 1.9), **table):
 
 
 def rules():
-    return [OFF, *(clip(r.name, threshold=0.03) for r in clips if r.name != "off")]
+    tables = ({"threshold": 0.03} if "threshold" in r.__dataclass_fields__ else {} for r in clips)
+    return [OFF, *(clip(r.name, **table) for r, table in zip(clips, tables, strict=True) if r.name != "off")]
 
 
 # --- company --------------------------------------------------------------------------------------------
@@ -303,7 +304,8 @@ def blocks(draw):
         )
         loss = draw(st.sampled_from(["mse", "cross_entropy", "unit"]))
         rule = draw(st.sampled_from(clips.names()))
-        threshold = {} if rule == "off" else {"threshold": draw(st.sampled_from([1e-9, 0.01, 1.0, 1e9]))}
+        has = "threshold" in clips.get(rule).__dataclass_fields__
+        threshold = {} if not has else {"threshold": draw(st.sampled_from([1e-9, 0.01, 1.0, 1e9]))}
         views.append((task(length=length, at=at, loss=loss, outputs=3, **sizes), clip(rule, **threshold)))
     return nets, views, draw(st.sampled_from([(0,), (0, 3)]))
 

@@ -38,7 +38,7 @@ class Probe(AbstractMeasure):
 
     def labels(self, grid: Grid) -> Labels:
         """Return the labels along layers, directions, row blocks, paths, lags and time steps."""
-        longest = max(int(task.length) for task in grid.tasks)
+        longest = max(int(task.steps) for task in grid.tasks)
         return {**networks_labels(grid), "path": PATHS, "loss_time": range(longest), "time": range(longest)}
 
     def shared(self, grid: Grid) -> tuple[Index, Index]:
@@ -89,7 +89,7 @@ def networks_labels(grid: Grid) -> Labels:
     layers = max(network.layers for network in grid.networks)
     blocks = [network.cell.drawn_blocks for network in grid.networks]
     gates = tuple(dict.fromkeys(block for own in blocks for block in own))
-    lags = max(int(task.length if both else task.lags) for task in grid.tasks)
+    lags = max(int(task.steps if both else task.lags) for task in grid.tasks)
     return {
         "layer": range(layers) if layers > 1 else (),
         "direction": ("forward", "reverse") if both else (),

@@ -1,5 +1,5 @@
 """Clip rules: one file each; `registry` knows them by name."""
 
-from gradlab.learning.clipping._base import AbstractClip, registry
+from gradlab.learning.clipping._base import NOTHING, AbstractClip, Given, registry
 
-__all__ = ["AbstractClip", "registry"]
+__all__ = ["NOTHING", "AbstractClip", "Given", "registry"]

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradlab.core.checks import number
-from gradlab.learning.clipping._base import AbstractClip, Array, registry
+from gradlab.learning.clipping._base import NOTHING, AbstractClip, Given, registry, shortened
 from gradlab.learning.gradient import ScaledGradient
 
 
@@ -33,14 +33,6 @@ class Norm(AbstractClip):
     def __post_init__(self) -> None:
         number("threshold", self.threshold, above=0, hint='To switch clipping off use name = "off".')
 
-    def clip_gradient(self, gradient: ScaledGradient) -> ScaledGradient:
+    def clip_gradient(self, gradient: ScaledGradient, given: Given = NOTHING) -> ScaledGradient:
         """Return the gradient scaled down to the threshold where it is longer."""
-        log2_factor = np.minimum(np.log2(self.threshold) - gradient.log2_norm(), 0.0)
-        whole = np.floor(log2_factor)
-        fraction = np.exp2(log2_factor - whole)
-
-        def scaled(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
-            factor = fraction.astype(mantissa.dtype)[:, None, None]
-            return mantissa * factor, exponent + whole.astype(exponent.dtype)
-
-        return gradient if not log2_factor.any() else gradient.map(scaled)
+        return shortened(gradient, np.minimum(np.log2(self.threshold) - gradient.log2_norm(), 0.0))

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradlab.core.checks import number
-from gradlab.learning.clipping._base import AbstractClip, Array, registry
+from gradlab.learning.clipping._base import NOTHING, AbstractClip, Array, Given, registry
 from gradlab.learning.gradient import ScaledGradient
 
 
@@ -33,7 +33,7 @@ class Value(AbstractClip):
     def __post_init__(self) -> None:
         number("threshold", self.threshold, above=0, hint='To switch clipping off use name = "off".')
 
-    def clip_gradient(self, gradient: ScaledGradient) -> ScaledGradient:
+    def clip_gradient(self, gradient: ScaledGradient, given: Given = NOTHING) -> ScaledGradient:
         """Return the gradient with its entries bounded.
 
         A large gradient is brought to exponent 0 first: what overflows there is above every

@@ -1,0 +1,164 @@
+"""What is trained: cases of equal shape, and how long, how often looked at, when stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.core.checks import integer, number, one_of, shown
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.learning.clipping import AbstractClip
+from gradlab.learning.learners import AbstractLearner
+from gradlab.learning.learners.bptt import Bptt
+from gradlab.learning.optimisers import AbstractOptimiser
+from gradlab.learning.schedules import AbstractSchedule
+from gradlab.network.settings import NetworkSettings
+from gradlab.tasks import AbstractTask
+
+Array = NDArray[Any]
+_BPTT = Bptt()
+SPACINGS = ("linear", "log")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long is trained, and what is looked at meanwhile.
+
+    Parameters
+    ----------
+    updates : int
+        How many updates.
+    spacing : {"linear", "log"}
+        How the updates that are recorded lie: evenly, or evenly in the logarithm.
+    records : int
+        About how many of them are recorded; the first and the last always.
+    evaluate : int
+        Samples of the fixed evaluation set.
+    evaluate_every : int
+        At every so many recorded updates the metric is taken; at the last one always.
+    stop_when_solved : bool
+        Whether a case that meets its task's criterion is trained no further.
+    """
+
+    updates: int
+    spacing: str = "log"
+    records: int = 50
+    evaluate: int = 1000
+    evaluate_every: int = 1
+    stop_when_solved: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "records", "evaluate", "evaluate_every"):
+            integer(name, getattr(self, name), at_least=1)
+        one_of("spacing", self.spacing, SPACINGS, "how the recorded updates lie")
+        if not isinstance(self.stop_when_solved, bool):
+            raise UserMistake(Problem("stop_when_solved", "true or false", shown(self.stop_when_solved)))
+
+    def recorded(self) -> NDArray[np.int64]:
+        """Return the numbers of the updates that are recorded, ascending, from 0."""
+        last = self.updates - 1
+        if self.spacing == "linear" or last == 0:
+            places = np.linspace(0.0, last, min(self.records, self.updates))
+        else:
+            places = np.expm1(np.linspace(0.0, np.log1p(last), self.records))
+        return np.unique(np.append(np.rint(places).astype(np.int64), last))
+
+    def evaluated(self) -> NDArray[np.bool_]:
+        """Return at which of the recorded updates the metric is taken."""
+        places = np.arange(len(self.recorded()))
+        return np.asarray((places % self.evaluate_every == 0) | (places == places[-1]))
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """One case: a pure function of these settings.
+
+    Parameters
+    ----------
+    network : NetworkSettings
+        Its structure and the laws of its first weights.
+    task : AbstractTask
+    clip : AbstractClip
+    optimiser : AbstractOptimiser
+        With its learning rate.
+    schedule : AbstractSchedule
+        Of that learning rate.
+    omega : float
+        Factor of the regulariser that preserves the norm of the adjoint; 0 for none.
+    seed, replicate : int
+        The keys of its random streams.
+    """
+
+    network: NetworkSettings
+    task: AbstractTask
+    clip: AbstractClip
+    optimiser: AbstractOptimiser
+    schedule: AbstractSchedule
+    omega: float = 0.0
+    seed: int = 0
+    replicate: int = 0
+
+    def __post_init__(self) -> None:
+        number("omega", self.omega, at_least=0)
+
+    def shape(self) -> Hashable:
+        """Return what cases that are trained together agree in."""
+        network, task = self.network, self.task
+        return (
+            (network.cell, network.activation, network.hidden, network.layers, network.bidirectional),
+            (network.embedding, network.output, network.dtype),
+            (task.features, task.batch, task.steps, task.n_outputs, task.loss, tuple(task.looks())),
+            self.clip if self.clip.scope == "adjoint" else None,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingBlock:
+    """Cases of equal shape that are trained in one loop.
+
+    Parameters
+    ----------
+    cases : tuple of Trainee
+        All of the same `Trainee.shape`.
+    training : Training
+    learner : AbstractLearner
+        How their gradients are made.
+    """
+
+    cases: tuple[Trainee, ...]
+    training: Training
+    learner: AbstractLearner = _BPTT
+
+    def __post_init__(self) -> None:
+        assert len({case.shape() for case in self.cases}) == 1, "cases of a block are of one shape"
+
+
+def check_trainee(case: Trainee, training: Training, learner: AbstractLearner) -> None:
+    """Raise UserMistake, before anything runs, for what cannot be trained."""
+    problems = []
+    loss = case.task.loss_entry
+    if not loss.uses_readout:
+        expected, hint = (
+            "a loss that sees the readout",
+            "It is for probes: a random direction teaches nothing.",
+        )
+        problems.append(Problem("task.loss", expected, shown(case.task.loss), hint))
+    if "samples" in case.clip.needs and learner.name != "bptt":
+        hint = "Other learners make the gradient of the whole batch at once."
+        problems.append(Problem("clip", "a rule that needs no single samples", case.clip.name, hint))
+    if case.clip.scope == "adjoint" and learner.name != "bptt":
+        hint = "Only full back-propagation has the adjoints that it acts on."
+        problems.append(Problem("learner", f"'bptt' for the rule {case.clip.name!r}", learner.name, hint))
+    if problems:
+        raise UserMistake(problems)
+    case.schedule.check_updates(training.updates, "schedule")
+    learner.check_network(case.network, "learner")
+
+
+def without_rate(optimiser: AbstractOptimiser) -> AbstractOptimiser:
+    """Return an optimiser with a learning rate of 1: cases that agree in it are updated together."""
+    return replace(optimiser, rate=1.0)  # type: ignore[type-var]  # every entry is a dataclass
