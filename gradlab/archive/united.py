@@ -24,7 +24,7 @@ from gradlab.measure.records import DIMS
 Index = NDArray[np.int64]
 Keys = NDArray[np.str_]
 
-FINISHED = (STATUS["ok"], STATUS["overflowed"], STATUS["underflowed"])
+FINISHED = tuple(STATUS[name] for name in ("ok", "overflowed", "underflowed", "diverged"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from gradlab.archive.landscape_variables import LANDSCAPE
+from gradlab.archive.training_variables import TRAINING
 from gradlab.archive.variable import TEXT, Variable
 from gradlab.measure.records import Dims
 
@@ -28,7 +29,7 @@ SINCE = {"settings_key": 2, "code_key": 2}
 #: What tells which case stands at a point, and which code measured it.
 KEYS = ("settings_key", "code_key", "case_key")
 ALWAYS = ("status", "first_overflow", *KEYS)
-STATUS = {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4}
+STATUS = {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4, "diverged": 5}
 #: Dimensions that a dataset has only where some network has several layers, directions or row blocks,
 #: and where cases are trained.
 OPTIONAL: Dims = ("update", "layer", "direction", "gate")
@@ -42,6 +43,8 @@ _SAMPLE = "of log10 of the Euclidean norm over hidden units of one sample's adjo
 _LOG = "log10 of a norm"
 _PROFILE: Dims = ("layer", "direction", "lag")
 _MATRIX: Dims = ("layer", "direction", "gate")
+_EACH: Dims = ("update",)  # where cases are trained
+_TRAINED_PROFILE: Dims = ("update", *_PROFILE)
 
 _ALL = (
     Variable(
@@ -49,7 +52,7 @@ _ALL = (
         "adjoint norm of the state",
         _LOG,
         _FROBENIUS.format("hidden units", "dL/dh, the adjoint of the hidden state"),
-        _PROFILE,
+        _TRAINED_PROFILE,
     ),
     Variable(
         "log10_memory_gradient_norm",
@@ -93,7 +96,7 @@ _ALL = (
         "1",
         "mean over hidden units and batch of phi'(z), the activation's derivative at the pre-activations: "
         "near 0 the units are saturated",
-        _PROFILE,
+        _TRAINED_PROFILE,
     ),
     Variable(
         "log10_path_gradient_norm",
@@ -128,6 +131,7 @@ _ALL = (
         _LOG,
         "log10 of the Euclidean norm over all parameters of dL/dtheta as back-propagation left it, before "
         "any clipping of the parameter gradient",
+        _EACH,
     ),
     Variable(
         "log10_clipped_gradient_norm",
@@ -135,6 +139,7 @@ _ALL = (
         _LOG,
         "log10 of the Euclidean norm over all parameters of the gradient after clipping; "
         "equal to log10_gradient_norm where the rule does not act on parameters",
+        _EACH,
     ),
     Variable(
         "clip_factor",
@@ -142,12 +147,14 @@ _ALL = (
         "1",
         "Euclidean norm over all parameters of the gradient after clipping divided by that before; "
         "1 where nothing was clipped",
+        _EACH,
     ),
     Variable(
         "clip_angle",
         "turn of the gradient by clipping",
         "rad",
         "angle between the parameter gradients before and after clipping; 0 where only the length changed",
+        _EACH,
     ),
     Variable(
         "cosine_to_bptt",
@@ -171,7 +178,9 @@ _ALL = (
         "parameters, of its gradient from their mean, over the norm of the gradient of full back-propagation "
         "through time; 0 for learners that draw nothing",
     ),
-    Variable("loss", "loss", "1", "the task's loss: mean over the batch, sum over the time steps looked at"),
+    Variable(
+        "loss", "loss", "1", "the task's loss: mean over the batch, sum over the time steps looked at", _EACH
+    ),
     Variable(
         "growth_rate",
         "growth rate of the adjoint",
@@ -261,4 +270,4 @@ _ALL = (
         fill="",
     ),
 )
-VARIABLES: dict[str, Variable] = {variable.name: variable for variable in (*LANDSCAPE, *_ALL)}
+VARIABLES: dict[str, Variable] = {variable.name: variable for variable in (*LANDSCAPE, *TRAINING, *_ALL)}

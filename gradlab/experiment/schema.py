@@ -72,5 +72,6 @@ def _sections() -> dict[str, Table]:
         "task": entry(sections.CATALOGUES["task"]),
         "clip": entry(sections.CATALOGUES["clip"]),
         "learner": entry(sections.CATALOGUES["learner"]),
+        "training": {"type": "object", "description": 'how cases are trained, for measure = "train"'},
         "landscape": {"type": "object", "description": 'the plane of measure = "landscape"'},
     }

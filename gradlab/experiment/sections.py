@@ -12,8 +12,10 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import canonical
 from gradlab.experiment.tables import Table, without_none
-from gradlab.learning import clipping, learners
+from gradlab.learning import clipping, learners, optimisers, schedules
 from gradlab.measure.plane import LandscapeSettings
+from gradlab.measure.training_settings import DEFAULTS as TRAINING
+from gradlab.measure.training_settings import TrainingSettings
 from gradlab.network import activations, cells, initialisers, spectra
 from gradlab.network.settings import DEFAULTS, NetworkSettings
 
@@ -22,6 +24,7 @@ FALLBACK: Mapping[str, Table] = {
     "task": {"name": "noise"},
     "clip": {"name": "off"},
     "learner": {"name": "bptt"},
+    "training": {},
     "landscape": {},
 }
 
@@ -39,10 +42,12 @@ CATALOGUES: Mapping[str, Registry[Any]] = {
     "network.input": initialisers.registry,
     "network.bias": initialisers.registry,
     "network.readout": initialisers.registry,
+    "training.optimiser": optimisers.registry,
+    "training.schedule": schedules.registry,
 }
 
 #: What understands a section that is a table of settings and no entry of a catalogue.
-TABLES: Mapping[str, Any] = {"landscape": LandscapeSettings}
+TABLES: Mapping[str, Any] = {"landscape": LandscapeSettings, "training": TrainingSettings}
 
 #: Settings that networks have had from some release on, with what they were before: so told apart, keys of
 #: cases stay what they are.
@@ -53,16 +58,19 @@ _LATER: Mapping[str, Any] = {
     "initial_state": 0.0,
 }
 
-_NETWORK_NAMES: Mapping[str, str] = {
-    key: default if isinstance(default, str) else default["name"]
-    for key, default in DEFAULTS.items()
-    if f"network.{key}" in CATALOGUES
+_NAMES: Mapping[str, Mapping[str, str]] = {
+    section: {
+        key: default if isinstance(default, str) else default["name"]
+        for key, default in defaults.items()
+        if f"{section}.{key}" in CATALOGUES
+    }
+    for section, defaults in (("network", DEFAULTS), ("training", TRAINING))
 }
 
 
 def names_in(section: str) -> Mapping[str, str]:
     """Return which entry stands at a setting of the section that the spec leaves out."""
-    return _NETWORK_NAMES if section == "network" else {}
+    return _NAMES.get(section, {})
 
 
 def build(section: str, table: Any, memo: dict[Any, Any] | None = None) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.experiment.plan import Plan
-from gradlab.measure.records import FAILED, NOT_RUN, OK, OVERFLOWED, UNDETERMINED
+from gradlab.measure.records import DIVERGED, FAILED, NOT_RUN, OK, OVERFLOWED
 
 Array = NDArray[Any]
 
@@ -42,18 +42,17 @@ class MemorySink:
 
     def __init__(self, plan: Plan):
         shape = plan.grid.shape
+        fills = plan.measure.fills
         self.arrays: dict[str, Array] = {
-            name: np.full((*shape, *plan.shape(name)), np.nan) for name in plan.record if name != "regime"
+            name: np.full((*shape, *plan.shape(name)), fills.get(name, np.nan)) for name in plan.record
         }
-        if "regime" in plan.record:
-            self.arrays["regime"] = np.full(shape, UNDETERMINED, dtype=np.int8)
         self.arrays["status"] = np.full(shape, NOT_RUN, dtype=np.int8)
         self.arrays["first_overflow"] = np.full(shape, -1, dtype=np.int64)
         self.failures: list[tuple[NDArray[np.int64], str, Sequence[Mapping[str, Any]]]] = []
 
     def finished(self) -> NDArray[np.bool_]:
         """Return which cases have been written."""
-        return np.isin(self.arrays["status"], (OK, OVERFLOWED))
+        return np.isin(self.arrays["status"], (OK, OVERFLOWED, DIVERGED))
 
     def write(self, index: NDArray[np.int64], records: Mapping[str, Array]) -> None:
         """Keep the records of cases; see `Sink`."""

@@ -152,6 +152,7 @@ class Spec(BaseModel):
     learner: Annotated[Table, _section("learner")] = Field(
         default_factory=lambda: dict(sections.FALLBACK["learner"])
     )
+    training: Annotated[Table, _section("training")] = Field(default_factory=dict)
     landscape: Annotated[Table, _section("landscape")] = Field(default_factory=dict)
     sweep: Annotated[tuple[Table, ...], BeforeValidator(_sweeps)] = ()
 

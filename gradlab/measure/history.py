@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.measure.records import OK
 from gradlab.measure.trainable import draw_blocks
 from gradlab.measure.training import TrainingBlock
 
@@ -45,8 +46,6 @@ TRAINING_RECORDS: dict[str, tuple[Dim, ...]] = {
 ON_REQUEST = frozenset({"smoothness"})
 ORDINARY = tuple(name for name in TRAINING_RECORDS if name not in ON_REQUEST)
 
-#: Of `status`: trained to the end or solved; stopped because something was not finite.
-OK, DIVERGED = 1, 5
 #: Of `diverged_by`, in words; by number.
 CRITERIA = ("", "a state or the loss was not finite", "a parameter was not finite")
 BY_LOSS, BY_PARAMETERS = 1, 2

@@ -73,7 +73,7 @@ def needs_gradients(wanted: Collection[str]) -> bool:
     return bool((OF_GRADIENT | OF_LEARNER | {"log10_online_gradient_norm"}) & set(wanted))
 
 
-NOT_RUN, OK, OVERFLOWED, UNDERFLOWED, FAILED = range(5)
+NOT_RUN, OK, OVERFLOWED, UNDERFLOWED, FAILED, DIVERGED = range(6)
 VANISHING, STABLE, EXPLODING, UNDETERMINED = -1, 0, 1, -128
 
 #: A slope closer to zero than this many decades per time step is zero to rounding.

@@ -15,7 +15,8 @@ from gradlab.learning.gradient import ScaledGradient, angle
 from gradlab.learning.optimisers import AbstractOptimiser
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.evaluation import evaluate
-from gradlab.measure.history import BY_LOSS, BY_PARAMETERS, DIVERGED, State
+from gradlab.measure.history import BY_LOSS, BY_PARAMETERS, State
+from gradlab.measure.records import DIVERGED
 from gradlab.measure.trainable import Trainable
 from gradlab.measure.training import Trainee, TrainingBlock, without_rate
 from gradlab.measure.updates import Array, Batch, Pass, Seen, draw, given_of, part

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.history import DIVERGED, ORDINARY, State, begin, results
+from gradlab.measure.history import ORDINARY, State, begin, results
+from gradlab.measure.records import DIVERGED
 from gradlab.measure.size import Sizes, sizes_of, tile_and_segment
 from gradlab.measure.tile import Tile, group_key
 from gradlab.measure.training import TrainingBlock
@@ -103,6 +104,13 @@ def check_training_memory(
 ) -> None:
     """Raise UserMistake if not even one case of the block fits into `memory` bytes; see `check_memory`."""
     tile_and_segment(_sizes(block, frozenset(record)), memory, total)
+
+
+def training_bytes(block: TrainingBlock, record: Collection[str], memory: int) -> int:
+    """Return the bytes that `train` takes for its buffers."""
+    sizes = _sizes(block, frozenset(record))
+    tile, segment = tile_and_segment(sizes, memory)
+    return sizes.total(min(tile, len(block.cases)), segment)
 
 
 def _sizes(block: TrainingBlock, wanted: frozenset[str]) -> Sizes:

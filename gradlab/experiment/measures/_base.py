@@ -26,7 +26,8 @@ class AbstractMeasure(ABC):
     """What is done with each case.
 
     Claims: `sections` of a spec that it reads, besides the seed; `records`, with what each runs along
-    besides the case; `on_request`, those that are recorded only where they are asked for; `view`, the
+    besides the case; `on_request`, those that are recorded only where they are asked for; `fills`, what
+    stands, where nothing was measured, in records that are no floats; `view`, the
     sections in which cases may differ that share a run.
     """
 
@@ -34,6 +35,7 @@ class AbstractMeasure(ABC):
     sections: ClassVar[tuple[str, ...]]
     records: ClassVar[Mapping[str, tuple[str, ...]]]
     on_request: ClassVar[frozenset[str]] = frozenset()
+    fills: ClassVar[Mapping[str, np.generic]] = {}
     view: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -18,7 +18,7 @@ from gradlab.core.streams import digest
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, numbered, registry
 from gradlab.learning.learners.bptt import Bptt
 from gradlab.measure.probe import Block, Run, View, seconds_of
-from gradlab.measure.records import OF_LEARNER, ON_REQUEST, PATHS, RECORDS
+from gradlab.measure.records import OF_LEARNER, ON_REQUEST, PATHS, RECORDS, UNDETERMINED
 
 if TYPE_CHECKING:
     from gradlab.experiment.expansion import Distinct
@@ -34,6 +34,7 @@ class Probe(AbstractMeasure):
     sections: ClassVar[tuple[str, ...]] = ("network", "task", "clip", "learner")
     records: ClassVar[Mapping[str, tuple[str, ...]]] = RECORDS
     on_request: ClassVar[frozenset[str]] = ON_REQUEST
+    fills: ClassVar[Mapping[str, np.generic]] = {"regime": np.int8(UNDETERMINED)}
     view: ClassVar[tuple[str, ...]] = ("task", "clip", "learner")
 
     def labels(self, grid: Grid) -> Labels:

@@ -1,0 +1,167 @@
+"""Cases that are trained together, as a block that processes are sent; and what it keeps meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.learning.learners import AbstractLearner
+from gradlab.learning.schedules.constant import Constant
+from gradlab.learning.workspace import Workspace
+from gradlab.measure.block import AbstractBlock
+from gradlab.measure.history import State
+from gradlab.measure.probe import seconds_of
+from gradlab.measure.train import Progress, check_training_memory, train, training_bytes
+from gradlab.measure.training import Trainee, Training, TrainingBlock
+
+Array = NDArray[Any]
+_CONSTANT = Constant()
+SAVE_SECONDS = 30.0  # between two states that are kept: no more than that is lost
+TRIAL_UPDATES, TRIAL_CASES = 3, 8  # of a block that is only timed
+TELLING = ".json"  # what the file is called, after the state's, that tells how far it is
+
+
+@dataclass(frozen=True)
+class Block(AbstractBlock):
+    """Cases of equal shape; each is a run with one view."""
+
+    runs: tuple[Trainee, ...]
+    training: Training
+    learner: AbstractLearner
+
+    @property
+    def size(self) -> int:
+        """Number of cases."""
+        return len(self.runs)
+
+    @property
+    def breadth(self) -> int:
+        """One: nothing is shared."""
+        return 1
+
+    def part(self, start: int, stop: int) -> Block:
+        """Return the block with these cases alone."""
+        return replace(self, runs=self.runs[start:stop])
+
+    def measure(
+        self, record: Collection[str], memory: int, workspace: Workspace, checkpoint: Path | None = None
+    ) -> dict[str, Array]:
+        """Train every case; see `train`. With a checkpoint it goes on from where that was left."""
+        if checkpoint is None:
+            found = train(self.whole, record, memory, workspace)
+        else:
+            found = train(
+                self.whole,
+                record,
+                memory,
+                workspace,
+                start=read_state(checkpoint),
+                checkpoint=lambda state: write_state(checkpoint, state),
+                every=SAVE_SECONDS,
+                progress=lambda progress: tell(checkpoint, progress),
+            )
+        found["first_overflow"] = np.full(len(self.runs), -1, dtype=np.int64)
+        return {name: values[:, None] for name, values in found.items()}
+
+    @property
+    def whole(self) -> TrainingBlock:
+        """What the engine takes."""
+        return TrainingBlock(self.runs, self.training, self.learner)
+
+    def check_memory(self, record: Collection[str], memory: int, total: Callable[[int], int] = int) -> None:
+        """Raise UserMistake if not even one case fits; see `check_training_memory`."""
+        check_training_memory(self.whole, record, memory, total)
+
+    def buffer_bytes(self, record: Collection[str], memory: int) -> int:
+        """Return the bytes that `train` will take."""
+        return training_bytes(self.whole, record, memory)
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """No record has any."""
+        return ()
+
+    @property
+    def kind(self) -> object:
+        """Shape of the cases, training and learner."""
+        return self.runs[0].shape(), self.training, self.learner
+
+    @property
+    def run_seconds(self) -> float:
+        """About how long one case takes."""
+        return case_seconds(self.runs[0], self.training)
+
+    def passes(self, record: Collection[str], *, shared: bool = True) -> tuple[int, int]:
+        """Return forward and backward passes: one of each an update."""
+        count = len(self.runs) * self.training.updates
+        return count, count
+
+    def units(self, record: Collection[str]) -> float:
+        """Return the updates of all cases."""
+        return float(len(self.runs) * self.training.updates)
+
+    def trial(self) -> Block:
+        """Return a block of fewer cases and updates."""
+        few = replace(self.training, updates=min(self.training.updates, TRIAL_UPDATES), records=1, evaluate=1)
+        runs = tuple(replace(run, schedule=_CONSTANT) for run in self.runs[:TRIAL_CASES])
+        return replace(self, runs=runs, training=few)
+
+
+def case_seconds(case: Trainee, training: Training) -> float:
+    """Return about how long a case takes by itself."""
+    return 3.0 * seconds_of(case.network, case.task) * training.updates
+
+
+def write_state(path: Path, state: State) -> None:
+    """Keep a state in a file that is always whole: the last one stays until the new one is.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the last state is still there.
+    """
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **state)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def read_state(path: Path) -> State | None:
+    """Return the state that a file holds, or None where there is none that is whole."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def tell(path: Path, progress: Progress) -> None:
+    """Write how far a training is beside its state; nobody waits for it, so trouble is no matter."""
+    told = {
+        "done": progress.done,
+        "total": progress.total,
+        "loss": float(np.median(progress.loss)) if progress.loss.size else None,
+        "solved": int(progress.solved.sum()),
+        "diverged": int(progress.diverged.sum()),
+    }
+    with contextlib.suppress(OSError):
+        path.with_name(path.name + TELLING).write_text(json.dumps(told), encoding="utf-8")
