@@ -83,9 +83,9 @@ def to_netcdf(ds: xr.Dataset, files: Files, out: Path) -> None:
     """Write one netCDF-3 file (64-bit offset), read by anything that reads netCDF.
 
     Names, dimensions, units and values are those of the archive. Texts are arrays of characters in UTF-8,
-    which xarray gives back as text. Integers have 32 bits, as the format has no longer ones; one that does not
-    fit (a seed, say) is text. The attributes besides: ``gradlab_settings`` (the resolved spec) and
-    ``gradlab_content_digest``.
+    which xarray gives back as text. Integers have 32 bits, as the format has no longer ones; an
+    attribute that does not fit (a seed, say) is text. There are two more: ``gradlab_settings`` (the resolved
+    spec) and ``gradlab_content_digest``.
     """
     where = str(files.path)
     stored = {}
