@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,10 +161,10 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
     with workers_for(plan, way.workers, way.scheduler) as processes:
         from gradlab.archive.lock import writing
         from gradlab.archive.provenance import collect, command_line, write_provenance
-        from gradlab.archive.store import ArchiveSink, meet_to_write
+        from gradlab.archive.store import ArchiveSink, meet_to_write, sealed
 
         command = list(way.command) or command_line()
-        with writing(out, command), _sealed(out):
+        with writing(out, command), sealed(out):
             meeting = meet_to_write(out, wanted_of(plan, spec_text), prune=way.prune)
             outcome = _execute(plan, meeting, ArchiveSink.open, way, processes)
             write_provenance(
@@ -213,19 +212,6 @@ def _records() -> Sequence[str]:
     from gradlab.measure.records import RECORDS
 
     return tuple(RECORDS)
-
-
-@contextmanager
-def _sealed(out: Path) -> Iterator[None]:
-    """Seal the archive when the body is done, also after an interruption."""
-    from gradlab.archive.manifest import seal
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        seal(out)
-        raise
-    seal(out)
 
 
 def wanted_of(plan: Plan, spec_text: str | None = None) -> Wanted:

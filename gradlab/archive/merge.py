@@ -15,7 +15,7 @@ from gradlab.archive import directory, failures
 from gradlab.archive.copying import copy_cases, differing
 from gradlab.archive.creation import create_data
 from gradlab.archive.directory import State
-from gradlab.archive.extend import case_keys, former_specs, write_former
+from gradlab.archive.extend import case_keys, former_specs, with_lone, write_former
 from gradlab.archive.lock import writing
 from gradlab.archive.manifest import seal
 from gradlab.archive.reading import read_provenance
@@ -39,7 +39,7 @@ def merge(paths: Sequence[Path], out: Path, *, accept_older_code: bool = False) 
     paths : sequence of Path
         The archives; of what stands in several, the first finished one counts.
     out : Path
-        A directory that does not exist or is empty.
+        A directory that does not exist, is empty, or holds what a merge that was killed left.
     accept_older_code : bool
         Unite them though not all were measured by the same numerical code.
 
@@ -55,13 +55,15 @@ def merge(paths: Sequence[Path], out: Path, *, accept_older_code: bool = False) 
     """
     if len(paths) < 2:
         raise UserMistake(Problem("merge", "at least two archives", str(len(paths))))
-    if directory.state(out) is not State.NEW:
+    if directory.state(out) is State.ARCHIVE:
         got = "one that holds something already"
         raise UserMistake(Problem(str(out), "a directory that is empty or does not exist", got))
     problems = [problem for path in paths for problem in check_structure(path)]
     if problems:
         raise UserMistake(problems)
     held = [read_held(path / directory.DATA) for path in paths]
+    gates = any("gate" in one.layout.coordinates for one in held)
+    held = [with_lone(one, path, gates) for one, path in zip(held, paths, strict=True)]
     _check_alike(paths, held)
     if not accept_older_code:
         _check_code(paths, held)

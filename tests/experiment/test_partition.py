@@ -45,7 +45,9 @@ def test_texts(text, meant):
     assert parse_partition(text) == meant
 
 
-@pytest.mark.parametrize("text", ["0/4", "5/4", "a/b", "", "3", "1/0", "-1/4", "1/4/5", "1.5/4", "1/9999999", None, 3])
+@pytest.mark.parametrize(
+    "text", ["0/4", "5/4", "a/b", "", "3", "1/0", "-1/4", "1/4/5", "1.5/4", "1/9999999", None, 3]
+)
 def test_what_is_no_partition(text):
     with pytest.raises(UserMistake, match="--partition: expected which part of how many, as in 3/16"):
         parse_partition(text, "--partition")
