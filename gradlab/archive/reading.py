@@ -19,6 +19,7 @@ from gradlab.archive.filestore import ArchiveStore
 from gradlab.archive.forms import Form
 from gradlab.archive.manifest import chunk_names, decoded
 from gradlab.archive.verify import structure
+from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def dataset_of(files: Files, forms: dict[str, Form]) -> xr.Dataset:
     except UserMistake:
         raise
     except Exception as error:  # whatever a reader says of bytes that are not what they claim to be
-        got = f"one that cannot be opened ({type(error).__name__}: {error})"
+        got = f"one that cannot be opened ({type(error).__name__}: {shown(str(error), 200)})"
         data = files.where(directory.DATA)
         raise UserMistake(Problem(data, "a Zarr group as the schema describes it", got)) from error
     return ds

@@ -83,13 +83,16 @@ def number(
     return x
 
 
+_EXACT = 2.0**53  # beyond it a float says no more which integer is meant
+
+
 def integer(
     where: str, value: object, *, at_least: int | None = None, at_most: int | None = None, hint: str = ""
 ) -> int:
     """Return `value` as an int within the bounds; booleans and fractions are refused."""
     expected = "an integer" + _range_text(at_least, None, at_most, None)
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
         value, whole = int(value), True
     if not whole:
         raise UserMistake(Problem(where, expected, shown(value), hint))

@@ -287,8 +287,11 @@ def _point_seconds(grid: Grid, row: int) -> float:
     return seconds_of(grid.networks[grid.network_index[row]], grid.tasks[grid.task_index[row]])
 
 
+_ENDLESS = 1 << 128  # sizes that no machine has; a float must hold what they come to
+
+
 def seconds_of(network: NetworkSettings, task: Any) -> float:
     """Return about how long a case takes; forward and shared lanes counted in full."""
     rows = network.hidden * len(network.cell.row_blocks) * network.layers * network.directions
-    work = rows * (network.hidden + task.features + 40) * task.batch
-    return float((2.0e-6 + 2.0 * work / RATE) * task.lags)
+    work = min(rows * (network.hidden + task.features + 40) * task.batch, _ENDLESS)
+    return (2.0e-6 + 2.0 * work / RATE) * float(min(task.lags, _ENDLESS))
