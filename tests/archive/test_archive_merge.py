@@ -155,6 +155,7 @@ def test_what_cannot_be_united(tmp_path):
     gradlab.run(BASE | {"record": ["loss"]}, tmp_path / "loss")
     gradlab.run(changed(sweep={RADIUS: [1.0]}), tmp_path / "axis")
     gradlab.run(changed(network={"hidden": 4}), tmp_path / "place")
+    gradlab.run(axes(radius=[3.0]), tmp_path / "b")
     (tmp_path / "none").mkdir()
     before = data(tmp_path / "a")
     for names, out, message in (
@@ -164,7 +165,7 @@ def test_what_cannot_be_united(tmp_path):
         (["a", "none"], "out", r"none: .*a directory without archive\.json"),
         (["a", "nowhere"], "out", "nowhere: .*no such directory"),
         (["a"], "out", "at least two archives"),
-        (["a", "axis"], "a", "empty or does not exist"),
+        (["a", "b"], "a", "empty or does not exist"),
     ):
         with pytest.raises(UserMistake, match=message):
             merge([tmp_path / name for name in names], tmp_path / out)
@@ -198,3 +199,12 @@ def test_a_merge_that_was_killed_is_made_again(tmp_path, monkeypatch):
     (tmp_path / "killed" / "archive.json").write_text(json.dumps(marker | {"complete": False}))
     merge(paths, tmp_path / "killed")
     assert_same(tmp_path / "killed", tmp_path / "both")
+    (tmp_path / "killed" / "manifest.json").unlink()  # killed when all but this was done
+    merge(paths, tmp_path / "killed")
+    assert_same(tmp_path / "killed", tmp_path / "both")
+    group = zarr.open_group(tmp_path / "killed" / "data.zarr", mode="r+")
+    group["loss"][0, 0, 0] += 1
+    before = data(tmp_path / "killed")
+    with pytest.raises(UserMistake, match="empty or does not exist, got one that holds something already"):
+        merge(paths, tmp_path / "killed")
+    assert data(tmp_path / "killed") == before
