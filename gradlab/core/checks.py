@@ -83,6 +83,7 @@ def number(
     return x
 
 
+_MOST = (1 << 62) - 1
 _EXACT = 2.0**53  # beyond it a float says no more which integer is meant
 
 
@@ -100,6 +101,12 @@ def integer(
     if (at_least is not None and x < at_least) or (at_most is not None and x > at_most):
         raise UserMistake(Problem(where, expected, shown(value), hint))
     return int(x)
+
+
+def size(where: str, value: object) -> int:
+    """Return `value` as the size of an array: an int of at least 1 that an index can hold."""
+    x = integer(where, value, at_least=1)
+    return x if x <= _MOST else integer(where, value, at_least=1, at_most=_MOST)
 
 
 def array(
