@@ -136,7 +136,12 @@ class Meeting:
                 "--accept-older-code keeps them and measures the others by the code of today; another --out "
                 "measures all of them anew."
             )
-            got = f"{counts['older']} of {total} measured by other code, older or newer"
+            found = zip(*np.unique(self.target.code[self.target.finished], return_counts=True), strict=True)
+            own = _code(self.wanted)
+            others = ", ".join(
+                f"{n} by {code or 'code that is not known'}" for code, n in found if code != own
+            )
+            got = f"{counts['older']} of {total} measured by other code, older or newer: {others}"
             expected = f"cases measured by the numerical code of today ({_code(self.wanted)})"
             raise UserMistake(Problem(str(self.path), expected, got, hint))
 
