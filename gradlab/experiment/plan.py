@@ -294,4 +294,4 @@ def seconds_of(network: NetworkSettings, task: Any) -> float:
     """Return about how long a case takes; forward and shared lanes counted in full."""
     rows = network.hidden * len(network.cell.row_blocks) * network.layers * network.directions
     work = min(rows * (network.hidden + task.features + 40) * task.batch, _ENDLESS)
-    return (2.0e-6 + 2.0 * work / RATE) * float(min(task.lags, _ENDLESS))
+    return float((2.0e-6 + 2.0 * work / RATE) * min(task.lags, _ENDLESS))
