@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gradlab.core.errors import Problem, UserMistake
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,10 +166,10 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
     with workers_for(plan, way.workers, way.scheduler) as processes:
         from gradlab.archive.lock import writing
         from gradlab.archive.provenance import collect, command_line, write_provenance
-        from gradlab.archive.store import ArchiveSink, meet_to_write
+        from gradlab.archive.store import ArchiveSink, meet_to_write, sealed
 
         command = list(way.command) or command_line()
-        with writing(out, command), _sealed(out):
+        with writing(out, command), sealed(out):
             meeting = meet_to_write(out, wanted_of(plan, spec_text), prune=way.prune)
             outcome = _execute(plan, meeting, ArchiveSink.open, way, processes)
             write_provenance(
@@ -187,6 +188,7 @@ def _execute(
     """Run what the archive lacks of a plan, or of its part."""
     from dataclasses import replace
 
+    from gradlab.archive.directory import CHECKPOINTS
     from gradlab.experiment.partition import cases_of
     from gradlab.experiment.runner import execute
 
@@ -200,6 +202,12 @@ def _execute(
     wider = {
         dim: layout.coordinates[dim].values.tolist() for dim in layout.sizes if dim not in layout.case_dims
     }
+    for dim in ("update", "first", "second"):
+        if dim in wider and list(plan.along.get(dim, wider[dim])) != wider[dim]:
+            got = f"other ones than those of {meeting.path}"
+            raise UserMistake(
+                Problem(dim, "the same places or updates in an archive", got, "Use another --out.")
+            )
     record = tuple(name for name in plan.measure.records if name in layout.names)
     return execute(
         replace(plan, wider=wider, record=record),
@@ -209,20 +217,8 @@ def _execute(
         progress=way.progress,
         meanwhile=load_labels,
         only=only,
+        checkpoints=meeting.path / CHECKPOINTS,
     )
-
-
-@contextmanager
-def _sealed(out: Path) -> Iterator[None]:
-    """Seal the archive when the body is done, also after an interruption."""
-    from gradlab.archive.manifest import seal
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        seal(out)
-        raise
-    seal(out)
 
 
 def wanted_of(plan: Plan, spec_text: str | None = None) -> Wanted:

@@ -15,6 +15,7 @@ from gradlab.archive.creation import array_of, grown
 from gradlab.archive.schema import Layout
 from gradlab.archive.united import Held, Index, implied
 from gradlab.archive.variables import KEYS, OPTIONAL, STATUS, VARIABLES
+from gradlab.core.errors import Problem, UserMistake
 
 Array = NDArray[Any]
 
@@ -151,11 +152,11 @@ def _relabelled(name: str, values: Array, held: Held, target: Held) -> Array:
     over = [dim for dim in variable.over if dim in source_dims or dim in target_dims]
     if all(_same(held, target, dim) for dim in over):
         return values
-    full = values.reshape(len(values), *(len(_labels(held, target, dim)) for dim in over))
-    out = variable.empty((len(values), *(len(_labels(target, held, dim)) for dim in over)))
+    full = values.reshape(len(values), *(len(_labels(held, dim)) for dim in over))
+    out = variable.empty((len(values), *(len(_labels(target, dim)) for dim in over)))
     take, put = [np.arange(len(values))], [np.arange(len(values))]
     for dim in over:
-        ours, theirs = _labels(held, target, dim), _labels(target, held, dim)
+        ours, theirs = _labels(held, dim), _labels(target, dim)
         common = [label for label in ours if label in theirs]
         take.append(np.array([ours.index(label) for label in common], dtype=np.int64))
         put.append(np.array([theirs.index(label) for label in common], dtype=np.int64))
@@ -168,11 +169,12 @@ def _same(held: Held, target: Held, dim: str) -> bool:
     return one is not None and two is not None and np.array_equal(one.values, two.values)
 
 
-def _labels(held: Held, other: Held, dim: str) -> list[Any]:
+def _labels(held: Held, dim: str) -> list[Any]:
     """Return labels along a dimension; where it is not there, the one that every case stands at."""
     labels = implied(held, dim)
-    if dim in OPTIONAL and not labels:  # the other side has but one network's row blocks, or it was asked
-        labels = implied(other, dim)[:1]
+    if dim in OPTIONAL and not labels:
+        expected = f"cases with a {dim} that is known, to put them together"
+        raise UserMistake(Problem(dim, expected, "others: its specs have several"))
     return labels
 
 

@@ -6,13 +6,14 @@ Both are made from the archive's files alone. Names and texts in them are escape
 from __future__ import annotations
 
 import datetime
+import hashlib
 import html
 import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from gradlab.archive import directory
 from gradlab.archive.files import Files
@@ -71,6 +72,39 @@ def texts(files: Files, *, authors: Sequence[str], licence: str, date: str | Non
     return {METADATA: crate.replace("<", "\\u003c").replace("&", "\\u0026"), README: readme}
 
 
+def check_texts(files: Files) -> Iterator[Problem]:
+    """Yield what the description in a packed file says of other files than are there.
+
+    It may have been written by another version of gradlab: its words are not looked at.
+    """
+    where = files.where(METADATA)
+    try:
+        graph = json.loads(files.text(METADATA))["@graph"]
+        entities = {unquote(str(one["@id"])): one for one in graph}
+        listed = read_manifest(files)["files"]
+        root = entities["./"]
+        parts = {unquote(str(part["@id"])) for part in root["hasPart"]}
+    except UserMistake as mistake:
+        yield from mistake.problems
+        return
+    except (ValueError, KeyError, TypeError, RecursionError):
+        yield Problem(where, "RO-Crate metadata as gradlab pack writes them", "other text")
+        return
+    digest = read_manifest(files)["content_digest"]
+    if root.get("identifier") != digest:
+        yield Problem(where, f"the digest of the content, {digest}", shown(root.get("identifier")))
+    told = {name for name in listed if not name.startswith(f"{directory.DATA}/")}
+    for name in sorted({*told, README, directory.MANIFEST}):
+        entity = entities.get(name, {})
+        expected = {"contentSize": str(files.sizes.get(name))}
+        if name in listed:
+            expected["sha256"] = listed[name]["sha256"]
+        elif name == README and name in files:
+            expected["sha256"] = hashlib.sha256(files.read(name)).hexdigest()
+        if name not in parts or any(entity.get(key) != value for key, value in expected.items()):
+            yield Problem(where, f"{shown(name)} with its size and SHA-256", shown(entity))
+
+
 def _author(number: int, text: str) -> dict[str, Any]:
     match = _AUTHOR.fullmatch(text)
     if match is None or not match[1].isprintable():
@@ -107,7 +141,7 @@ def _graph(
     readme: str,
 ) -> Iterator[dict[str, Any]]:
     """Yield the entities: descriptor, root, files, people, licence, software, runs."""
-    parts = [*_files(files), _file(README, len(readme.encode()), None)]
+    parts = [*_files(files), _file(README, len(readme.encode()), hashlib.sha256(readme.encode()).hexdigest())]
     actions = [_run(i, run) for i, run in enumerate(runs, start=1)]
     question = str(settings.get("question") or "")
     yield {

@@ -32,6 +32,7 @@ FAILURES = "failures.jsonl"
 FIGURES = "figures"
 MANIFEST = "manifest.json"
 LOCK = "lock.json"
+CHECKPOINTS = "checkpoints"  # of blocks that are under way; gone when they are done
 FORMER = "specs"  # of cases that the last spec has not
 NEXT = "next"  # what is to take the place of data and specs: complete as soon as it has this name
 OLD = "data.zarr.old"

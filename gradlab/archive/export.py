@@ -83,14 +83,16 @@ def to_netcdf(ds: xr.Dataset, files: Files, out: Path) -> None:
     """Write one netCDF-3 file (64-bit offset), read by anything that reads netCDF.
 
     Names, dimensions, units and values are those of the archive. Texts are arrays of characters in UTF-8,
-    which xarray gives back as text. Integers have 32 bits, as the format has no longer ones; one that does not
-    fit (a seed, say) is text. The attributes besides: ``gradlab_settings`` (the resolved spec) and
-    ``gradlab_content_digest``.
+    which xarray gives back as text. Integers have 32 bits, as the format has no longer ones; an
+    attribute that does not fit (a seed, say) is text. There are two more: ``gradlab_settings`` (the resolved
+    spec) and ``gradlab_content_digest``.
     """
     where = str(files.path)
     stored = {}
     for name, array in ds.variables.items():
-        values: NDArray[Any] = array.values if array.dtype.kind != "T" else _texts(str(name), array.values)
+        values: NDArray[Any] = (
+            array.values if array.dtype.kind != "T" else _texts(f"{where}: {shown(name)}", array.values)
+        )
         if values.nbytes > MOST_NETCDF:
             hint = "Use --to csv, or read the archive by xarray.open_zarr."
             expected = f"at most {MOST_NETCDF} bytes of {shown(name)}, for netCDF-3"
@@ -110,12 +112,13 @@ def to_netcdf(ds: xr.Dataset, files: Files, out: Path) -> None:
         raise UserMistake(Problem(where, "what netCDF-3 can tell", got, "Use --to csv.")) from None
 
 
-def _texts(name: str, values: NDArray[Any]) -> NDArray[np.str_]:
+def _texts(where: str, values: NDArray[Any]) -> NDArray[np.str_]:
     """Return texts of variable length as ones of the longest length."""
     longest = max(1, int(np.strings.str_len(values).max(initial=0)))
     if 4 * longest * values.size > MOST_NETCDF:
         expected = f"at most {MOST_NETCDF} bytes of text"
-        raise UserMistake(Problem(name, expected, f"{values.size} texts of up to {longest} characters"))
+        got = f"{values.size} texts of up to {longest} characters"
+        raise UserMistake(Problem(where, expected, got, "Use --to csv."))
     return values.astype(f"<U{longest}")
 
 

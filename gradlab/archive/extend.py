@@ -23,6 +23,7 @@ from gradlab.core.fingerprint import case_key
 from gradlab.core.streams import digest
 
 _OF_RUN = ("title", "question", "measure", "seed")  # attributes that are the last run's
+LONELY = {name for name, variable in VARIABLES.items() if "gate" in variable.over}
 _ASIDE = ("title", "question", "memory")  # of a spec: they change no number
 
 
@@ -135,7 +136,12 @@ class Meeting:
                 "--accept-older-code keeps them and measures the others by the code of today; another --out "
                 "measures all of them anew."
             )
-            got = f"{counts['older']} of {total} measured by other code, older or newer"
+            found = zip(*np.unique(self.target.code[self.target.finished], return_counts=True), strict=True)
+            own = _code(self.wanted)
+            others = ", ".join(
+                f"{n} by {code or 'code that is not known'}" for code, n in found if code != own
+            )
+            got = f"{counts['older']} of {total} measured by other code, older or newer: {others}"
             expected = f"cases measured by the numerical code of today ({_code(self.wanted)})"
             raise UserMistake(Problem(str(self.path), expected, got, hint))
 
@@ -158,13 +164,18 @@ def meet(path: Path, wanted: Wanted, *, prune: bool = False) -> Meeting:
         If `path` holds something else, or what cannot be united with the spec.
     """
     new = wanted.held
+    if (path / directory.NEXT).is_dir() and not (path / directory.DATA).exists():
+        got = "one whose run was killed in the moment in which its data changed places"
+        raise UserMistake(
+            Problem(str(path), "an archive at rest", got, "gradlab run puts them in their places.")
+        )
     if directory.state(path) is not State.ARCHIVE:
         places = tuple(np.arange(n, dtype=np.int64) for n in new.settings.shape)
         nothing = np.zeros(0, dtype=np.int64)
         return Meeting(path, wanted, None, new, places, nothing, nothing, np.zeros(0, bool), 0)
     if problems := check_structure(path):
         raise UserMistake(problems)
-    old = read_held(path / directory.DATA)
+    old = with_lone(read_held(path / directory.DATA), path, "gate" in new.layout.coordinates)
     held = (old.status != STATUS["not_run"]) & (old.settings != "")
     outside = held & ~np.isin(old.settings, new.settings)
     names = _names(path, wanted, old, held, outside, prune=prune)
@@ -236,6 +247,30 @@ def resolved_specs(path: Path) -> list[dict[str, Any]]:
     """Return the tables of an archive's specs, resolved, the last that was run first."""
     files = [path / directory.RESOLVED, *sorted((path / directory.FORMER).glob("*.toml"))]
     return [tomllib.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def with_lone(held: Held, path: Path, gates: bool) -> Held:
+    """Return what an archive holds, with the name of its networks' one row block if that is needed.
+
+    Parameters
+    ----------
+    held : Held
+    path : Path
+        The archive.
+    gates : bool
+        Whether it is to be put together with cases of several row blocks.
+    """
+    if not gates or "gate" in held.layout.coordinates or not LONELY & set(held.layout.names):
+        return held
+    from gradlab.experiment.grid import expand
+    from gradlab.experiment.spec import Spec
+
+    try:
+        networks = [n for table in resolved_specs(path) for n in expand(Spec.from_dict(table)).networks]
+    except UserMistake:  # of a network that was read, or of another gradlab
+        return held
+    blocks = {block for network in networks for block in network.cell.drawn_blocks}
+    return replace(held, lone=blocks.pop()) if len(blocks) == 1 else held
 
 
 def _spec_name(text: str) -> str:

@@ -35,6 +35,7 @@ from gradlab.core.errors import Problem, UserMistake
 FORMAT = "gradlab manifest"
 VERSION = 1
 ASIDE = (directory.MANIFEST, directory.LOCK)
+_UNFINISHED = f"{directory.CHECKPOINTS}/"
 #: What a packed file has besides the archive's own files.
 OF_PACKED = ("ro-crate-metadata.json", "README.md")
 #: Variables that say which code measured; equal content may come of different code.
@@ -78,7 +79,7 @@ def seal(path: str | Path) -> str:
     listed = {
         name: {"size": size, "sha256": sha256(files, name), "content": is_content(name)}
         for name, size in files.sizes.items()
-        if name not in ASIDE
+        if name not in ASIDE and not name.startswith(_UNFINISHED)
     }
     with directory.disk(path / directory.MANIFEST, "Every case that was written is kept"):
         directory.replace_text(path / directory.MANIFEST, _text(digest, listed))

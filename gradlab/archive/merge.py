@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -15,7 +16,7 @@ from gradlab.archive import directory, failures
 from gradlab.archive.copying import copy_cases, differing
 from gradlab.archive.creation import create_data
 from gradlab.archive.directory import State
-from gradlab.archive.extend import case_keys, former_specs, write_former
+from gradlab.archive.extend import case_keys, former_specs, with_lone, write_former
 from gradlab.archive.lock import writing
 from gradlab.archive.manifest import seal
 from gradlab.archive.reading import read_provenance
@@ -39,7 +40,7 @@ def merge(paths: Sequence[Path], out: Path, *, accept_older_code: bool = False) 
     paths : sequence of Path
         The archives; of what stands in several, the first finished one counts.
     out : Path
-        A directory that does not exist or is empty.
+        A directory that does not exist, is empty, or holds what the same merge made, all or in part.
     accept_older_code : bool
         Unite them though not all were measured by the same numerical code.
 
@@ -51,24 +52,28 @@ def merge(paths: Sequence[Path], out: Path, *, accept_older_code: bool = False) 
     Raises
     ------
     UserMistake
-        If they cannot be united; nothing is left in `out` then.
+        If they cannot be united, or the disk refuses; no archive is left in `out` then.
     """
     if len(paths) < 2:
         raise UserMistake(Problem("merge", "at least two archives", str(len(paths))))
-    if directory.state(out) is not State.NEW:
-        got = "one that holds something already"
-        raise UserMistake(Problem(str(out), "a directory that is empty or does not exist", got))
-    problems = [problem for path in paths for problem in check_structure(path)]
+    there = directory.state(out) is State.ARCHIVE
+    problems = [problem for path in (*paths, *([out] if there else [])) for problem in check_structure(path)]
     if problems:
         raise UserMistake(problems)
     held = [read_held(path / directory.DATA) for path in paths]
+    gates = any("gate" in one.layout.coordinates for one in held)
+    held = [with_lone(one, path, gates) for one, path in zip(held, paths, strict=True)]
     _check_alike(paths, held)
     if not accept_older_code:
         _check_code(paths, held)
     target, shares = _shares(paths, held, _all_in_one(paths, held))
     with directory.disk(out), writing(out):
+        if there and not _is_in(out, paths, held, target, shares):
+            got = "one that holds something already"
+            raise UserMistake(Problem(str(out), "a directory that is empty or does not exist", got))
         try:
-            _write(paths, held, out, target, shares)
+            if not there:
+                _write(paths, held, out, target, shares)
         except BaseException:
             _remove_all(out)
             raise
@@ -192,8 +197,24 @@ def _check_numbers(
     where = point(grid.layout, [int(i) for i in np.unravel_index(found.place, grid.settings.shape)])
     key = case_key(str(grid.settings.ravel()[found.place]), str(grid.code.ravel()[found.place]))
     got = f"other numbers for the case at {where} (case_key {key}): {found.variable} is not the same"
-    hint = "The same settings and the same code give the same numbers: one of the two is damaged, or was changed."
+    hint = "Same settings and same code give the same numbers: one of the two is damaged, or was changed."
     raise UserMistake(Problem(str(paths[one]), f"the numbers that {paths[other]} has", got, hint))
+
+
+def _is_in(
+    out: Path, paths: Sequence[Path], held: Sequence[Held], target: Held, shares: Sequence[_Share]
+) -> bool:
+    """Return whether an archive is what the merge would make: one that was killed had nearly ended."""
+    own = read_held(_data(out))
+    return (
+        same_grid(own, target)
+        and np.array_equal(own.status, target.status)
+        and np.array_equal(own.code, target.code)
+        and all(
+            differing(_data(path), one, _data(out), own, share.source, share.target) is None
+            for path, one, share in zip(paths, held, shares, strict=True)
+        )
+    )
 
 
 def _write(
@@ -235,10 +256,18 @@ def _data(path: Path) -> Path:
 
 
 def _remove_all(out: Path) -> None:
-    """Remove what was made of an archive; what stood beside was not there before."""
+    """Remove what was made of an archive; what stood beside was not there before.
+
+    Zarr writes in a thread of its own, which may not have heard of the end yet. Where something comes
+    after it, the marker stays, and the next merge makes the archive anew.
+    """
     with contextlib.suppress(OSError):
-        for name in (directory.DATA, directory.FORMER, directory.FIGURES):
-            directory.remove(out / name)
         for name in (directory.SPEC, directory.RESOLVED, directory.PROVENANCE, directory.FAILURES):
             (out / name).unlink(missing_ok=True)
-        (out / directory.MARKER).unlink(missing_ok=True)
+        for _ in range(4):
+            for name in (directory.DATA, directory.FORMER, directory.FIGURES):
+                with contextlib.suppress(OSError):
+                    directory.remove(out / name)
+            time.sleep(0.05)
+        if not (out / directory.DATA).exists():
+            (out / directory.MARKER).unlink(missing_ok=True)

@@ -129,6 +129,7 @@ def check_packed(files: PackedFiles) -> Iterator[Problem]:
             yield from mistake.problems
     if len(made) < len(OF_PACKED):
         return
+    yield from crate.check_texts(files)
     try:
         with tempfile.TemporaryFile() as target:
             write(files, made, target)

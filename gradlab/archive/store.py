@@ -8,6 +8,7 @@ that have no status are reset; so the bytes on disk do not depend on the order o
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from numpy.typing import NDArray
 
 from gradlab.archive import chunks, directory
 from gradlab.archive.creation import array_of
+from gradlab.archive.directory import State
 from gradlab.archive.extend import Meeting, Wanted, begin, meet
 from gradlab.archive.failures import FailureLog
+from gradlab.archive.manifest import seal
 from gradlab.archive.schema import AxisLike, layout
 from gradlab.archive.united import FINISHED, Held, Index
 from gradlab.archive.variables import KEYS, STATUS, VARIABLES, Variable
@@ -325,3 +328,15 @@ def meet_to_write(path: Path, asked: Wanted, *, prune: bool = False) -> Meeting:
     with directory.disk(path):
         directory.settle(path)
         return meet(path, asked, prune=prune)
+
+
+@contextlib.contextmanager
+def sealed(path: Path) -> Iterator[None]:
+    """Seal the archive when the body is done, also after an interruption."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if directory.state(path) is State.ARCHIVE:
+            seal(path)
+        raise
+    seal(path)

@@ -153,7 +153,7 @@ def _variables(files: Files, arrays: dict[str, Form], version: int) -> Iterator[
             got = f"{form.data_type} over {shown(form.dims)}"
             yield Problem(where, "a coordinate of numbers or text along one dimension", got)
         if tuple(sizes.get(dim) for dim in form.dims) != form.shape:
-            wanted = ", ".join(f"{dim}: {sizes.get(dim, 'no coordinate')}" for dim in form.dims)
+            wanted = ", ".join(f"{shown(dim)[1:-1]}: {sizes.get(dim, 'no coordinate')}" for dim in form.dims)
             yield Problem(where, f"the shape of its coordinates ({wanted})", shown(list(form.shape)))
 
 
@@ -166,7 +166,8 @@ def _variable(
     """
     last = tuple(dim for dim in variable.over if dim in there or dim not in OPTIONAL)
     if array.dims != case_dims + last:
-        yield Problem(where, f"dimensions {', '.join(case_dims + last)}", ", ".join(array.dims))
+        expected = f"dimensions {shown(', '.join(case_dims + last), 200)}"
+        yield Problem(where, expected, shown(", ".join(array.dims), 200))
     expected = TEXT if variable.dtype == "text" else variable.dtype
     if array.data_type != expected:
         yield Problem(where, f"type {expected}", shown(array.data_type))

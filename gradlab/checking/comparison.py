@@ -189,7 +189,9 @@ def _put_along(values: Array, model: Array, axis: int, dim: str, side: _Side) ->
     """
     labels = side.along(dim)
     if dim == "gate":
-        apart = np.moveaxis(model, axis, 1).reshape(len(model), len(labels), -1)
+        apart = np.moveaxis(model, axis, 1).reshape(
+            len(model), len(labels), model[:1].size // max(len(labels), 1)
+        )
         place = np.argmax(~np.isnan(apart).all(axis=2), axis=1)
     else:
         place = np.full(len(model), labels.index({"layer": 0, "direction": "forward"}[dim]))

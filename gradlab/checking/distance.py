@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -75,9 +76,12 @@ def distances(old: Array, new: Array, tolerance: float) -> tuple[NDArray[np.bool
     """
     cases = len(old)
     if old.dtype.kind != "f" or new.dtype.kind != "f":
-        unlike = (np.asarray(old) != np.asarray(new)).reshape(cases, -1).any(axis=1)
+        unlike = (np.asarray(old) != np.asarray(new)).reshape(cases, math.prod(old.shape[1:])).any(axis=1)
         return unlike, np.where(unlike, np.inf, -1.0)
-    a, b = (np.ascontiguousarray(one, dtype=np.float64).reshape(cases, -1) for one in (old, new))
+    a, b = (
+        np.ascontiguousarray(one, dtype=np.float64).reshape(cases, math.prod(one.shape[1:]))
+        for one in (old, new)
+    )
     alike = (a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore", over="ignore"):
         gap = np.abs(a - b)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
 
@@ -14,8 +15,10 @@ from gradlab.api import open_archive
 from gradlab.archive.directory import DATA, FAILURES, FIGURES
 from gradlab.archive.files import files_of
 from gradlab.archive.reading import read_failures, read_provenance
+from gradlab.archive.united import FINISHED
 from gradlab.cli.report import closing, found_in, label
-from gradlab.cli.terminal import duration, safe, size
+from gradlab.cli.terminal import cases, duration, safe, size
+from gradlab.core.fingerprint import code_key
 
 SHOWN_VALUES = 6
 
@@ -41,11 +44,32 @@ def archive_table(path: Path) -> dict[str, Any]:
         "sizes": sizes,
         "records": records,
         **found_in(ds),
+        "code": _codes(ds),
+        "code_today": code_key(),
         "failures": len(read_failures(path)),
         "figures": [files.where(name) for name in files.sizes if name.startswith(f"{FIGURES}/")],
         "bytes": sum(size for name, size in files.sizes.items() if name.startswith(f"{DATA}/")),
         "runs": read_provenance(path),
     }
+
+
+def _codes(ds: Any) -> dict[str, int]:
+    """Return how many of the cases that ran are of which numerical code; "" is not known."""
+    ran = np.isin(ds["status"].values, FINISHED)
+    keys = ds["code_key"].values[ran] if "code_key" in ds else np.full(int(ran.sum()), "")
+    found, counts = np.unique(keys.astype("<U16"), return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _code_lines(table: Mapping[str, Any]) -> list[str]:
+    """Return which cases were measured by other numerical code than that of today, if any."""
+    others = {code: count for code, count in table["code"].items() if code != table["code_today"]}
+    if not others:
+        return []
+    parts = [f"{cases(count)} by {code or 'code that is not known'}" for code, count in others.items()]
+    own = table["code"].get(table["code_today"], 0)
+    today = f"{own} by that of today ({table['code_today']})" if own else f"today's is {table['code_today']}"
+    return [f"Measured by other numerical code: {', '.join(parts)}; {today}."]
 
 
 def _record(array: Any) -> dict[str, Any]:
@@ -70,6 +94,7 @@ def archive_lines(table: Mapping[str, Any]) -> list[Any]:
         along = ", ".join(own) or "each case"
         records.add_row(*map(safe, (name, along, record["units"], record["long_name"])))
     lines += [axes, records, *closing(table)]
+    lines += map(safe, _code_lines(table))
     if table["failures"]:
         lines.append(safe(f"Failures are explained in {Path(table['archive']) / FAILURES}."))
     if table["figures"]:

@@ -83,13 +83,17 @@ def number(
     return x
 
 
+_MOST = (1 << 62) - 1
+_EXACT = 2.0**53  # beyond it a float says no more which integer is meant
+
+
 def integer(
     where: str, value: object, *, at_least: int | None = None, at_most: int | None = None, hint: str = ""
 ) -> int:
     """Return `value` as an int within the bounds; booleans and fractions are refused."""
     expected = "an integer" + _range_text(at_least, None, at_most, None)
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
         value, whole = int(value), True
     if not whole:
         raise UserMistake(Problem(where, expected, shown(value), hint))
@@ -97,6 +101,12 @@ def integer(
     if (at_least is not None and x < at_least) or (at_most is not None and x > at_most):
         raise UserMistake(Problem(where, expected, shown(value), hint))
     return int(x)
+
+
+def size(where: str, value: object) -> int:
+    """Return `value` as the size of an array: an int of at least 1 that an index can hold."""
+    x = integer(where, value, at_least=1)
+    return x if x <= _MOST else integer(where, value, at_least=1, at_most=_MOST)
 
 
 def array(

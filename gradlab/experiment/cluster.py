@@ -150,7 +150,7 @@ class Cluster(Workers):
         held.callback(_quietly, client.close, connection.CLOSE_SECONDS)
         return client
 
-    def submit(self, block: AbstractBlock, record: tuple[str, ...], share: int) -> Future[worker.Parts]:
+    def submit(self, block: AbstractBlock, order: worker.Order) -> Future[worker.Parts]:
         """Hand a block to the cluster.
 
         The result may be `WorkerDied`: two workers died while they measured this block.
@@ -160,7 +160,7 @@ class Cluster(Workers):
             self._told.add(address)
             text = f"The worker at {address} is not used: {self._refused[address]}"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
-        job = _Job(remote.packed(block, record, share), Future())
+        job = _Job(remote.packed(block, order), Future())
         job.ours.set_running_or_notify_cancel()
         with self._lock:
             self._waiting.append(job)

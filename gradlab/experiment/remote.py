@@ -32,9 +32,9 @@ def facts() -> dict[str, str]:
     return {"gradlab": version, "code": code_key(), "numpy": np.__version__, "scipy": scipy.__version__}
 
 
-def packed(block: AbstractBlock, record: tuple[str, ...], share: int) -> bytes:
+def packed(block: AbstractBlock, order: worker.Order) -> bytes:
     """Return what a worker is sent; dask then has nothing to look through."""
-    return pickle.dumps((block, record, share), pickle.HIGHEST_PROTOCOL)
+    return pickle.dumps((block, order), pickle.HIGHEST_PROTOCOL)
 
 
 def work(task: bytes) -> worker.Parts:
@@ -43,8 +43,8 @@ def work(task: bytes) -> worker.Parts:
         _one_thread()
     if not hasattr(_own, "workspace"):
         _own.workspace = Workspace()
-    block, record, share = pickle.loads(task)
-    return worker.measured(block, record, share, _own.workspace)
+    block, order = pickle.loads(task)
+    return worker.measured(block, order, _own.workspace)
 
 
 @cache

@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment import worker
 from gradlab.experiment.plan import Plan, PlannedBlock
 from gradlab.experiment.sink import Sink
-from gradlab.experiment.worker import Result
+from gradlab.experiment.worker import Order, Result
 from gradlab.experiment.workers import WorkerDied, Workers
 from gradlab.learning.workspace import Workspace
+from gradlab.measure.block import TELLING
 
 Array = NDArray[Any]
 
@@ -57,6 +60,7 @@ def execute(
     progress: Progress | None = None,
     meanwhile: Callable[[], object] | None = None,
     only: NDArray[np.bool_] | None = None,
+    checkpoints: Path | None = None,
 ) -> Outcome:
     """Measure every case of a plan that its sink does not hold yet.
 
@@ -77,6 +81,8 @@ def execute(
         process can do before it gets their results.
     only : boolean array of the grid's shape, optional
         The cases that are to be measured; by default all.
+    checkpoints : path, optional
+        A folder for what long blocks have done so far: they go on from it, and it is removed with the last.
 
     Raises
     ------
@@ -96,16 +102,45 @@ def execute(
             block.check_memory(plan.record, share, lambda needed: memory + count * (needed - share))
         # The heavy blocks first: the last ones to finish are then light.
         blocks.sort(key=lambda b: -b.block.size * b.block.run_seconds)
+        order = Order(plan.record, share, None if checkpoints is None else str(checkpoints))
+        if checkpoints is not None and any(b.block.checkpoint_name(plan.record) for b in blocks):
+            make_folder(checkpoints)
         run = (
-            _serial(blocks, plan.record, share)
+            _serial(blocks, order)
             if workers.here
-            else _parallel(blocks, plan.record, share, workers, meanwhile or _nothing)
+            else _parallel(blocks, order, workers, meanwhile or _nothing)
         )
         for planned, result in run:
             _deliver(plan, sink, planned, result, outcome)
+            if (kept := order.checkpoint(planned.block)) is not None:
+                forget(kept)
             if progress is not None:
                 progress(planned.cases, planned.cases if isinstance(result, str) else 0)
     return outcome
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder for unfinished work.
+
+    Raises
+    ------
+    UserMistake
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        got = error.strerror or type(error).__name__
+        raise UserMistake(Problem(str(path), "a folder that can be made", got)) from None
+
+
+def forget(checkpoint: Path) -> None:
+    """Remove what was kept of a block that is done, and the folder with the last of them."""
+    for path in (checkpoint, checkpoint.with_name(checkpoint.name + TELLING)):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        checkpoint.parent.rmdir()
 
 
 def memory_share(memory: int, workers: int) -> int:
@@ -175,11 +210,11 @@ def _spread(values: Array, axis: int, places: list[int], size: int) -> Array:
 Measured = Iterator[tuple[PlannedBlock, Result]]
 
 
-def _serial(blocks: list[PlannedBlock], record: tuple[str, ...], share: int) -> Measured:
+def _serial(blocks: list[PlannedBlock], order: Order) -> Measured:
     workspace = Workspace()
     with worker.one_thread():
         for planned in blocks:
-            yield from _placed(planned, worker.measured(planned.block, record, share, workspace))
+            yield from _placed(planned, worker.measured(planned.block, order, workspace))
 
 
 def _placed(planned: PlannedBlock, parts: worker.Parts) -> Measured:
@@ -191,8 +226,7 @@ def _placed(planned: PlannedBlock, parts: worker.Parts) -> Measured:
 
 def _parallel(
     blocks: list[PlannedBlock],
-    record: tuple[str, ...],
-    share: int,
+    order: Order,
     workers: Workers,
     meanwhile: Callable[[], object],
 ) -> Measured:
@@ -207,9 +241,7 @@ def _parallel(
     while pending or suspects:
         flying: dict[Future[worker.Parts], PlannedBlock] = {}
         try:
-            while (pending or suspects or flying) and _submit(
-                workers, pending, suspects, flying, record, share
-            ):
+            while (pending or suspects or flying) and _submit(workers, pending, suspects, flying, order):
                 meanwhile()
                 meanwhile = _nothing
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
@@ -250,8 +282,7 @@ def _submit(
     pending: list[PlannedBlock],
     suspects: list[PlannedBlock],
     flying: dict[Future[worker.Parts], PlannedBlock],
-    record: tuple[str, ...],
-    share: int,
+    order: Order,
 ) -> bool:
     """Keep the workers fed; suspects go alone. Return whether anything is in flight."""
     while suspects or pending:
@@ -259,7 +290,7 @@ def _submit(
         if len(flying) >= most:
             break
         planned = queue[-1]
-        flying[workers.submit(planned.block, record, share)] = planned
+        flying[workers.submit(planned.block, order)] = planned
         queue.pop()
     return bool(flying)
 

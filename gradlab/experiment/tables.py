@@ -16,6 +16,7 @@ from gradlab.core.errors import Problem, UserMistake
 Table = dict[str, Any]
 
 DEEPEST = 16  # nesting a spec may have; far above what any setting needs, far below Python's recursion limit
+LARGEST = 1 << 256  # of an integer; a float must hold it
 PATH_SETTINGS = ("file", "path")  # a setting of this name is a path, wherever it stands
 
 
@@ -42,6 +43,9 @@ def plain(value: Any, where: str, problems: list[Problem], depth: int = 0) -> An
         return [plain(item, f"{where}[{i}]", problems, depth + 1) for i, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         problems.append(Problem(where, "a finite number", shown(value)))
+        return None
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        problems.append(Problem(where, "an integer of less than 257 bits", f"one of {value.bit_length()}"))
         return None
     if isinstance(value, os.PathLike):
         return os.fspath(value)

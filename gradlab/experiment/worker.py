@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -21,29 +23,51 @@ Parts = list[tuple[int | None, Result]]
 _workspace: Workspace | None = None
 
 
-def measured(block: AbstractBlock, record: tuple[str, ...], share: int, workspace: Workspace) -> Parts:
+@dataclass(frozen=True)
+class Order:
+    """What is wanted of a block, and what it may take.
+
+    Parameters
+    ----------
+    record : tuple of str
+        What is recorded.
+    share : int
+        Bytes that the buffers may take.
+    checkpoints : str, optional
+        A folder for unfinished work, on a disk that all processes see.
+    """
+
+    record: tuple[str, ...]
+    share: int
+    checkpoints: str | None = None
+
+    def checkpoint(self, block: AbstractBlock) -> Path | None:
+        """Return the file for the unfinished work of a block, if it needs one."""
+        name = None if self.checkpoints is None else block.checkpoint_name(self.record)
+        return None if name is None else Path(str(self.checkpoints)) / name
+
+
+def measured(block: AbstractBlock, order: Order, workspace: Workspace) -> Parts:
     """Measure a block; if it raises, run by run, so that only the runs at fault fail.
 
     Parameters
     ----------
     block : AbstractBlock
         What to measure.
-    record : tuple of str
-        What is recorded.
-    share : int
-        Bytes that the buffers may take.
+    order : Order
+        What of it, and how.
     workspace : Workspace
         The buffers.
     """
-    result = _attempt(block, record, share, workspace)
+    result = _attempt(block, order, workspace)
     if not isinstance(result, str) or block.size == 1:
         return [(None, result)]
-    return [(run, _attempt(block.part(run, run + 1), record, share, workspace)) for run in range(block.size)]
+    return [(run, _attempt(block.part(run, run + 1), order, workspace)) for run in range(block.size)]
 
 
-def _attempt(block: AbstractBlock, record: tuple[str, ...], share: int, workspace: Workspace) -> Result:
+def _attempt(block: AbstractBlock, order: Order, workspace: Workspace) -> Result:
     try:
-        return block.measure(record, share, workspace)
+        return block.measure(order.record, order.share, workspace, order.checkpoint(block))
     except Exception:  # a case that raises is a result: it is kept with its error
         return traceback.format_exc()
 
@@ -67,7 +91,7 @@ def one_thread() -> threadpool_limits:
     return threadpool_limits(1, user_api="blas")
 
 
-def work(block: AbstractBlock, record: tuple[str, ...], share: int) -> Parts:
+def work(block: AbstractBlock, order: Order) -> Parts:
     """Measure a block in a process that has been prepared."""
     assert _workspace is not None
-    return measured(block, record, share, _workspace)
+    return measured(block, order, _workspace)

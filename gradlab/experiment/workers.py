@@ -71,7 +71,7 @@ class Workers:
         finally:
             self._processes = set(active_children()) - before
 
-    def submit(self, block: AbstractBlock, record: tuple[str, ...], share: int) -> Future[worker.Parts]:
+    def submit(self, block: AbstractBlock, order: worker.Order) -> Future[worker.Parts]:
         """Hand a block to the processes, which are started if there are none.
 
         Raises
@@ -81,7 +81,7 @@ class Workers:
         """
         self.start()
         assert self._pool is not None
-        future = self._pool.submit(worker.work, block, record, share)
+        future = self._pool.submit(worker.work, block, order)
         self._used = True
         return future
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradlab.learning.workspace import Workspace
 
 Array = NDArray[Any]
+TELLING = ".json"  # the end of the name of the file, beside a checkpoint, that tells how far it is
 
 
 class AbstractBlock(ABC):
@@ -53,6 +54,10 @@ class AbstractBlock(ABC):
         checkpoint : path, optional
             A file to keep unfinished work in and to go on from; blocks of seconds need none.
         """
+
+    def checkpoint_name(self, record: Collection[str]) -> str | None:
+        """Return a file name for unfinished work, which follows from the cases and the code; None: no need."""
+        return None
 
     @abstractmethod
     def check_memory(self, record: Collection[str], memory: int, total: Callable[[int], int] = int) -> None:

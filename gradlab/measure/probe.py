@@ -29,6 +29,7 @@ Array = NDArray[Any]
 
 TRIAL_LENGTH = 48  # time steps of a block that is only timed
 TRIAL_RUNS = 8
+ENDLESS = 1 << 128  # sizes that no machine has; a float must hold what they come to
 RATE = 2.0e10  # multiply-adds a second, all overheads counted: only a yardstick for cutting blocks
 
 
@@ -272,5 +273,5 @@ def stacked(parameters: Sequence[Parameters]) -> list[list[Weights]]:
 def seconds_of(network: NetworkSettings, task: AbstractTask) -> float:
     """Return about how long a case takes; forward and shared lanes counted in full."""
     rows = network.hidden * len(network.cell.row_blocks) * network.layers * network.directions
-    work = rows * (network.hidden + task.features + 40) * task.batch
-    return float((2.0e-6 + 2.0 * work / RATE) * task.lags)
+    work = min(rows * (network.hidden + task.features + 40) * task.batch, ENDLESS)
+    return float((2.0e-6 + 2.0 * work / RATE) * min(task.lags, ENDLESS))

@@ -8,17 +8,20 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.fingerprint import code_key
+from gradlab.core.registry import settings_of
+from gradlab.core.streams import digest
 from gradlab.learning.learners import AbstractLearner
 from gradlab.learning.schedules.constant import Constant
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.block import AbstractBlock
+from gradlab.measure.block import TELLING, AbstractBlock
 from gradlab.measure.history import State
 from gradlab.measure.probe import seconds_of
 from gradlab.measure.train import Progress, check_training_memory, train, training_bytes
@@ -28,7 +31,6 @@ Array = NDArray[Any]
 _CONSTANT = Constant()
 SAVE_SECONDS = 30.0  # between two states that are kept: no more than that is lost
 TRIAL_UPDATES, TRIAL_CASES = 3, 8  # of a block that is only timed
-TELLING = ".json"  # what the file is called, after the state's, that tells how far it is
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,16 @@ class Block(AbstractBlock):
             )
         found["first_overflow"] = np.full(len(self.runs), -1, dtype=np.int64)
         return {name: values[:, None] for name, values in found.items()}
+
+    def checkpoint_name(self, record: Collection[str]) -> str:
+        """Return a name that follows from the cases, what is recorded, and the code."""
+        cases = [
+            [case.network.identity(), case.task.identity(), case.seed, case.replicate, case.omega]
+            + [settings_of(one) for one in (case.clip, case.optimiser, case.schedule)]
+            for case in self.runs
+        ]
+        how = [asdict(self.training), settings_of(self.learner), sorted(record), code_key()]
+        return f"{digest([cases, how])}.npz"
 
     @property
     def whole(self) -> TrainingBlock:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core import streams
-from gradlab.core.checks import integer, one_of, shown
+from gradlab.core.checks import one_of, shown, size
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry, settings_of
 from gradlab.tasks import losses
@@ -59,7 +59,7 @@ class AbstractTask(ABC):
         for field in ("features", "batch", "length", "outputs"):
             value = getattr(self, field)
             if value is not None:
-                collect(problems, lambda f=field, v=value: integer(f, v, at_least=1))
+                collect(problems, lambda f=field, v=value: size(f, v))
         collect(
             problems, lambda: one_of("loss", self.loss, losses.registry.names(), "the name of a known loss")
         )

@@ -85,12 +85,17 @@ def test_an_archive_that_has_all_of_another_stays_as_it_is(tmp_path):
         assert_same(tmp_path / f"{i}", tmp_path / "b")
 
 
-def test_one_with_gates_and_one_without(tmp_path):
-    table = changed(sweep=BASE["sweep"] | {CELL: ["elman", "lstm"]}, record=["norm_drawn", "loss"])
+@pytest.mark.parametrize("cells", [["elman", "lstm"], ["lstm", "elman"]])
+def test_one_with_gates_and_one_without(tmp_path, cells):
+    table = changed(sweep=BASE["sweep"] | {CELL: cells}, record=["norm_drawn", "loss"])
     gradlab.run(table, tmp_path / "whole")
-    for cell in ("elman", "lstm"):
+    for cell in cells:
         gradlab.run(table | {"sweep": BASE["sweep"] | {CELL: [cell]}}, tmp_path / cell)
-    ds = merge([tmp_path / "elman", tmp_path / "lstm"], tmp_path / "both").load()
+    gradlab.run(table, tmp_path / "elman")
+    assert_same(tmp_path / "elman", tmp_path / "whole")
+    shutil.rmtree(tmp_path / "elman")
+    gradlab.run(table | {"sweep": BASE["sweep"] | {CELL: ["elman"]}}, tmp_path / "elman")
+    ds = merge([tmp_path / cell for cell in cells], tmp_path / "both").load()
     whole = gradlab.open_archive(tmp_path / "whole").load()
     xr.testing.assert_identical(ds.drop_attrs(), whole.drop_attrs())
 
@@ -114,7 +119,9 @@ def test_other_code_is_united_only_when_asked(tmp_path, monkeypatch):
     of_code(monkeypatch, "1" * 16)
     gradlab.run(axes(radius=[1.0, 1.5]), tmp_path / "b")
     paths = [tmp_path / "a", tmp_path / "b"]
-    with pytest.raises(UserMistake, match="same numerical code, got 8 by .*, 8 by 1111.*--accept-older-code"):
+    with pytest.raises(
+        UserMistake, match=r"same numerical code, got 8 by .*, 8 by 1111.*--accept-older-code"
+    ):
         merge(paths, tmp_path / "both")
     ds = merge(paths, tmp_path / "both", accept_older_code=True)
     assert (ds["code_key"].sel(radius=1.0) == "1" * 16).all()
@@ -148,6 +155,7 @@ def test_what_cannot_be_united(tmp_path):
     gradlab.run(BASE | {"record": ["loss"]}, tmp_path / "loss")
     gradlab.run(changed(sweep={RADIUS: [1.0]}), tmp_path / "axis")
     gradlab.run(changed(network={"hidden": 4}), tmp_path / "place")
+    gradlab.run(axes(radius=[3.0]), tmp_path / "b")
     (tmp_path / "none").mkdir()
     before = data(tmp_path / "a")
     for names, out, message in (
@@ -157,7 +165,7 @@ def test_what_cannot_be_united(tmp_path):
         (["a", "none"], "out", r"none: .*a directory without archive\.json"),
         (["a", "nowhere"], "out", "nowhere: .*no such directory"),
         (["a"], "out", "at least two archives"),
-        (["a", "axis"], "a", "empty or does not exist"),
+        (["a", "b"], "a", "empty or does not exist"),
     ):
         with pytest.raises(UserMistake, match=message):
             merge([tmp_path / name for name in names], tmp_path / out)
@@ -174,7 +182,7 @@ def test_nothing_is_left_of_a_merge_that_was_refused_by_the_disk(tmp_path, monke
 
     with monkeypatch.context() as patched:
         patched.setattr(merging, "copy_cases", full)
-        with pytest.raises(UserMistake, match="room on the disk"):
+        with pytest.raises(UserMistake, match=r"room on the disk"):
             merge([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
     assert not (tmp_path / "both").exists()
     ds = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
@@ -191,3 +199,12 @@ def test_a_merge_that_was_killed_is_made_again(tmp_path, monkeypatch):
     (tmp_path / "killed" / "archive.json").write_text(json.dumps(marker | {"complete": False}))
     merge(paths, tmp_path / "killed")
     assert_same(tmp_path / "killed", tmp_path / "both")
+    (tmp_path / "killed" / "manifest.json").unlink()  # killed when all but this was done
+    merge(paths, tmp_path / "killed")
+    assert_same(tmp_path / "killed", tmp_path / "both")
+    group = zarr.open_group(tmp_path / "killed" / "data.zarr", mode="r+")
+    group["loss"][0, 0, 0] += 1
+    before = data(tmp_path / "killed")
+    with pytest.raises(UserMistake, match="empty or does not exist, got one that holds something already"):
+        merge(paths, tmp_path / "killed")
+    assert data(tmp_path / "killed") == before

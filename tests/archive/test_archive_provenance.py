@@ -1,3 +1,4 @@
+import datetime
 import json
 import subprocess
 
@@ -27,6 +28,7 @@ def test_runs_are_appended(tmp_path):
     write_provenance(tmp_path, {"seed": 1}, 1.23456, workers=2, cases=10)
     write_provenance(tmp_path, {"seed": 1}, 2.0)
     first, second = read_provenance(tmp_path)
+    assert datetime.datetime.fromisoformat(first.pop("finished")).tzinfo is not None
     assert first == {"seed": 1, "wall_time_seconds": 1.235, "workers": 2, "cases": 10}
     assert second["wall_time_seconds"] == 2.0
     assert [p.name for p in tmp_path.iterdir()] == ["provenance.json"]

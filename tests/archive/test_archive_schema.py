@@ -69,7 +69,7 @@ def test_dataset_is_labelled_throughout(sweep):
     assert ds["lag"].attrs["units"] == "time steps"
     for name in ds.variables:
         assert set(ds[name].attrs) >= {"long_name", "units", "description"}, name
-    assert ds.attrs == {**sweep.attrs, "gradlab_schema": 1}
+    assert ds.attrs == {**sweep.attrs, "gradlab_schema": 2}
     assert ds.sel(activation="relu", radius=0.5)["loss"].shape == (2,)
 
 
@@ -100,16 +100,16 @@ def test_wrong_arrays_are_refused(sweep):
     arrays["loss"] = arrays["loss"][:-1]
     with pytest.raises(ValueError, match="loss: expected the shape"):
         to_dataset(sweep.axes, 2, sweep.along, arrays, sweep.attrs)
-    with pytest.raises(ValueError, match="missing: case_key, first_overflow, status"):
+    with pytest.raises(ValueError, match="missing: case_key, code_key, first_overflow, settings_key"):
         to_dataset(sweep.axes, 2, sweep.along, {}, sweep.attrs)
 
 
 def test_fixed_width_text_becomes_variable_width(sweep):
     arrays = sweep.dense()
-    arrays["case_key"] = sweep.case_keys  # fixed width
+    arrays["settings_key"] = sweep.case_keys  # fixed width
     ds = to_dataset(sweep.axes, 2, sweep.along, arrays, sweep.attrs)
     xr.testing.assert_identical(ds, to_dataset(sweep.axes, 2, sweep.along, sweep.dense(), sweep.attrs))
-    assert ds["case_key"].dtype == np.dtypes.StringDType()
+    assert ds["settings_key"].dtype == np.dtypes.StringDType()
 
 
 DEEP = {

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradlab.archive import chunks, creation, store
-from gradlab.archive.schema import VARIABLES, to_dataset
 from gradlab.archive.reading import open_archive, read_failures
+from gradlab.archive.schema import VARIABLES, to_dataset
 from gradlab.archive.variables import KEYS, STATUS
 from gradlab.core.errors import UserMistake
 

@@ -86,7 +86,7 @@ def test_a_curve_that_never_changes_sign_says_which_it_has(rates: tuple[float, f
     ("place", "message"),
     [
         ("none", "none: expected an archive of gradlab, got nothing"),
-        ("tiny.toml", "expected the directory of an archive of gradlab, got a file"),
+        ("tiny.toml", "expected the directory of an archive of gradlab, or one packed as a zip file"),
         (".", "expected the directory of an archive of gradlab"),
         ("damaged", "archive.json: expected JSON"),
     ],
@@ -221,4 +221,11 @@ def test_records_say_what_they_run_along_and_when_they_are_recorded(cli: Cli) ->
 
 def test_learners_say_what_they_claim(cli: Cli) -> None:
     claims = json.loads(cli("list", "learners", "--json").stdout)["bptt"]["claims"]
-    assert claims == {"online": False, "stochastic": False, "exact": True, "cells": "all"}
+    assert claims == {
+        "online": False,
+        "stochastic": False,
+        "exact": True,
+        "for_training": False,
+        "has_adjoints": True,
+        "cells": "all",
+    }

@@ -114,7 +114,8 @@ def test_a_mapping_of_arrays_gives_the_same_numbers_as_their_file() -> None:
     file = DATA / "lstm.safetensors"
     a = gradlab.probe(file, arrays["inputs"], arrays["targets"])
     b = gradlab.probe(read_weights(file).parameters, arrays["inputs"], arrays["targets"])
-    xr.testing.assert_identical(a.drop_vars("case_key").drop_attrs(), b.drop_vars("case_key").drop_attrs())
+    keys = ["case_key", "settings_key"]
+    xr.testing.assert_identical(a.drop_vars(keys).drop_attrs(), b.drop_vars(keys).drop_attrs())
     assert a["case_key"].values != b["case_key"].values
 
 
@@ -134,7 +135,8 @@ def test_a_drawn_case_written_to_a_file_gives_the_records_of_the_run(tmp_path: P
         clip=spec["clip"],
         record=list(run.data_vars)[:0] or None,
     )
-    apart = {"case_key", "radius_drawn", "norm_drawn", "henrici_departure"}  # measured anew, not scaled along
+    # Keys name the weights; the others are measured anew, not scaled along.
+    apart = {"case_key", "settings_key", "radius_drawn", "norm_drawn", "henrici_departure"}
     names = (set(run.data_vars) & set(ds.data_vars)) - apart
     assert len(names) > 15
     for name in names:
@@ -268,7 +270,7 @@ def test_settings_reach_the_measurement(files: Cli) -> None:
     assert ds.attrs["title"] == "Mine"
     assert dict(ds.sizes) == {"replicate": 1, "path": 3, "lag": 3}
     assert 0 < float(ds["clip_factor"][0]) < 1
-    assert set(ds.data_vars) == {*records, "status", "first_overflow", "case_key"}
+    assert set(ds.data_vars) == {*records, "status", "first_overflow", "settings_key", "code_key", "case_key"}
 
 
 def test_a_csv_file_is_one_sample_with_or_without_a_header(files: Cli) -> None:
@@ -278,9 +280,8 @@ def test_a_csv_file_is_one_sample_with_or_without_a_header(files: Cli) -> None:
     expected = gradlab.probe("trained.safetensors", inputs)
     for name in ("x.csv", "bare.csv"):
         got = gradlab.probe("trained.safetensors", name)
-        xr.testing.assert_equal(
-            got.drop_vars("case_key"), expected.drop_vars("case_key").assign_attrs(got.attrs)
-        )
+        keys = ["case_key", "settings_key"]
+        xr.testing.assert_equal(got.drop_vars(keys), expected.drop_vars(keys).assign_attrs(got.attrs))
 
 
 #: What is given beside the weights, and what is said of it.

@@ -102,7 +102,10 @@ def test_failed_cases_end_with_1_and_say_how_many_and_where_to_read_why(
     assert "  2 x ZeroDivisionError: no [bold]such[/bold] thing" in result.stderr
     assert "2 failed" in result.stdout
     lines = [json.loads(line) for line in Path("results/tiny/failures.jsonl").read_text().splitlines()]
-    assert [line["settings"]["replicate"] for line in lines] == [1, 1]
+    told = [case["settings"] for line in lines for case in line["cases"]]
+    assert [settings["replicate"] for settings in told] == [1, 1]
+    assert {settings["network"]["activation"]["name"] for settings in told} == {"tanh", "identity"}
+    assert "ZeroDivisionError" in lines[0]["error"]
 
     mended = cli("run", "tiny.toml", "--workers", 1, "--no-figures", "--json")
     assert mended.exit_code == 0

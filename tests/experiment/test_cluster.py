@@ -19,6 +19,7 @@ from gradlab.experiment import connection, remote
 from gradlab.experiment.cluster import Cluster, _Job
 from gradlab.experiment.runner import memory_share
 from gradlab.experiment.sink import MemorySink
+from gradlab.experiment.worker import Order
 from gradlab.measure.records import FAILED
 
 distributed = pytest.importorskip("distributed")
@@ -88,6 +89,9 @@ def test_a_scheduler_without_workers_is_told(tmp_path, monkeypatch):
 
 
 def test_a_cluster_gives_the_same_bits_and_keeps_nothing(plan, reference, two):
+    def tasks_left(dask_scheduler):  # sent by value, for dask's processes have not got this file
+        return len(dask_scheduler.tasks)
+
     with distributed.Client(two.address, set_as_default=False) as client:
         with Cluster(client) as workers:
             assert workers.sharers == 2  # a worker has two threads; the other one is another machine's
@@ -104,28 +108,23 @@ def test_a_cluster_gives_the_same_bits_and_keeps_nothing(plan, reference, two):
     assert_same_records(sink.arrays, reference)
 
 
-def tasks_left(dask_scheduler):
-    return len(dask_scheduler.tasks)
-
-
 def test_its_workers_have_one_blas_thread_each(two):
+    def blas_threads():
+        import threadpoolctl
+
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
     with Cluster(two.address) as workers:
         for block in list(plan_of(MANY).blocks())[:8]:
-            workers.submit(block.block, ("loss",), 1 << 28).result()
+            workers.submit(block.block, Order(("loss",), 1 << 28)).result()
         threads = workers._client.run(blas_threads)
     assert len(threads) == 2
     assert set(itertools.chain(*threads.values())) == {1}
 
 
-def blas_threads():
-    import threadpoolctl
-
-    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-
-
 def test_what_is_sent_is_settings_and_nothing_else(plan):
     block = next(iter(plan.blocks())).block
-    assert len(remote.packed(block, plan.record, 1 << 28)) < 20_000
+    assert len(remote.packed(block, Order(plan.record, 1 << 28))) < 20_000
 
 
 def test_too_little_memory_is_said_before_anything_runs(plan, two):
@@ -234,6 +233,13 @@ def test_a_cluster_that_stays_without_workers_ends_the_run(monkeypatch, tmp_path
 # --- who is to blame ------------------------------------------------------------------------------------
 
 
+class Promise:
+    """What a cluster calls a block."""
+
+    def cancel(self):
+        """Nothing is under way on paper."""
+
+
 class Placed(Cluster):
     """A cluster on paper."""
 
@@ -241,7 +247,7 @@ class Placed(Cluster):
         super().__init__("local:2")
 
     def _send(self, job, address):
-        job.at, job.theirs = address, object()
+        job.at, job.theirs = address, Promise()
         self._jobs[address].append(job)
 
 
@@ -286,5 +292,5 @@ def test_a_suspect_has_its_worker_alone():
 def test_a_job_of_a_stranger_is_not_taken():
     cluster = paper(job(), a=1)
     kept = cluster._jobs["a"][0]
-    cluster._returned(kept, object())
+    cluster._returned(kept, Promise())
     assert not kept.ours.done()

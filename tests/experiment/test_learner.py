@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from gradlab.api import attributes
 from gradlab.core.checks import integer
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.streams import digest
@@ -20,6 +19,7 @@ from gradlab.experiment.spec import Spec, with_settings
 from gradlab.learning.learners import AbstractLearner, registry
 from gradlab.learning.learners.bptt import Bptt
 from gradlab.measure.records import OF_LEARNER, ON_REQUEST
+from gradlab.running import attributes
 
 SMALL = {"network": {"hidden": 3}, "task": {"name": "noise", "length": 5}}
 

@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 
 import gradlab
-from gradlab.api import plan_of
 from gradlab.experiment.runner import execute
 from gradlab.experiment.sink import MemorySink
 from gradlab.experiment.spec import with_settings
+from gradlab.running import plan_of
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 

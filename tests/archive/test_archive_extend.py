@@ -1,0 +1,412 @@
+"""A changed spec run into an archive: what is there stays, what is new is measured, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gradlab
+from gradlab.api import load_spec, specs_of
+from gradlab.archive import copying, directory, extend, store
+from gradlab.archive.variables import STATUS
+from gradlab.core import fingerprint
+from gradlab.core.errors import UserMistake
+from gradlab.experiment.spec import Spec
+from gradlab.running import met, plan_of
+
+RADIUS, CELL, ACTIVATION = "network.spectrum.radius", "network.cell", "network.activation"
+BASE = {
+    "title": "Base",
+    "replicates": 2,
+    "network": {"hidden": 3},
+    "task": {"name": "noise", "features": 2, "batch": 2, "length": 6},
+    "sweep": {RADIUS: [0.5, 1.5], ACTIVATION: ["tanh", "relu"]},
+}
+
+
+def changed(**tables):
+    return BASE | tables
+
+
+def axes(radius=(0.5, 1.5), activation=("tanh", "relu")):
+    return changed(sweep={RADIUS: list(radius), ACTIVATION: list(activation)})
+
+
+def data(path):
+    """Every file of the data with its bytes."""
+    root = path / "data.zarr"
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def digest(path):
+    return json.loads((path / "manifest.json").read_text())["content_digest"]
+
+
+def assert_same(one, other):
+    """The same numbers in the same bytes, whatever happened on the way."""
+    first, second = data(one), data(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+    assert digest(one) == digest(other)
+
+
+def of_code(monkeypatch, code):
+    """Let the numerical code be another one."""
+    monkeypatch.setattr(fingerprint, "code_key", lambda: code)
+    monkeypatch.setattr(store, "code_key", lambda: code)
+
+
+def measured(table, path, **way):
+    """Run, and return how many cases were measured."""
+    done = []
+    gradlab.run(table, path, progress=lambda cases, failed: done.append(cases), **way)
+    return sum(done)
+
+
+def planned(table, path, **way):
+    return met(plan_of(Spec.from_dict(table)), path, **way).counts()
+
+
+LARGER = {
+    "a finer axis": (axes(radius=[0.5, 0.75, 1.0, 1.25, 1.5]), 20),
+    "a longer axis": (axes(radius=[0.25, 0.5, 1.5, 3.0]), 16),
+    "more replicates": (changed(replicates=5), 20),
+    "another activation": (axes(activation=["tanh", "relu", "logistic"]), 12),
+    "another activation in front": (axes(activation=["logistic", "tanh", "relu"]), 12),
+    "all at once": (
+        axes(radius=[0.5, 1.0, 1.5], activation=["tanh", "identity", "relu"]) | {"replicates": 3},
+        27,
+    ),
+    "a second sweep": (
+        changed(sweep=[BASE["sweep"], {RADIUS: [1.0], ACTIVATION: ["identity"]}]),
+        10,
+    ),
+    "another cell": (changed(sweep=BASE["sweep"] | {CELL: ["elman", "lstm"]}), 16),
+    "another task": (changed(sweep=BASE["sweep"] | {"task.length": [6, 11]}), 16),
+    "more layers": (changed(sweep=BASE["sweep"] | {"network.layers": [1, 3]}), 16),
+    "another learner": (changed(sweep=BASE["sweep"] | {"learner": ["bptt", "truncated"]}), 16),
+}
+
+
+@pytest.mark.parametrize("kind", LARGER)
+def test_a_larger_spec_measures_what_is_new_and_ends_as_if_run_at_once(tmp_path, kind):
+    table, cases = LARGER[kind]
+    if kind == "another learner":
+        table = table | {"sweep": table["sweep"] | {"learner": ["bptt", {"name": "truncated", "window": 3}]}}
+    gradlab.run(BASE, tmp_path / "a")
+    gradlab.run(table, tmp_path / "whole")
+    counts = planned(table, tmp_path / "a")
+    assert (counts["cases"], counts["there"], counts["new"], counts["beside"]) == (cases, 8, cases - 8, 0)
+    assert measured(table, tmp_path / "a") == cases - 8
+    assert_same(tmp_path / "a", tmp_path / "whole")
+    assert measured(table, tmp_path / "a") == 0
+    assert_same(tmp_path / "a", tmp_path / "whole")
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.fixed_dictionaries(
+            {
+                "radius": st.lists(
+                    st.sampled_from([0.5, 0.75, 1.0, 1.5]), min_size=1, max_size=3, unique=True
+                ),
+                "activation": st.lists(
+                    st.sampled_from(["tanh", "relu", "identity"]), min_size=1, max_size=3, unique=True
+                ),
+                "replicates": st.integers(1, 3),
+            }
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_sequence_of_specs_keeps_every_case_with_its_numbers(tmp_path_factory, steps):
+    """An archive through all of them has each case of each, as that spec alone measures it."""
+    folder = tmp_path_factory.mktemp("steps")
+    known = {}
+    for step in steps:
+        table = axes(step["radius"], step["activation"]) | {"replicates": step["replicates"]}
+        alone = numbers(gradlab.run(table))
+        new = len(alone.keys() - known.keys())
+        counts = planned(table, folder / "a")
+        assert counts["new"] == new
+        assert measured(table, folder / "a") == new
+        known |= alone
+        assert numbers(gradlab.open_archive(folder / "a")) == known
+
+
+def numbers(ds):
+    """Return a number of every case that has run, by its key."""
+    keys, loss, status = (ds[name].values for name in ("case_key", "log10_gradient_norm", "status"))
+    return {str(keys[place]): float(loss[place]).hex() for place in map(tuple, np.argwhere(status != 0))}
+
+
+def test_what_the_spec_has_not_stays_beside_until_it_is_pruned(tmp_path):
+    gradlab.run(axes(radius=[0.5, 1.0, 1.5]), tmp_path / "a")
+    gradlab.run(axes(radius=[1.0]), tmp_path / "alone")
+    before = numbers(gradlab.open_archive(tmp_path / "a"))
+    counts = planned(axes(radius=[1.0]), tmp_path / "a")
+    assert (counts["there"], counts["new"], counts["beside"], counts["dropped"]) == (4, 0, 8, 0)
+    assert measured(axes(radius=[1.0]), tmp_path / "a") == 0
+    assert numbers(gradlab.open_archive(tmp_path / "a")) == before
+    counts = planned(axes(radius=[1.0]), tmp_path / "a", prune=True)
+    assert (counts["there"], counts["new"], counts["beside"], counts["dropped"]) == (4, 0, 0, 8)
+    assert measured(axes(radius=[1.0]), tmp_path / "a", prune=True) == 0
+    assert_same(tmp_path / "a", tmp_path / "alone")
+    assert not (tmp_path / "a" / "specs").exists()
+
+
+def test_the_specs_of_what_is_beside_are_kept(tmp_path):
+    first, second = axes(radius=[0.5]), axes(radius=[1.0], activation=["identity"]) | {"title": "Second"}
+    gradlab.run(first, tmp_path / "a")
+    gradlab.run(second, tmp_path / "a")
+    assert [spec.title for spec in specs_of(tmp_path / "a")] == ["Second", "Base"]
+    keys = set(gradlab.open_archive(tmp_path / "a")["settings_key"].values.ravel()) - {""}
+    found = {key for spec in specs_of(tmp_path / "a") for key in plan_of(spec).grid.settings_keys().ravel()}
+    assert keys == found
+    gradlab.run(first, tmp_path / "a")
+    assert [spec.title for spec in specs_of(tmp_path / "a")] == ["Base", "Second"]
+
+
+def test_a_plan_says_all_that_before_anything_is_written(tmp_path):
+    gradlab.run(BASE, tmp_path / "a")
+    before = {p: p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()}
+    planned(LARGER["all at once"][0], tmp_path / "a")
+    planned(axes(radius=[1.0]), tmp_path / "a", prune=True)
+    assert {p: p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()} == before
+    assert planned(BASE, tmp_path / "none")["new"] == 8
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_changed_title_writes_no_number_again(tmp_path):
+    gradlab.run(BASE, tmp_path / "a")
+    gradlab.run(changed(title="Other"), tmp_path / "whole")
+    loss = (tmp_path / "a" / "data.zarr" / "loss" / "c.0.0.0").stat().st_mtime_ns
+    assert measured(changed(title="Other"), tmp_path / "a") == 0
+    assert (tmp_path / "a" / "data.zarr" / "loss" / "c.0.0.0").stat().st_mtime_ns == loss
+    assert_same(tmp_path / "a", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (changed(sweep={RADIUS: [1.0]}), "the axes that the archive has, radius, activation, .*got radius"),
+        (changed(network={"hidden": 4}), "got other settings at 8 of its cases, the first at radius=0.5"),
+        (changed(seed=5), "got other settings at 8 of its cases"),
+        (changed(record=["loss"]), "records what the spec does, got it has .*saturation"),
+    ],
+)
+def test_what_cannot_be_put_beside_is_refused_and_nothing_touched(tmp_path, table, message):
+    gradlab.run(BASE, tmp_path / "a")
+    before = {p: p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()}
+    with pytest.raises(UserMistake, match=rf"{message}.*--out.*--prune"):
+        gradlab.run(table, tmp_path / "a")
+    assert {p: p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()} == before
+    gradlab.run(table, tmp_path / "alone")
+    measured(table, tmp_path / "a", prune=True)
+    assert_same(tmp_path / "a", tmp_path / "alone")
+
+
+def test_more_records_cannot_be_had_without_measuring(tmp_path):
+    gradlab.run(changed(record=["loss"]), tmp_path / "a")
+    with pytest.raises(UserMistake, match=r"got it lacks growth_rate.*another --out"):
+        gradlab.run(changed(record=["loss", "growth_rate"]), tmp_path / "a")
+
+
+# --- other code ------------------------------------------------------------------------------------------
+
+
+def test_cases_of_other_code_are_not_mixed_unless_asked(tmp_path, monkeypatch):
+    finer = axes(radius=[0.5, 1.0, 1.5])
+    own = fingerprint.code_key()
+    gradlab.run(BASE, tmp_path / "a")
+    of_code(monkeypatch, "1" * 16)
+    before = data(tmp_path / "a")
+    assert planned(finer, tmp_path / "a")["older"] == 8
+    with pytest.raises(UserMistake, match=r"8 of 8 measured by other code.*--accept-older-code") as caught:
+        gradlab.run(finer, tmp_path / "a")
+    assert str(tmp_path / "a") in str(caught.value)
+    assert data(tmp_path / "a") == before
+    assert measured(finer, tmp_path / "a", accept_older_code=True) == 4
+    ds = gradlab.open_archive(tmp_path / "a")
+    assert (ds["code_key"].sel(radius=1.0) == "1" * 16).all()
+    assert (ds["code_key"].sel(radius=[0.5, 1.5]) == own).all()
+    for place in np.ndindex(ds["case_key"].shape):
+        key, settings_key, code = (str(ds[n].values[place]) for n in ("case_key", "settings_key", "code_key"))
+        assert key == fingerprint.case_key(settings_key, code)
+
+
+def test_an_archive_that_is_done_needs_no_code(tmp_path, monkeypatch):
+    gradlab.run(BASE, tmp_path / "a")
+    of_code(monkeypatch, "1" * 16)
+    before = data(tmp_path / "a")
+    assert measured(BASE, tmp_path / "a") == 0
+    assert data(tmp_path / "a") == before
+
+
+def test_failed_cases_tried_again_by_other_code_are_of_that(tmp_path, monkeypatch):
+    from gradlab.experiment import worker
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "probe", failing(worker.probe, 1.5))
+        gradlab.run(BASE, tmp_path / "a")
+    of_code(monkeypatch, "1" * 16)
+    counts = planned(BASE, tmp_path / "a")
+    assert (counts["there"], counts["failed"], counts["new"], counts["older"]) == (4, 4, 0, 4)
+    with pytest.raises(UserMistake, match=r"4 of 4 measured by other code"):
+        gradlab.run(BASE, tmp_path / "a")
+    assert measured(BASE, tmp_path / "a", accept_older_code=True) == 4
+    codes = gradlab.open_archive(tmp_path / "a")["code_key"]
+    assert (codes.sel(radius=1.5) == "1" * 16).all()
+    assert (codes.sel(radius=0.5) != "1" * 16).all()
+
+
+def failing(real, radius):
+    def probe(block, *rest):
+        if any(family.radius == radius for run in block.runs for family in run.network.spectra):
+            raise RuntimeError("on purpose")
+        return real(block, *rest)
+
+    return probe
+
+
+# --- failures, kills, the disk -----------------------------------------------------------------------------
+
+
+def test_failures_come_along_when_the_grid_grows(tmp_path, monkeypatch):
+    from gradlab.experiment import worker
+
+    finer = axes(radius=[0.5, 1.0, 1.5])
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "probe", failing(worker.probe, 1.5))
+        gradlab.run(BASE, tmp_path / "a")
+        gradlab.run(finer, tmp_path / "a")
+    ds = gradlab.open_archive(tmp_path / "a")
+    assert (ds["status"].sel(radius=1.5) == STATUS["failed"]).all()
+    entries = [json.loads(line) for line in (tmp_path / "a" / "failures.jsonl").read_text().splitlines()]
+    assert [len(entry["cases"]) for entry in entries] == [4]
+    assert entries[0]["error"].endswith("RuntimeError: on purpose\n")
+    assert {case["settings"]["network"]["spectrum"]["radius"] for case in entries[0]["cases"]} == {1.5}
+    assert measured(finer, tmp_path / "a") == 4
+    gradlab.run(finer, tmp_path / "whole")
+    assert_same(tmp_path / "a", tmp_path / "whole")
+    assert not (tmp_path / "a" / "failures.jsonl").exists()
+
+
+STEPS = [
+    (directory, "replace_text"),
+    (directory.os, "replace"),
+    (directory, "_exchanged"),
+    (directory, "remove"),
+    (copying, "_gathered"),
+    (extend, "create_data"),
+]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("stride", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_any_step_of_growing_the_archive_is_the_old_or_the_new_one(
+    tmp_path, monkeypatch, exchange, stride
+):
+    """As a kill is: nothing that follows in this process touches the disk any more."""
+    finer = axes(radius=[0.5, 1.0, 1.5])
+    gradlab.run(BASE, tmp_path / "old")
+    gradlab.run(finer, tmp_path / "whole")
+    old = numbers(gradlab.open_archive(tmp_path / "old"))
+    for step in range(0, 400, stride):
+        path = tmp_path / f"{step}"
+        shutil.copytree(tmp_path / "old", path)
+        with monkeypatch.context() as patched:
+            if not exchange:
+                patched.setattr(directory, "_exchanged", lambda *_: False)
+            killed = dying(patched, step)
+            try:
+                gradlab.run(finer, path)
+            except BaseException:
+                assert killed()
+        if not killed():
+            break
+        if (path / "data.zarr").exists():
+            assert numbers(gradlab.open_archive(path)).items() >= old.items()
+            assert planned(finer, path)["cases"] == 12
+        else:
+            assert not exchange
+            with pytest.raises(
+                UserMistake, match=r"killed in the moment .*gradlab run puts them in their places"
+            ):
+                planned(finer, path)
+        measured(finer, path)
+        assert_same(path, tmp_path / "whole")
+        assert sorted(p.name for p in path.iterdir()) == sorted(
+            p.name for p in (tmp_path / "whole").iterdir()
+        )
+    assert step > 15
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL: once it came, every further call of a step raises it too."""
+
+
+def dying(patched, step):
+    count = [0]
+
+    def wrapped(real):
+        def call(*arguments, **named):
+            count[0] += 1
+            if count[0] > step:
+                raise Killed
+            return real(*arguments, **named)
+
+        return call
+
+    for module, name in STEPS:
+        patched.setattr(module, name, wrapped(getattr(module, name)))
+    return lambda: count[0] > step
+
+
+def test_a_full_disk_while_growing_leaves_the_old_archive(tmp_path, monkeypatch):
+    finer = axes(radius=[0.5, 1.0, 1.5])
+    gradlab.run(BASE, tmp_path / "a")
+    gradlab.run(finer, tmp_path / "whole")
+    before = gradlab.open_archive(tmp_path / "a").load()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extend, "copy_cases", full)
+        with pytest.raises(UserMistake, match=r"room on the disk"):
+            gradlab.run(finer, tmp_path / "a")
+    xr.testing.assert_identical(gradlab.open_archive(tmp_path / "a").load(), before)
+    gradlab.run(finer, tmp_path / "a")
+    assert_same(tmp_path / "a", tmp_path / "whole")
+
+
+def test_a_part_of_a_finer_sweep_goes_into_the_archive_of_the_coarse_one(tmp_path):
+    finer = axes(radius=[0.5, 1.0, 1.5])
+    gradlab.run(BASE, tmp_path / "a")
+    gradlab.run(finer, tmp_path / "whole")
+    assert (
+        measured(finer, tmp_path / "a", partition="1/2") + measured(finer, tmp_path / "a", partition="2/2")
+        == 4
+    )
+    assert_same(tmp_path / "a", tmp_path / "whole")
+
+
+def test_files_of_a_spec_are_kept_as_they_are(tmp_path):
+    text = '# mine\n[network]\nhidden = 3\n[task]\nname = "noise"\nlength = 6\n'
+    text += '[sweep]\n"network.activation" = ["tanh"]\n'
+    (tmp_path / "s.toml").write_text(text)
+    gradlab.run(tmp_path / "s.toml", tmp_path / "a")
+    assert (tmp_path / "a" / "spec.toml").read_text() == text
+    (tmp_path / "s.toml").write_text(text.replace('["tanh"]', '["tanh", "relu"]'))
+    gradlab.run(tmp_path / "s.toml", tmp_path / "a")
+    assert '"relu"' in (tmp_path / "a" / "spec.toml").read_text()
+    assert load_spec(tmp_path / "a" / "spec.toml").replicates == 1
