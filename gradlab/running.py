@@ -204,10 +204,8 @@ def _execute(
     }
     for dim in ("update", "first", "second"):
         if dim in wider and list(plan.along.get(dim, wider[dim])) != wider[dim]:
-            got = f"other ones than those of {meeting.path}"
-            raise UserMistake(
-                Problem(dim, "the same places or updates in an archive", got, "Use another --out.")
-            )
+            expected, got = "the same places and updates in one archive", f"others than {meeting.path} has"
+            raise UserMistake(Problem(dim, expected, got, "Use another --out."))
     record = tuple(name for name in plan.measure.records if name in layout.names)
     return execute(
         replace(plan, wider=wider, record=record),

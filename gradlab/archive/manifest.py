@@ -139,7 +139,9 @@ def check(path: str | Path | Files) -> Seal:
     """
     files = path if isinstance(path, Files) else files_of(path)
     sizes = files.sizes
-    there = {name: size for name, size in sizes.items() if name not in ASIDE}
+    there = {
+        name: size for name, size in sizes.items() if name not in ASIDE and not name.startswith(_UNFINISHED)
+    }
     if isinstance(files, PackedFiles):
         there = {name: size for name, size in there.items() if name not in OF_PACKED}
     total = sum(there.values())

@@ -30,7 +30,12 @@ _FILES = (
     directory.FAILURES,
     *ASIDE,
 )
-_FOLDERS = (f"{directory.DATA}/", f"{directory.FIGURES}/", f"{directory.FORMER}/")
+_FOLDERS = (
+    f"{directory.DATA}/",
+    f"{directory.FIGURES}/",
+    f"{directory.FORMER}/",
+    f"{directory.CHECKPOINTS}/",
+)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class AbstractBlock(ABC):
         """
 
     def checkpoint_name(self, record: Collection[str]) -> str | None:
-        """Return a file name for unfinished work, which follows from the cases and the code; None: no need."""
+        """Return a file name for unfinished work, that of no other cases or code; None: it needs none."""
         return None
 
     @abstractmethod
