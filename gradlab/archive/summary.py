@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gradlab.archive.trained_summary import descents, training_groups
 from gradlab.archive.variables import REGIME, STATUS
 from gradlab.measure.records import RATE_RESOLUTION
 
@@ -56,8 +57,13 @@ def summary(ds: xr.Dataset, max_curves: int = MAX_CURVES) -> dict[str, Any]:
         `curves` : list of ``{"at": {axis: label}, "crossings": [{"at", "between", "rising"}],
         "growth_rates": (lowest, highest), "points"}``, one a curve; empty without an axis or
         growth rates.
+        `groups`, `descents` : of a training and of a landscape; see `gradlab.archive.trained_summary`.
     """
     result: dict[str, Any] = {"counts": counts(ds), "axis": None, "held": {}, "curves": []}
+    if "final_metric" in ds:
+        result["groups"] = training_groups(ds)
+    if "descent_loss" in ds:
+        result["descents"] = descents(ds)
     if "growth_rate" not in ds:
         return result
     axes = [str(dim) for dim in ds["status"].dims if dim != "replicate"]
@@ -89,7 +95,7 @@ def counts(ds: xr.Dataset) -> dict[str, int]:
         }
         if undetermined := int((ok & (regime == REGIME["undetermined"])).sum()):
             found["undetermined"] = undetermined
-    for name in ("overflowed", "failed"):
+    for name in ("overflowed", "diverged", "failed"):
         found[name] = int((status == STATUS[name]).sum())
     found["not run"] = int((cases & (status == STATUS["not_run"])).sum())
     found["all"] = int(cases.sum())

@@ -161,6 +161,7 @@ def sweep_flags(
 def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
     """Return what was found and done, as a plain table."""
     from gradlab.api import open_archive
+    from gradlab.archive.directory import CHECKPOINTS
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
     from gradlab.running import Way, plan_of, run_archive
@@ -181,6 +182,9 @@ def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
             for line in there_lines(counts):
                 note(line)
             progress.start(counts["there"], counts["cases"])
+            if spec.measure == "train":
+                updates = max(how.training.updates for how in plan.grid.of("training"))
+                progress.watch(wish.out / CHECKPOINTS, updates)
 
         way = Way(
             workers=workers,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from gradlab.cli.terminal import cases, duration, tell
+from gradlab.cli.watch import Watch
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -31,6 +33,7 @@ class Progress:
         self._began = self._latest = time.perf_counter()
         self._bar: Bar | None = None
         self._told = (0.0, 0)
+        self._watch: Watch | None = None
 
     def __enter__(self) -> Progress:
         return self
@@ -38,6 +41,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._watch is not None:
+            self._watch.__exit__(kind, error, trace)
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -53,6 +58,20 @@ class Progress:
             self._bar = _bar(self)
             self._bar.add_task("", total=total, completed=there)
             self._bar.start()
+
+    def watch(self, folder: Path, updates: int) -> None:
+        """Show what blocks that take long tell meanwhile; to be called after `start`."""
+        if not self.quiet and self.there < self.total:
+            self._watch = Watch(folder, updates, self._tell_watched)
+            self._watch.__enter__()
+
+    def _tell_watched(self) -> None:
+        assert self._watch is not None
+        now = time.perf_counter()
+        if self._bar is None and now - self._told[0] >= SECONDS_BETWEEN_LINES:
+            self._told = (now, self.done)
+            for line in (self.state(), *self._watch.told.groups):
+                tell(line)
 
     def advance(self, done: int, failed: int) -> None:
         """Count `done` more cases, of which `failed` failed."""
@@ -72,11 +91,19 @@ class Progress:
             self._told = (now, self.done)
             tell(self.state())
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """What blocks under way tell of themselves."""
+        return () if self._watch is None else self._watch.told.groups
+
     def state(self) -> str:
         """Return the line that says how far the run is."""
         finished = self.there + self.done
         text = f"{finished} of {cases(self.total)}"
-        if self.done and self._latest > self._began:
+        if self._watch is not None:
+            own = self._watch.state(finished, self.total)
+            text += f", {own}" if own and finished < self.total else ""
+        elif self.done and self._latest > self._began:
             rate = self.done / (self._latest - self._began)
             text += f", {rate:.3g} a second" if rate < 1000 else f", {rate:.0f} a second"
             if finished < self.total:
@@ -95,7 +122,7 @@ def _bar(progress: Progress) -> Bar:
         """The state in words; the time left counts down between blocks."""
 
         def render(self, task: Task) -> Text:
-            return Text(progress.state())
+            return Text("\n".join([progress.state(), *progress.groups]))
 
     console = Console(stderr=True, highlight=False)
     return Bar(BarColumn(), TaskProgressColumn(), State(), console=console)

@@ -22,6 +22,7 @@ _WORDS = {
     "exploding": ("explodes", "explode"),
     "undetermined": ("has no rate", "have no rate"),
     "ok": ("ran", "ran"),
+    "diverged": ("diverged", "diverged"),
 }
 MOST_ERRORS = 3  # different errors told; all of them are in the archive
 
@@ -85,6 +86,10 @@ def closing(found: Mapping[str, Any]) -> list[Any]:
     lines: list[Any] = []
     if found["curves"]:
         lines.append(_curves(found))
+    if found.get("groups"):
+        lines.append(_groups(found["groups"]))
+    if found.get("descents"):
+        lines.append(_descents(found["descents"]))
     if found["held"]:
         lines.append(f"Shown at {safe(where_label(found['held']))}; the archive has all.")
     return [*lines, safe(counts_line(found["counts"]))]
@@ -106,6 +111,37 @@ def _curves(found: Mapping[str, Any]) -> Table:
         low, high = curve["growth_rates"]
         labels = [safe(label(curve["at"][name])) for name in names]
         table.add_row(*labels, safe(place), f"{low:.4g} to {high:.4g}")
+    return table
+
+
+def _groups(groups: Sequence[Mapping[str, Any]]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title="What became of the replicates", title_justify="left")
+    for name in groups[0]["at"]:
+        table.add_column(safe(clean(name)), overflow="fold")
+    for name in ("cases", "solved", "diverged", "metric at the end (median)"):
+        table.add_column(name, justify="right")
+    for group in groups:
+        labels = [safe(label(value)) for value in group["at"].values()]
+        metric = "" if group["metric"] is None else f"{group['metric']:.4g}"
+        table.add_row(*labels, *(str(group[name]) for name in ("cases", "solved", "diverged")), metric)
+    return table
+
+
+def _descents(descents: Sequence[Mapping[str, Any]]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title="Descents", title_justify="left")
+    for name in descents[0]["at"]:
+        table.add_column(safe(clean(name)), overflow="fold")
+    for name in ("updates", "first loss", "lowest", "last"):
+        table.add_column(name, justify="right")
+    for one in descents:
+        labels = [safe(label(value)) for value in one["at"].values()]
+        table.add_row(*labels, str(one["updates"]), *(f"{loss:.4g}" for loss in one["loss"]))
     return table
 
 

@@ -70,7 +70,7 @@ class Block(AbstractBlock):
                 start=read_state(checkpoint),
                 checkpoint=lambda state: write_state(checkpoint, state),
                 every=SAVE_SECONDS,
-                progress=lambda progress: tell(checkpoint, progress),
+                progress=lambda progress: tell(checkpoint, self.group, progress),
             )
         found["first_overflow"] = np.full(len(self.runs), -1, dtype=np.int64)
         return {name: values[:, None] for name, values in found.items()}
@@ -84,6 +84,14 @@ class Block(AbstractBlock):
         ]
         how = [asdict(self.training), settings_of(self.learner), sorted(record), code_key()]
         return f"{digest([cases, how])}.npz"
+
+    @property
+    def group(self) -> str:
+        """What its cases have in common, in words."""
+        case = self.runs[0]
+        learner = "" if self.learner.name == "bptt" else f", {self.learner.name}"
+        count = f"{len(self.runs)} cases" if len(self.runs) > 1 else "1 case"
+        return f"{case.network.cell.name}, {case.task.name} of length {case.task.length}{learner}, {count}"
 
     @property
     def whole(self) -> TrainingBlock:
@@ -166,9 +174,10 @@ def read_state(path: Path) -> State | None:
         return None
 
 
-def tell(path: Path, progress: Progress) -> None:
+def tell(path: Path, group: str, progress: Progress) -> None:
     """Write how far a training is beside its state; nobody waits for it, so trouble is no matter."""
     told = {
+        "group": group,
         "done": progress.done,
         "total": progress.total,
         "loss": float(np.median(progress.loss)) if progress.loss.size else None,
