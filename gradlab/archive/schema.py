@@ -1,19 +1,22 @@
 """The archive's layout and the schema of its variables, on one page.
 
-An archive is a directory:
+An archive is a directory, or a zip file of one (`gradlab.archive.packed`):
 
 =======================  =========================================================================
-``archive.json``         ``{"format": "gradlab archive", "schema": 1, "complete": true}``, written
+``archive.json``         ``{"format": "gradlab archive", "schema": 2, "complete": true}``, written
                          first with ``complete`` false and last with true: while it is false no
                          case has been written and the directory may be made anew
 ``spec.toml``            the spec as given (absent when the run was made from Python)
 ``spec.resolved.toml``   the same with every default written out
+``specs/``               resolved specs of cases that the last spec has not
 ``data.zarr``            a Zarr v3 group: the numbers, read by plain ``xarray.open_zarr``
 ``provenance.json``      versions, machine and wall time of each run; never part of a digest
-``failures.jsonl``       one JSON object a line for each case that raised: ``index``, ``case_key``,
-                         ``error``, ``settings``; the last line of a case counts, and only while
-                         its status is failed
+``failures.jsonl``       errors and settings of the cases that raised; see
+                         `gradlab.archive.failures`
 ``figures/``             drawn from the data, at any time
+``manifest.json``        size and SHA-256 of every file, and a digest of data and settings; see
+                         `gradlab.archive.manifest`
+``lock.json``            while a run writes: who
 =======================  =========================================================================
 
 ``data.zarr`` holds one array a variable. The dimensions of every variable begin with the *case
@@ -22,7 +25,7 @@ of ``layer`` (0 is nearest the input), ``direction``, ``gate``, ``path``, ``loss
 ``time``, in this order. ``layer``, ``direction`` and ``gate`` are there only where some network of the
 sweep has several layers, both directions, or several row blocks of recurrent weights; what a network
 has not got of them is NaN, and so are the ends of rows past a case's own lags or time steps. The grid
-is dense: a point that a filter left out has the empty ``case_key`` and status ``not_run`` for ever.
+is dense: a point that a filter left out has empty keys and status ``not_run`` for ever.
 Each axis has a coordinate of its own name (numbers as float64 or int64, labels as variable-length
 text); settings zipped with it are further coordinates along it, named in the group's attribute
 ``coordinates``.
