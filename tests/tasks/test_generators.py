@@ -252,3 +252,16 @@ def test_right_classes_have_metric_0_and_no_number_is_no_answer(name, files):
 def test_dataclass_fields_of_generators_are_told_apart_from_what_follows():
     fields = {f.name for f in dataclasses.fields(registry.get("adding")) if f.init}
     assert fields == {"batch", "length", "loss", "variant"}
+
+
+def test_the_catalogue_shows_what_a_task_claims():
+    """Claims of every contract that an entry stands under, the nearest and those above."""
+    from gradlab.cli.catalogues import catalogue_table
+
+    shown = {name: entry["claims"] for name, entry in catalogue_table("tasks").items()}
+    assert shown["copy_memory"] == {"metric": "error_rate", "learnt": "cross_entropy"}
+    assert shown["noise"] == {"metric": "mean_loss"}
+    for name in GENERATORS:
+        entry = registry.get(name)
+        expected = {"metric": entry.metric, "learnt": entry.learnt}
+        assert shown[name] == expected | ({"criterion": entry.criterion} if entry.criterion else {})
