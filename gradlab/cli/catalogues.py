@@ -88,9 +88,11 @@ def _summary(entry: type[Any]) -> str:
 
 def _claims(entry: type[Any]) -> dict[str, Any]:
     """Return what the catalogue's contract lets an entry say about itself."""
-    base = next(c for c in entry.__mro__ if c.__name__.startswith("Abstract"))
-    names = [n for n, kind in inspect.get_annotations(base).items() if str(kind).startswith("ClassVar")]
+    contracts = [c for c in reversed(entry.__mro__) if c.__name__.startswith("Abstract")]
+    kinds = {name: kind for c in contracts for name, kind in inspect.get_annotations(c).items()}
+    names = [name for name, kind in kinds.items() if str(kind).startswith("ClassVar")]
     claims = {name: getattr(entry, name) for name in names if name not in _NO_CLAIMS and hasattr(entry, name)}
+    claims = {name: value for name, value in claims.items() if value != ""}
     if hasattr(entry, "recurrent_blocks"):
         claims |= _of_cell(entry())
     bound = _derivative_bound(entry)

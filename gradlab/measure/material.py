@@ -18,6 +18,7 @@ from gradlab.learning.workspace import Workspace
 from gradlab.measure.collect import Collect, open_taps
 from gradlab.measure.layout import Layout, View
 from gradlab.measure.learned import make_gradients
+from gradlab.measure.looking import look_at
 from gradlab.measure.records import needs_gradients
 from gradlab.measure.size import CREDIT_BYTES
 from gradlab.network.readout import OUTPUTS
@@ -55,6 +56,8 @@ class Material:
         Root seed and replicate by case, for learners with random numbers of their own.
     biases : bool
         Whether the networks have biases; their gradients are no gradients of parameters otherwise.
+    weight : callable, optional
+        ``weight(task, start, stop)``: factors of each sample's loss, (time, case, batch); None: ones.
     """
 
     network: NetworkSettings
@@ -66,6 +69,7 @@ class Material:
     embeddings: Sequence[tuple[Array, tuple[Array, ...]]] = ()
     keys: Sequence[tuple[int, int]] = ()
     biases: bool = True
+    weight: Callable[[AbstractTask, int, int], Array | None] | None = None
 
     def networks(self, task: AbstractTask) -> Networks:
         """Return what the engine simulates for a task: up to the last time step that matters."""
@@ -147,21 +151,7 @@ def lane(
     """Return the engine's lane for a task: its targets, its readouts, its rules."""
     loss, output = task.loss_entry, OUTPUTS[material.network.output]
     readout = material.readout(task.n_outputs) if loss.uses_readout else None
-    target_at = _target_reader(material, task)
-    plain = loss.takes_logits or material.network.output == "identity"
-
-    def look(t: int, state: Array) -> tuple[Array, Array]:
-        target = target_at(t)
-        if loss.target_kind != "classes":
-            target = target.astype(state.dtype, copy=False)
-        if readout is None:
-            return loss.evaluate(state, target)
-        before = np.matmul(readout[:, :, :-1], state) + readout[:, :, -1:]
-        if plain:
-            return loss.evaluate(before, target)
-        value, slope = loss.evaluate(output.value(before), target)
-        return value, output.pull(before, slope)
-
+    look = look_at(loss, output, readout, _target_reader(material, task), _weight_reader(material, task))
     return Lane(task.looks(), look, readout, rule, scales)
 
 
@@ -179,3 +169,12 @@ def _target_reader(material: Material, task: AbstractTask) -> Callable[[int], Ar
         return np.asarray(held[start][t - start])
 
     return target_at
+
+
+def _weight_reader(material: Material, task: AbstractTask) -> Callable[[int], Array] | None:
+    """Return a function of time that gives the factors of the losses; None where all are 1."""
+    if material.weight is None:
+        return None
+    first = task.looks()[0]
+    weight = material.weight(task, first, task.looks()[-1] + 1)
+    return None if weight is None else lambda t: np.asarray(weight[t - first])

@@ -243,6 +243,11 @@ def _drawn(runs: Sequence[Run], task: AbstractTask, workspace: Workspace) -> Mat
         width = network.hidden * network.directions
         return np.stack([of.targets(start, stop, r.seed, r.replicate, width) for r in runs], axis=1)
 
+    def weight(of: AbstractTask, start: int, stop: int) -> Array | None:
+        each = [of.weight(start, stop, r.seed, r.replicate) for r in runs]
+        known = [one for one in each if one is not None]
+        return np.stack(known, axis=1) if known else None
+
     return Material(
         network,
         stacked(parameters),
@@ -252,6 +257,7 @@ def _drawn(runs: Sequence[Run], task: AbstractTask, workspace: Workspace) -> Mat
         [[[one.drawn for one in layer] for layer in p.layers] for p in parameters],
         [(p.embedding, p.embedded) for p in parameters if p.embedding is not None],
         [(r.seed, r.replicate) for r in runs],
+        weight=weight,
     )
 
 

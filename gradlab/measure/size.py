@@ -133,7 +133,8 @@ def sample_bytes(network: NetworkSettings, task: AbstractTask) -> int:
     readout = task.n_outputs * (states + 1)
     table = (network.embedding or 0) * (2 * task.features + network.directions * blocks * n)
     adjoints = n * (parts + 1 + 2 * blocks) * network.layers * network.directions
-    return task.batch * size * (3 * (affine + diagonals + readout + table) + adjoints)
+    copies = 3 if network.embedding is None else 4  # the last where gradients by U E become those by U
+    return task.batch * size * (copies * (affine + diagonals + readout + table) + adjoints)
 
 
 def check_learner(

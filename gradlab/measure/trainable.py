@@ -109,7 +109,8 @@ class Trainable:
         at = (network.layers - 1) * network.directions * self._step
         affine = self._multiplied(self.blocks[at], network.layers - 1)
         count = len(network.cell.recurrent_blocks)
-        return affine[:, : count * n, : self._fed_back].reshape(len(affine), count, n, -1)
+        m = self._fed_back
+        return affine[:, : count * n, :m].reshape(len(affine), count, n, m)
 
     def finite(self) -> NDArray[np.bool_]:
         """Return which cases have finite parameters only."""

@@ -139,14 +139,11 @@ class TrainingBlock:
 
 def check_trainee(case: Trainee, training: Training, learner: AbstractLearner) -> None:
     """Raise UserMistake, before anything runs, for what cannot be trained."""
-    problems = []
-    loss = case.task.loss_entry
-    if not loss.uses_readout:
-        expected, hint = (
-            "a loss that sees the readout",
-            "It is for probes: a random direction teaches nothing.",
-        )
-        problems.append(Problem("task.loss", expected, shown(case.task.loss), hint))
+    problems: list[Problem] = []
+    try:
+        case.task.check_training()
+    except UserMistake as mistake:
+        problems += mistake.under("task").problems
     if "samples" in case.clip.needs and learner.name != "bptt":
         hint = "Other learners make the gradient of the whole batch at once."
         problems.append(Problem("clip", "a rule that needs no single samples", case.clip.name, hint))

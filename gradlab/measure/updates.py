@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core import streams
+from gradlab.core.scaled import window
 from gradlab.learning.backward import Backward, Lane, backpropagate
 from gradlab.learning.clipping import Given
 from gradlab.learning.clipping.off import Off
@@ -239,7 +240,7 @@ class Pass:
                 mantissa[gone] = 0.0
             return mantissa, exponent
 
-        return self.parameters.gradient(total.map(mean))
+        return self.parameters.gradient(total.map(mean)).map(settled)
 
     def samples(self, seen: Seen) -> ScaledGradient:
         """Return the gradient of every sample's own loss, those of the first case first."""
@@ -248,7 +249,7 @@ class Pass:
         def change(gradient: ScaledGradient) -> ScaledGradient:
             for mantissa in gradient.mantissas:
                 mantissa[gone] = 0.0
-            return self.parameters.gradient(gradient)
+            return self.parameters.gradient(gradient).map(settled)
 
         return sample_gradients(seen.layers, seen.lane, self.workspace.part("samples"), change)
 
@@ -280,6 +281,22 @@ class _Losses:
 def _key(seed: int, update: int) -> int:
     """Return the root seed of a learner's own streams at an update."""
     return int(streams.digest([seed, "learner", update]), 16)
+
+
+def settled(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
+    """Return a block of gradients with powers of two that follow from its values alone.
+
+    How the engine divides a number between mantissa and power may depend on what is computed beside it.
+    Here the power is zero, or that of the largest entry where this is far from one.
+    """
+    peak = np.maximum(mantissa.max(axis=(1, 2)), -mantissa.min(axis=(1, 2)))
+    alive = peak > 0
+    power = np.where(alive, np.frexp(peak)[1] + exponent, 0)
+    power[np.abs(power) < window(mantissa.dtype).square // 4] = 0
+    shift = np.where(alive, exponent - power, 0)
+    if shift.any():
+        mantissa = np.ldexp(mantissa, shift[:, None, None])
+    return mantissa, power
 
 
 def part(gradient: ScaledGradient, rows: slice) -> ScaledGradient:

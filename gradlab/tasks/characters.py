@@ -66,7 +66,7 @@ class Characters(AbstractGenerator):
 
     def sizes(self) -> tuple[int, int]:
         """Return a feature and a class for every character of the text."""
-        count = len(self._alphabet())
+        count = len(set(self._text()))
         return count, count
 
     def _text(self) -> str:
@@ -76,13 +76,9 @@ class Characters(AbstractGenerator):
             raise UserMistake(Problem("file", expected, "another text", "Run again."))
         return text
 
-    def _alphabet(self) -> list[str]:
-        return sorted(set(self._text()))
-
     def numbers(self) -> NDArray[np.int64]:
-        """Return the text as places in its alphabet."""
-        place = {character: i for i, character in enumerate(self._alphabet())}
-        return np.array([place[character] for character in self._text()])
+        """Return the text as places in its sorted alphabet."""
+        return _numbers(self._text())
 
     def parts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return what is trained on and what is held out."""
@@ -163,3 +159,11 @@ def _read_text(file: str, modified: int, size: int) -> tuple[str, str]:
     """Read the text; the file's time and size are there to tell versions of it apart."""
     text = Path(file).read_text(encoding="utf-8")
     return text, hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=4)
+def _numbers(text: str) -> NDArray[np.int64]:
+    place = {character: i for i, character in enumerate(sorted(set(text)))}
+    numbers = np.array([place[character] for character in text])
+    numbers.setflags(write=False)
+    return numbers

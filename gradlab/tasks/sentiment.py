@@ -21,6 +21,7 @@ PRAISE, BLAME = ("good", "great", "fine"), ("bad", "dull", "poor")
 NEGATIONS = ((), ("not",), ("never",), ("never", "not"))  # each as often as the others
 FILLERS = ("well", "anyway", "you", "know")
 WORDS = ("the", "is", "but", "not", "never", *SUBJECTS, *ADVERBS, *PRAISE, *BLAME, *FILLERS)
+_SUBJECT, _ADVERB, _ADJECTIVE, _FILLER = (WORDS.index(w[0]) for w in (SUBJECTS, ADVERBS, PRAISE, FILLERS))
 LONGEST = 15  # two clauses of at most seven words, and "but"
 
 
@@ -61,31 +62,33 @@ class Sentiment(AbstractGenerator):
         """Return where reviews end: the shortest has two clauses of four words."""
         return range(self.length - LONGEST + 8, self.length)
 
-    def review(self, stream: np.random.RandomState) -> tuple[list[str], int]:
-        """Return the words of a random review, and 1 if it is one of praise."""
-        words: list[str] = []
-        praise = 0
-        for clause in range(2):
-            negation = NEGATIONS[stream.randint(len(NEGATIONS))]
-            praise = stream.randint(2)
-            adjective = (PRAISE if praise else BLAME)[stream.randint(3)]
-            adverb = ("", *ADVERBS)[stream.randint(3)]
-            praise = int(praise + len(negation)) % 2
-            words += ["but"] * clause + ["the", SUBJECTS[stream.randint(4)], "is", *negation]
-            words += ([adverb] if adverb else []) + [adjective]
-        words += [FILLERS[i] for i in stream.randint(len(FILLERS), size=self.length - LONGEST)]
-        return words, praise
-
     def generate(self, stream: np.random.RandomState, samples: int) -> Examples:
         """Return reviews and their verdicts."""
-        inputs = np.zeros((self.length, len(WORDS), samples))
-        classes = np.zeros((self.length, samples), dtype=np.int64)
-        weight = np.zeros((self.length, samples))
-        for b in range(samples):
-            words, praise = self.review(stream)
-            inputs[np.arange(len(words)), [WORDS.index(word) for word in words], b] = 1.0
-            classes[len(words) - 1, b], weight[len(words) - 1, b] = praise, 1.0
-        return Examples(inputs, classes, weight)
+        words = np.full((self.length, samples), len(WORDS))
+        end, praise = np.zeros(samples, dtype=np.int64), np.zeros(samples, dtype=np.int64)
+
+        def write(word: Array | int, there: Array | bool = True) -> None:
+            """Add a word to those reviews that have it there."""
+            who = np.flatnonzero(np.broadcast_to(there, samples))
+            words[end[who], who] = np.broadcast_to(word, samples)[who]
+            end[who] += 1
+
+        for clause in range(2):
+            write(WORDS.index("but"), clause == 1)
+            write(WORDS.index("the"))
+            write(_SUBJECT + stream.randint(len(SUBJECTS), size=samples))
+            write(WORDS.index("is"))
+            negation = stream.randint(len(NEGATIONS), size=samples)
+            for word in ("never", "not"):
+                write(WORDS.index(word), np.array([word in each for each in NEGATIONS])[negation])
+            adverb = stream.randint(1 + len(ADVERBS), size=samples)
+            write(_ADVERB + adverb - 1, adverb > 0)
+            praise = stream.randint(2, size=samples)
+            write(_ADJECTIVE + np.where(praise, 0, 3) + stream.randint(3, size=samples))
+            praise = (praise + np.array([len(each) for each in NEGATIONS])[negation]) % 2
+        for _ in range(self.length - LONGEST):
+            write(_FILLER + stream.randint(len(FILLERS), size=samples))
+        return _examples(words, end - 1, praise)
 
     def chance(self) -> float:
         """Return log 2: praise and blame are equally frequent."""
@@ -113,3 +116,12 @@ class Sentiment(AbstractGenerator):
         """Return how many reviews are misread; see the base class."""
         targets, counted = examples.looked_at(self.looks())
         return counted_sum(wrong_classes(outputs, targets), counted)
+
+
+def _examples(words: Array, last: Array, praise: Array) -> Examples:
+    """Return reviews one-hot, given their words' numbers (time, batch), last places and verdicts."""
+    everyone = np.arange(len(last))
+    one_hot = np.eye(len(WORDS) + 1, len(WORDS))  # the last row: no word
+    classes, weight = np.zeros(words.shape, dtype=np.int64), np.zeros(words.shape)
+    classes[last, everyone], weight[last, everyone] = praise, 1.0
+    return Examples(one_hot[words].transpose(0, 2, 1), classes, weight)

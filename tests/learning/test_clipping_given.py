@@ -179,6 +179,22 @@ def test_unitwise_rule_bounds_every_row(exponent):
     np.testing.assert_allclose(twice.values()[0], clipped.values()[0], rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("name", ["unitwise", "quantile", "per_sample"])
+def test_the_split_into_mantissa_and_exponent_changes_no_bit(name):
+    """Company decides how a gradient is split, and must not show."""
+    stream = np.random.default_rng(3)
+    mantissas, weights = stream.standard_normal((2, 40, 5, 7))
+    history = np.log2(np.abs(stream.standard_normal((40, 9))) + 4)
+    rule = clip(name, **({} if name == "quantile" else {"threshold": 0.03}))
+    found = []
+    for shift in (0, -5, 37):
+        gradient = ScaledGradient((np.ldexp(mantissas, -shift),), (np.full(40, 3 + shift, dtype=np.int64),))
+        given = Given(weights=(weights,), history=history, samples=lambda gradient=gradient: gradient)
+        found.append(rule.clip_gradient(gradient, given).values()[0])
+    assert (found[0] != found[0][0]).any()
+    assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
+
+
 def test_unitwise_rule_leaves_cases_within_their_bounds_bit_for_bit():
     stream = np.random.default_rng(0)
     mantissa, exponent = stream.standard_normal((2, 3, 5)), np.array([2, -40], dtype=np.int64)

@@ -32,10 +32,10 @@ print(json.dumps({
 """
 
 
-def measured(table, **options):
+def measured(*tables, script=SCRIPT, **options):
     """Run a spec in a fresh process; return its peak resident bytes and what it found."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps([table, options])],
+        [sys.executable, "-c", script, json.dumps([*tables, options] if script is SCRIPT else tables)],
         capture_output=True,
         text=True,
         check=False,
@@ -82,6 +82,39 @@ def test_many_short_cases_stay_under_a_bound():
     got = measured(table, memory=280 * MIB)
     assert got["status"] == [1]
     assert got["peak"] < 280 * MIB, got["peak"] / MIB
+
+
+SAMPLES = """
+import json, re, sys
+from pathlib import Path
+from gradlab.learning.clipping import registry as clips
+from gradlab.measure.probe import Block, Run, View, buffer_bytes, probe
+from gradlab.measure.records import ORDINARY
+from gradlab.network.settings import NetworkSettings
+from gradlab.tasks import registry as tasks
+
+def peak():
+    text = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", text).group(1)) * 1024
+
+network, task, rule = json.loads(sys.argv[1])
+runs = tuple(Run(NetworkSettings.build(network), 0, replicate) for replicate in range(8))
+block = Block(runs, (View(tasks.build(task), clips.build(rule)),))
+memory, before = 900 << 20, peak()
+probe(block, memory=memory)
+print(json.dumps({"taken": peak() - before, "told": buffer_bytes(block, ORDINARY, memory)}))
+"""
+
+
+@pytest.mark.parametrize("embedding", [None, 32])
+def test_gradients_of_single_samples_are_counted(embedding):
+    """Eight cases of 34 MiB of them each, with a term and a copy, do not fit at once."""
+    task = {"name": "noise", "features": 8} if embedding is None else {"name": "symbols", "features": 40}
+    network = {"hidden": 256, **({} if embedding is None else {"embedding": embedding})}
+    rule = {"name": "per_sample", "threshold": 0.1}
+    got = measured(network, {**task, "batch": 64, "length": 40}, rule, script=SAMPLES)
+    assert got["told"] <= 900 * MIB
+    assert 300 * MIB < got["taken"] < 1.1 * got["told"], (got["taken"] / MIB, got["told"] / MIB)
 
 
 @pytest.mark.slow

@@ -64,8 +64,10 @@ class Unitwise(AbstractClip):
 
         What is left of a case's block is as large as its bounds are, so that it takes their power of two.
         """
-        own = log2_row_norms(mantissa) + exponent[:, None]
-        bound = np.log2(self.threshold) + np.maximum(log2_row_norms(weights), np.log2(self.floor))
+        own = log2_row_norms(mantissa, exponent)
+        bound = np.log2(self.threshold) + np.maximum(
+            log2_row_norms(weights, np.zeros_like(exponent)), np.log2(self.floor)
+        )
         log2_factor = np.where(own > bound, bound - np.where(own > bound, own, 0.0), 0.0)
         changed = log2_factor.any(axis=1)
         if not changed.any():
@@ -78,7 +80,11 @@ class Unitwise(AbstractClip):
         return np.ldexp(mantissa * fraction[..., None], shift[..., None]), power
 
 
-def log2_row_norms(block: Array) -> Array:
-    """Return log2 of the norm of every row of (case, rows, columns), whatever its size; -inf for zero."""
-    rows = block.reshape(-1, block.shape[-1], 1)
-    return log2_of(*scaled_squares(rows, np.zeros(1, dtype=np.int64))).reshape(block.shape[:2])
+def log2_row_norms(mantissa: Array, exponent: Array) -> Array:
+    """Return log2 of the norm of every row of (case, rows, columns), whatever its size; -inf for zero.
+
+    The same bits however a number is divided between mantissa and power of two, (case,).
+    """
+    cases, rows, columns = mantissa.shape
+    flat = mantissa.reshape(cases * rows, columns, 1)
+    return log2_of(*scaled_squares(flat, np.repeat(exponent, rows))).reshape(cases, rows)
