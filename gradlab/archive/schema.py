@@ -61,7 +61,7 @@ from gradlab.archive.variables import (
     VARIABLES,
     Variable,
 )
-from gradlab.measure.records import DIMS
+from gradlab.measure.records import DIMS, RECORDS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -213,8 +213,8 @@ class Layout:
 
 
 def recorded(names: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Return the variables that are kept when `names` are asked for (None: all), in schema order."""
-    asked = set(VARIABLES) if names is None else set(names)
+    """Return the variables that are kept when `names` are asked for (None: all of a probe), in order."""
+    asked = set(RECORDS) if names is None else set(names)
     if unknown := asked - set(VARIABLES):
         raise ValueError(f"not in the schema: {', '.join(sorted(unknown))}")
     return tuple(name for name in VARIABLES if name in asked or name in ALWAYS)

@@ -59,24 +59,28 @@ def catalogue_table(what: str) -> dict[str, dict[str, Any]]:
 
 def _records() -> dict[str, dict[str, Any]]:
     from gradlab.archive.variables import VARIABLES
-    from gradlab.measure.records import OF_LEARNER, ON_REQUEST, RECORDS
+    from gradlab.experiment.measures import measure_of, names, record_names
+    from gradlab.measure.records import OF_LEARNER
 
-    def recorded(name: str) -> str:
-        if name in ON_REQUEST:
-            return "on request"
-        return "for learners other than bptt" if name in OF_LEARNER else "by default"
+    measures = [measure_of(name) for name in names()]
+
+    def claims(name: str) -> dict[str, Any]:
+        own = [measure for measure in measures if name in measure.records]
+        dims = {measure.name: measure.records[name] for measure in own}
+        along = {measure: found or "each case" for measure, found in dims.items()}
+        recorded = "on request" if any(name in measure.on_request for measure in own) else "by default"
+        recorded = "for learners other than bptt" if name in OF_LEARNER else recorded
+        same = len(set(along.values())) == 1
+        return {
+            "measure": list(along),
+            "along": next(iter(along.values())) if same else along,
+            "unit": VARIABLES[name].units,
+            "recorded": recorded,
+        }
 
     return {
-        name: {
-            "what": VARIABLES[name].description,
-            "claims": {
-                "along": RECORDS[name] or "each case",
-                "unit": VARIABLES[name].units,
-                "recorded": recorded(name),
-            },
-            "settings": {},
-        }
-        for name in RECORDS
+        name: {"what": VARIABLES[name].description, "claims": claims(name), "settings": {}}
+        for name in record_names()
     }
 
 

@@ -14,6 +14,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry
 from gradlab.figures import style
 from gradlab.figures.selection import require
+from gradlab.figures.updates import at_last_update
 
 Matrices: TypeAlias = Mapping[str, ArrayLike]
 
@@ -22,14 +23,16 @@ class AbstractFigure(ABC):
     """A figure of a dataset; the fields of an entry are its options.
 
     Claims: `summary` says in one line what it shows; `axes` and `variables` are what a dataset must
-    have for it; `needs_matrices` says that the recurrent matrices, which no dataset holds, must be
-    given as well.
+    have for it; `along_update` says that it shows what runs along the updates of a training, where
+    others are given a training as it was at its last update; `needs_matrices` says that the recurrent
+    matrices, which no dataset holds, must be given as well.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     axes: ClassVar[tuple[str, ...]] = ()
     variables: ClassVar[tuple[str, ...]] = ()
+    along_update: ClassVar[bool] = False
     needs_matrices: ClassVar[bool] = False
 
     def plot(self, ds: xr.Dataset, matrices: Matrices | None = None) -> Figure:
@@ -60,7 +63,7 @@ class AbstractFigure(ABC):
                 )
             )
         with style.applied():
-            return self._draw(ds, matrices or {})
+            return self._draw(ds if self.along_update else at_last_update(ds), matrices or {})
 
     @abstractmethod
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 import numpy as np
 import xarray as xr
 
-from gradlab.figures.selection import OK, Sliced, axes_of, is_numeric, masked, text_of
+from gradlab.figures.selection import OK, Sliced, axes_of, entry_name, is_numeric, masked, text_of
+from gradlab.learning.clipping import registry as rules
+
+_CLIP, _THRESHOLD = "clip", "clip.threshold"
 
 
 def axis_of(ds: xr.Dataset, key: str) -> str | None:
@@ -64,3 +70,42 @@ def divided(ds: xr.Dataset, panel: str | None) -> dict[str, xr.Dataset]:
     if is_numeric(ds, panel):
         labels = [f"{panel.replace('_', ' ')} {label}".replace(" -", " \N{MINUS SIGN}") for label in labels]
     return {label: ds.isel({panel: index}) for index, label in enumerate(labels)}
+
+
+def rule_axis(ds: xr.Dataset) -> str | None:
+    """Return the axis along which the clip rule varies, or its threshold; else None."""
+    axes = [axis_of(ds, key) for key in (_CLIP, _THRESHOLD)]
+    several = [axis for axis in axes if axis is not None and ds.sizes[axis] > 1]
+    return next(iter(several), None) or next((axis for axis in axes if axis is not None), None)
+
+
+def other_axes(ds: xr.Dataset, *taken: str | None) -> list[str]:
+    """Return the axes of several values that are not taken, labels before numbers."""
+    several = [axis for axis in axes_of(ds) if axis not in taken and ds.sizes[axis] > 1]
+    return sorted(several, key=lambda axis: is_numeric(ds, axis))
+
+
+def norm_bound(part: xr.Dataset) -> float | None:
+    """Return the threshold to which the clip rule of all these cases shortens a gradient, if it says one."""
+    label = _value(part, _CLIP)
+    if label is None:
+        return None
+    rule = rules.get(entry_name(label), "clip")
+    fields = [field.name for field in dataclasses.fields(rule)]  # type: ignore[arg-type]  # every entry is a dataclass
+    if rule.bounds != "gradient norm" or "threshold" not in fields:
+        return None
+    first = "(?:threshold *= *)?" if fields[0] == "threshold" else "threshold *= *"
+    found = re.search(rf"[(,] *{first}([-+.e\d]+) *[,)]", label)
+    threshold = found.group(1) if found else _value(part, _THRESHOLD)
+    return None if threshold is None else float(threshold)
+
+
+def _value(part: xr.Dataset, key: str) -> str | None:
+    """Return the one value of a setting in words: what a coordinate says, else an attribute."""
+    name = key.rpartition(".")[2]
+    there = [c for c in part.coords if part[c].attrs.get("description") == f"the setting {key}"]
+    there += [name] if name in part.coords and not part[name].attrs.get("description") else []
+    for coordinate in there:
+        if part[coordinate].size == 1:
+            return text_of(part[coordinate].values.reshape(-1)[0])
+    return str(part.attrs[name]) if name in part.attrs else None

@@ -37,6 +37,7 @@ class Landscape(AbstractFigure):
     name: ClassVar[str] = "landscape"
     summary: ClassVar[str] = "images of log10 loss and log10 gradient norm over a plane, with descents"
     variables: ClassVar[tuple[str, ...]] = (_LOSS, _NORM)
+    along_update: ClassVar[bool] = True
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         several = [axis for axis in ("clip",) if axis in axes_of(ds) and ds.sizes[axis] > 1]

@@ -72,6 +72,55 @@ def grid(titles: Sequence[str], height: float, *, share_x: bool = True, share_y:
     return Panels(figure, body, axes)
 
 
+def stacked(
+    titles: Sequence[str], heights: Sequence[float], own_y: Sequence[int] = ()
+) -> tuple[Panels, list[tuple[Axes, ...]]]:
+    """Return columns of panels over one another, and the Axes of each row of them.
+
+    A column a title, two in a column's width and four in two columns' width; more stand below. All
+    share x; what stands in the same row of its column shares y.
+
+    Parameters
+    ----------
+    titles : sequence of str
+        One a column.
+    heights : sequence of float
+        Of the panels of a column, in inches.
+    own_y : sequence of int, optional
+        The rows whose panels have each their own scale along y.
+    """
+    count, deep = len(titles), len(heights)
+    across = min(count, 2) if count <= 2 else min(count, 4)
+    blocks = -(-count // across)
+    width = style.SINGLE if count <= 2 else style.DOUBLE
+    figure, body = style.new_page(width, blocks * sum(heights) + _MARGIN)
+    cells = body.subplots(
+        blocks * deep, across, squeeze=False, sharex=True, height_ratios=list(heights) * blocks
+    )
+    rows = [tuple(cells[i // across * deep + row, i % across] for i in range(count)) for row in range(deep)]
+    for ax in set(cells.ravel()) - {ax for row in rows for ax in row}:
+        ax.remove()
+    shared = [row for index, row in enumerate(rows) if index not in own_y]
+    for row in shared:
+        for ax in row[1:]:
+            ax.sharey(row[0])
+    for i, (ax, title) in enumerate(zip(rows[0], titles, strict=True)):
+        ax.set_title(wrapped(title, 24))
+        rows[-1][i].xaxis.set_tick_params(labelbottom=i + across >= count)
+        for row in shared:
+            row[i].yaxis.set_tick_params(labelleft=i % across == 0)
+    return Panels(figure, body, tuple(ax for row in rows for ax in row)), rows
+
+
+def name_rows(rows: Sequence[tuple[Axes, ...]], heights: Sequence[float], labels: Sequence[str]) -> None:
+    """Write what each row of `stacked` panels shows, at the left of it."""
+    for row, height, label in zip(rows, heights, labels, strict=True):
+        for ax in row:
+            if ax.get_subplotspec().is_first_col():  # type: ignore[union-attr]  # each has its place
+                ax.set_ylabel(wrapped(label, int(height * 72 / _LETTER)))
+    rows[0][0].figure.align_ylabels([ax for row in rows for ax in row])
+
+
 def name_axes(panels: Panels, x: str, y: str) -> None:
     """Write what the axes of all panels show, once, in as many lines as fit."""
     x = wrapped(x, int((panels.figure.get_figwidth() - 0.6) * 72 / _LETTER))

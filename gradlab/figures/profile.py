@@ -170,6 +170,8 @@ def _draw_exact(ax: Axes, case: xr.Dataset, lags: NDArray[Any], median: NDArray[
     )
     if cell is None or spectrum is None or activation is None or clip is None:
         return False
+    if "update" in case.coords:
+        return False  # the weights are no longer those drawn
     if rules.get(clip, "clip").scope == "adjoint" or not {"layer", "direction"}.isdisjoint(case.coords):
         return False  # a layer below others receives adjoints at every time step
     radius = _radius(case)

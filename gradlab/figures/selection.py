@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.measure.history import TRAINING_RECORDS
+from gradlab.measure.records import RECORDS
 
 NOT_AXES = frozenset({"replicate", "gate", "path", "loss_time", "lag", "time", "update", "first", "second"})
 _RULES = frozenset({"clip", "learner"})
 """Axes that change what is made of the adjoints, and most of them no adjoint."""
 _OF_NETWORK = ("layer", "direction")
 """Dimensions of a record that figures treat as axes of the sweep."""
-NOT_RUN, OK, OVERFLOWED, FAILED = 0, 1, 2, 4
-_MISSING_WORDS = {OVERFLOWED: "overflowed", NOT_RUN: "not run", FAILED: "failed"}
+NOT_RUN, OK, OVERFLOWED, FAILED, DIVERGED = 0, 1, 2, 4, 5
+_MISSING_WORDS = {OVERFLOWED: "overflowed", NOT_RUN: "not run", FAILED: "failed", DIVERGED: "diverged"}
+_OF_TRAINING = frozenset(TRAINING_RECORDS) - frozenset(RECORDS)
 _CURVES_FIRST = ("radius", "norm", "gain")
 _AT_LARGEST = ("length", "hidden", "batch", "layers", "layer")
 MOST_LABELS = 8
@@ -80,13 +83,19 @@ def require(ds: xr.Dataset, figure: str, axes: Iterable[str] = (), variables: It
             f"figure {figure!r}",
             f"a dataset with the variable {name!r}",
             _listing("variables", records),
-            "Add it to `record` in the spec.",
+            _how_to_get(ds, name),
         )
         for name in variables
         if name not in ds.data_vars
     ]
     if problems:
         raise UserMistake(problems)
+
+
+def _how_to_get(ds: xr.Dataset, name: str) -> str:
+    if name in _OF_TRAINING and "update" not in ds.dims:
+        return 'Only a training has it: measure = "train" in the spec.'
+    return "Add it to `record` in the spec."
 
 
 def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str) -> str:
@@ -264,11 +273,11 @@ def _default_index(ds: xr.Dataset, axis: str) -> int:
     return next((names.index(name) for name in ("off", "bptt", "forward") if name in names), 0)
 
 
-def masked(ds: xr.Dataset, name: str) -> xr.DataArray:
-    """Return a variable with NaN where a case is not `ok`, dims (..., replicate[, lag])."""
+def masked(ds: xr.Dataset, name: str, *also: int) -> xr.DataArray:
+    """Return a variable with NaN where a case is not `ok` (nor of `also`), dims (..., replicate[, lag])."""
     data = ds[name]
     if "status" in ds:
-        data = data.where(ds["status"] == OK)
+        data = data.where(ds["status"].isin((OK, *also)))
     if "replicate" not in data.dims:
         data = data.expand_dims("replicate")
     tail = ["replicate"] + (["lag"] if "lag" in data.dims else [])
@@ -302,9 +311,10 @@ def _quantile(ordered: NDArray[np.float64], count: NDArray[Any], q: float) -> ND
     return np.asarray(low + (place - below) * step)
 
 
-def counted_out(ds: xr.Dataset) -> str:
+def counted_out(ds: xr.Dataset, *kept: int) -> str:
     """Return the words for cases that curves leave out ("cases left out: 3 overflowed"), or nothing.
 
+    Those with a status of `kept` are not left out.
     Points that a filter left out of the sweep are no cases: their content key is empty.
     """
     if "status" not in ds:
@@ -312,7 +322,7 @@ def counted_out(ds: xr.Dataset) -> str:
     status = ds["status"]
     if "case_key" in ds:
         status = status.where(ds["case_key"] != "", OK)
-    counts = {word: int((status == code).sum()) for code, word in _MISSING_WORDS.items()}
+    counts = {w: int((status == code).sum()) for code, w in _MISSING_WORDS.items() if code not in kept}
     parts = [f"{count} {word}" for word, count in counts.items() if count]
     return f"cases left out: {', '.join(parts)}" if parts else ""
 

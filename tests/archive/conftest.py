@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from gradlab.archive.extend import keys_of
+from gradlab.archive.schema import recorded
 from gradlab.archive.store import ArchiveSink
 from gradlab.archive.variables import KEYS, STATUS, VARIABLES
-from gradlab.measure.records import ON_REQUEST
+from gradlab.measure.records import ORDINARY
 
 TEXT = np.dtypes.StringDType()
 CODE = "c0de" * 4
@@ -46,7 +47,7 @@ class Sweep:
     layers: int = 1
     directions: tuple[str, ...] = ("forward",)
     tile: tuple[int, ...] = (2, 2, 2)
-    record: tuple[str, ...] = tuple(name for name in VARIABLES if name not in ON_REQUEST)
+    record: tuple[str, ...] = recorded(ORDINARY)
     attrs: dict[str, Any] = field(
         default_factory=lambda: {"title": "T", "question": "Q?", "measure": "probe", "seed": 3}
     )

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from gradlab.archive import chunks, creation, store
 from gradlab.archive.reading import open_archive, read_failures
-from gradlab.archive.schema import VARIABLES, to_dataset
+from gradlab.archive.schema import VARIABLES, recorded, to_dataset
 from gradlab.archive.variables import KEYS, STATUS
 from gradlab.core.errors import UserMistake
 
 GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
-DEEP = {"layers": 3, "directions": ("forward", "reverse"), "record": tuple(VARIABLES)}
+DEEP = {"layers": 3, "directions": ("forward", "reverse"), "record": recorded()}
 KINDS = {
     "one matrix": {},
     "four": {"gates": GATES},
     "deep": {**DEEP, "gates": GATES},
-    "layers": {"layers": 2, "record": tuple(VARIABLES)},
+    "layers": {"layers": 2, "record": recorded()},
 }
 
 

@@ -14,7 +14,7 @@ from gradlab.cli import complete
 from gradlab.cli.catalogues import _registry
 from gradlab.cli.contents import _run_line
 from gradlab.cli.report import closing, counts_line
-from gradlab.experiment.sections import record_names
+from gradlab.experiment.measures import record_names
 
 
 def test_plan_tells_what_a_spec_comes_to_and_runs_nothing(cli: Cli) -> None:

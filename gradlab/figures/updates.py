@@ -1,0 +1,114 @@
+"""The updates of a training: along an axis, and the last of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from gradlab.core.errors import Problem, UserMistake
+
+_WIDENS = 4.0
+"""Updates whose last gap is so many times the first are spaced by ratios."""
+_LARGEST_PLAIN = 1000
+_AT_OWN_END = "the last of each run"
+_RARER = "metric"
+"""It may be taken at fewer updates than others."""
+_NO_CASES = ("update", "layer", "direction", "gate", "lag")
+
+
+def check_updates(ds: xr.Dataset, figure: str, *names: str) -> None:
+    """Check that records run along the updates of a training.
+
+    Raises
+    ------
+    UserMistake
+        Naming those that do not.
+    """
+    problems = [
+        Problem(
+            f"figure {figure!r}",
+            f"a dataset with {name} against update",
+            f"one over {', '.join(map(str, ds[name].dims)) or 'nothing'}",
+            'Only a training has it: measure = "train" in the spec.',
+        )
+        for name in names
+        if "update" not in ds[name].dims
+    ]
+    if problems:
+        raise UserMistake(problems)
+
+
+def at_last_update(ds: xr.Dataset) -> xr.Dataset:
+    """Return a training as it was at its last recorded update, what is not one as it is.
+
+    Where runs ended before others (solved, or diverged) every record is the last that a run has of it.
+    """
+    if "update" not in ds.dims:
+        return ds
+    place = xr.DataArray(np.arange(ds.sizes["update"]), dims="update")
+    last, ends = {}, set()
+    for name in (str(name) for name in ds.data_vars if "update" in ds[name].dims):
+        data = ds[name]
+        cases = ds["status"].dims if "status" in ds else [dim for dim in data.dims if dim not in _NO_CASES]
+        there = data.notnull().any([dim for dim in data.dims if dim not in (*cases, "update")]).compute()
+        at = place.where(there, -1).max("update")
+        # Where nothing ran there is nothing at any update.
+        last[name] = at.where(at >= 0, at.max()).clip(min=0).reset_coords(drop=True)
+        ends |= set() if name == _RARER else set(np.unique(last[name]).tolist())
+    if len(ends) <= 1:
+        return ds.isel(update=ends.pop() if ends else -1)
+    cut = ds.drop_dims("update")
+    cut = cut.assign(
+        {name: ds[name].drop_vars("update", errors="ignore").isel(update=at) for name, at in last.items()}
+    )
+    return cut.assign_coords(update=_AT_OWN_END)
+
+
+def is_logarithmic(updates: NDArray[np.int64]) -> bool:
+    """Say whether the gaps between recorded updates widen as those of equal ratios do."""
+    gaps = np.diff(updates)
+    return bool(gaps.size > 2 and gaps[-1] >= _WIDENS * gaps[0])
+
+
+def scale_updates(ax: Axes, updates: NDArray[np.int64], *, most: int = 5) -> None:
+    """Scale the x axis for these updates: by the logarithm of their number plus one where they ask for it.
+
+    So number 0 has a place of its own, as far before 1 as 1 is before 3.
+    """
+    if not is_logarithmic(updates):
+        ax.xaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=2))
+        return
+    ax.set_xscale("function", functions=(_squeezed, _stretched))
+    powers = 10 ** np.arange(0, 1 + int(np.log10(max(1, updates[-1]))))
+    powers = powers[:: -(-len(powers) // most)] if len(powers) > 3 else powers
+    ax.xaxis.set_major_locator(FixedLocator([0, *(float(power) for power in powers)]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(_number))
+
+
+def update_edges(updates: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the borders of cells around updates, halfway on the scale on which they are shown."""
+    logarithmic = is_logarithmic(updates)
+    x = _squeezed(updates) if logarithmic else np.asarray(updates, dtype=np.float64)
+    if x.size == 1:
+        return np.array([x[0] - 0.5, x[0] + 0.5])
+    middle = (x[1:] + x[:-1]) / 2
+    edges = np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]])
+    return _stretched(edges) if logarithmic else edges
+
+
+def _squeezed(update: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.asarray(np.log1p(np.maximum(np.asarray(update, dtype=np.float64), -0.99)))
+
+
+def _stretched(place: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.asarray(np.expm1(np.minimum(np.asarray(place, dtype=np.float64), 700.0)))
+
+
+def _number(update: float, _: object) -> str:
+    if update <= _LARGEST_PLAIN:
+        return f"{update:.0f}"
+    return rf"$10^{{{np.log10(update):.0f}}}$"
