@@ -121,6 +121,14 @@ def plan_of(spec: Spec) -> Plan:
     return make_plan(expand(spec))
 
 
+def check_plan(plan: Plan, memory: int, workers: int = 1) -> None:
+    """Raise UserMistake if `memory` bytes in all do not suffice for one case at a time in every process."""
+    from gradlab.experiment.runner import check_blocks
+
+    blocks = list(plan.blocks())
+    check_blocks(blocks, plan.record, memory, min(workers, max(1, len(blocks))))
+
+
 def workers_for(plan: Plan, most: int) -> Workers:
     """Start the processes that are to run a plan: `most`, or fewer if there are not so many blocks.
 
@@ -214,7 +222,10 @@ def run_archive(
     begun = time.perf_counter()
     plan = plan_of(spec)
     grid = plan.grid
+    bound = memory or spec.memory
     with workers_for(plan, workers) as processes:
+        if not out.exists():  # what cannot be run leaves nothing behind
+            check_plan(plan, bound, workers)
         from gradlab.archive.provenance import collect, command_line, write_provenance
         from gradlab.archive.store import ArchiveSink
         from gradlab.experiment.runner import execute
@@ -235,7 +246,6 @@ def run_archive(
         )
         if started is not None:
             started(int((sink.finished() & (keys != "")).sum()), grid.n_cases)
-        bound = memory or spec.memory
         outcome = execute(
             plan, sink, workers=processes, memory=bound, progress=progress, meanwhile=_load_labels
         )

@@ -138,12 +138,14 @@ def sweep_flags(
 
 def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
     """Return what was found and done, as a plain table."""
-    from gradlab.api import plan_of, run_archive
+    from gradlab.api import check_plan, plan_of, run_archive
     from gradlab.experiment.spec import parse_memory
 
     memory = spec.memory if wish.memory is None else parse_memory(wish.memory, "--memory")
     plan = plan_of(spec)
     workers = wish.workers or useful_workers(plan, memory)
+    if not wish.out.exists():
+        check_plan(plan, memory, workers)
     note = (lambda line: None) if wish.quiet else tell
     if spec.title:
         note(clean(spec.title))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from gradlab.api import estimate, plan_of
+from gradlab.api import check_plan, estimate, plan_of
 from gradlab.cli.contents import short_list
 from gradlab.cli.execution import useful_workers
 from gradlab.cli.terminal import cases, duration, safe, size
@@ -33,11 +33,12 @@ def plan_table(spec: Spec, workers: int | None, memory: str | None) -> dict[str,
     Raises
     ------
     UserMistake
-        If `memory` is no amount of memory.
+        If `memory` is no amount of memory, or too little for one case.
     """
     bound = spec.memory if memory is None else parse_memory(memory, "--memory")
     plan = plan_of(spec)
     processes = workers or useful_workers(plan, bound)
+    check_plan(plan, bound, processes)
     cost = estimate(plan, processes, bound)
     return {
         "title": spec.title,

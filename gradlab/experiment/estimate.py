@@ -65,12 +65,11 @@ def estimate(
     """
     begun = time.perf_counter()
     blocks = list(plan.blocks(finished))
-    samples = _samples(blocks)
-    rates = {kind: _seconds_per_unit(block, plan.record) for kind, block in samples.items()}
+    samples, share = _samples(blocks), memory_share(memory, workers)
+    rates = {kind: _seconds_per_unit(block, plan.record, share) for kind, block in samples.items()}
     typical = float(np.median(list(rates.values()))) if rates else 0.0
     work = sum(_units(b.block, plan.record) * rates.get(_kind(b), typical) for b in blocks)
     calibration = time.perf_counter() - begun
-    share = memory_share(memory, workers)
     buffers = max((buffer_bytes(b.block, plan.record, share) for b in blocks), default=0)
     numbers = sum(math.prod(plan.shape(name)) for name in plan.record)
     return Estimate(
@@ -112,7 +111,7 @@ def _units(block: Block, record: tuple[str, ...]) -> float:
     return len(block.runs) * (forward + backward)
 
 
-def _seconds_per_unit(block: Block, record: tuple[str, ...]) -> float:
+def _seconds_per_unit(block: Block, record: tuple[str, ...], memory: int) -> float:
     """Time a shortened copy of a block, twice; the first time pays for fresh memory."""
     short = {
         view.task: replace(view.task, length=min(view.task.length, CALIBRATION_LENGTH), at="final")
@@ -123,6 +122,6 @@ def _seconds_per_unit(block: Block, record: tuple[str, ...]) -> float:
     workspace, seconds = Workspace(), 0.0
     for _ in range(2):
         begun = time.perf_counter()
-        probe(trial, record, workspace=workspace)
+        probe(trial, record, memory, workspace)
         seconds = time.perf_counter() - begun
     return seconds / _units(trial, record)

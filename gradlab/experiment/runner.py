@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -50,6 +50,15 @@ class Outcome:
 Progress = Callable[[int, int], None]  #: called with the number of cases just done, and of those that failed
 
 
+def check_blocks(
+    blocks: Iterable[PlannedBlock], record: Collection[str], memory: int, workers: int = 1
+) -> None:
+    """Raise UserMistake if `workers` processes with `memory` bytes cannot measure one case of every block."""
+    share = memory_share(memory, workers)
+    for block in {(structure(b.block.runs[0].network), b.block.views): b.block for b in blocks}.values():
+        check_memory(block, record, share, total=lambda needed: memory + workers * (needed - share))
+
+
 def execute(
     plan: Plan,
     sink: Sink,
@@ -90,8 +99,7 @@ def execute(
         outcome = Outcome(kept=plan.grid.n_cases - sum(block.cases for block in blocks))
         count = workers.count
         share = memory_share(memory, count)
-        for block in {(structure(b.block.runs[0].network), b.block.views): b.block for b in blocks}.values():
-            check_memory(block, plan.record, share, total=lambda needed: memory + count * (needed - share))
+        check_blocks(blocks, plan.record, memory, count)
         # The heavy blocks first: the last ones to finish are then light.
         blocks.sort(key=lambda b: -b.cases * max(view.task.lags for view in b.block.views))
         run = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from gradlab.figures.selection import OK, Sliced, axes_of, is_numeric, masked, text_of
+from gradlab.figures.selection import OK, Sliced, axes_of, is_numeric, masked, text_of, titles_of
 
 
 def axis_of(ds: xr.Dataset, key: str) -> str | None:
@@ -60,7 +60,7 @@ def divided(ds: xr.Dataset, panel: str | None) -> dict[str, xr.Dataset]:
     """
     if panel is None:
         return {"": ds}
-    labels = [text_of(label) for label in ds[panel].values]
+    labels = titles_of(ds, panel)
     if is_numeric(ds, panel):
         labels = [f"{panel.replace('_', ' ')} {label}".replace(" -", " \N{MINUS SIGN}") for label in labels]
     return {label: ds.isel({panel: index}) for index, label in enumerate(labels)}
