@@ -33,6 +33,14 @@ def plan_of(spec: Spec) -> Plan:
     return make_plan(expand(spec))
 
 
+def check_plan(plan: Plan, memory: int, workers: int = 1) -> None:
+    """Raise UserMistake if `memory` bytes in all do not suffice for one case at a time in every process."""
+    from gradlab.experiment.runner import check_blocks
+
+    blocks = list(plan.blocks())
+    check_blocks(blocks, plan.record, memory, min(workers, max(1, len(blocks))))
+
+
 def workers_for(plan: Plan, most: int, scheduler: str | Client | Workers | None = None) -> Workers:
     """Start the processes that are to run a plan: `most`, or fewer if there are not so many blocks.
 
@@ -164,6 +172,8 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
     way = way or Way()
     begun = time.perf_counter()
     with workers_for(plan, way.workers, way.scheduler) as processes:
+        if not out.exists():  # what cannot be run leaves nothing behind
+            check_plan(plan, way.memory or plan.grid.spec.memory, processes.sharers)
         from gradlab.archive.lock import writing
         from gradlab.archive.provenance import collect, command_line, write_provenance
         from gradlab.archive.store import ArchiveSink, meet_to_write, sealed

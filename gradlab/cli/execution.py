@@ -164,12 +164,14 @@ def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
     from gradlab.archive.directory import CHECKPOINTS
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
-    from gradlab.running import Way, plan_of, run_archive
+    from gradlab.running import Way, check_plan, plan_of, run_archive
 
     memory = spec.memory if wish.memory is None else parse_memory(wish.memory, "--memory")
     partition = None if wish.partition is None else parse_partition(wish.partition, "--partition")
     plan = plan_of(spec)
     workers, cluster, crew = _workers(wish, plan, memory)
+    if not wish.out.exists():
+        check_plan(plan, memory, workers)
     note = (lambda line: None) if wish.quiet else tell
     if spec.title:
         note(clean(spec.title))

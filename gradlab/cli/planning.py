@@ -14,7 +14,7 @@ from gradlab.cli.execution import useful_workers
 from gradlab.cli.report import there_lines
 from gradlab.cli.terminal import cases, duration, safe, size
 from gradlab.experiment.spec import parse_memory
-from gradlab.running import met, plan_of
+from gradlab.running import check_plan, met, plan_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,12 +44,14 @@ def plan_table(
     Raises
     ------
     UserMistake
-        If `memory` is no amount of memory, or the spec cannot run into the archive.
+        If `memory` is no amount of memory, or too little for one case, or the spec cannot run into the
+        archive.
     """
     bound = spec.memory if memory is None else parse_memory(memory, "--memory")
     plan = plan_of(spec)
     archive = {} if out is None else {"archive": _met(plan, out, prune)}
     processes = workers or useful_workers(plan, bound)
+    check_plan(plan, bound, processes)
     cost = estimate(plan, processes, bound)
     return {
         **archive,

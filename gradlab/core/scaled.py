@@ -20,6 +20,8 @@ LOG10_2 = float(np.log10(2.0))
 #: The exponent of what is exactly zero: below every other, so that it never sets a common scale.
 DEAD = -(2**31)
 
+_FAR = 2**14  # no number times this power of two, or its inverse, is in range
+
 
 @dataclass(frozen=True)
 class Window:
@@ -60,6 +62,15 @@ def window(dtype: Any) -> Window:
     return _WINDOWS[np.dtype(dtype)]
 
 
+def ldexp(array: Array | float, power: Array, out: Array | None = None) -> Array:
+    """Return ``array * 2 ** power``, whatever the integer `power`.
+
+    NumPy's own is ten times as fast for powers of 32 bits, of which none is too large to do the same.
+    """
+    small = np.maximum(np.minimum(power, _FAR), -_FAR).astype(np.int32)
+    return np.asarray(np.ldexp(array, small, out=out))
+
+
 def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> None:
     """Bring mantissas back to the middle of the range, in place and without rounding.
 
@@ -77,7 +88,7 @@ def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> None:
     peak = np.maximum.reduce([np.abs(part).max(axis=-2) for part in chosen])
     shift = np.where(peak > 0, np.frexp(peak)[1], 0).astype(exponent.dtype)
     for part, values in zip(parts, chosen, strict=True):
-        part[lane, case] = np.ldexp(values, -shift[:, None, :])
+        part[lane, case] = ldexp(values, -shift[:, None, :])
     exponent[lane, case] += shift
 
 
@@ -97,5 +108,5 @@ def log2_total(squares: Array, exponent: Array) -> Array:
     alive = squares > 0
     top = np.where(alive, exponent, DEAD).max(axis=-1)
     with np.errstate(under="ignore"):
-        total = np.ldexp(squares, 2 * np.where(alive, exponent - top[..., None], 0)).sum(axis=-1)
+        total = ldexp(squares, 2 * np.where(alive, exponent - top[..., None], 0)).sum(axis=-1)
     return log2_of(total, top)

@@ -13,7 +13,6 @@ from gradlab.experiment.runner import PARENT_BYTES, WORKER_BYTES, memory_share
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.block import AbstractBlock
 
-CALIBRATION_BYTES = 256 << 20
 MOST_CALIBRATIONS = 6
 START_SECONDS = 1.2  # until worker processes have started, on a machine of today
 
@@ -65,12 +64,11 @@ def estimate(
     """
     begun = time.perf_counter()
     blocks = list(plan.blocks(finished))
-    samples = _samples(blocks)
-    rates = {kind: _seconds_per_unit(block, plan.record) for kind, block in samples.items()}
+    samples, share = _samples(blocks), memory_share(memory, workers)
+    rates = {kind: _seconds_per_unit(block, plan.record, share) for kind, block in samples.items()}
     typical = float(np.median(list(rates.values()))) if rates else 0.0
     work = sum(b.block.units(plan.record) * rates.get(b.block.kind, typical) for b in blocks)
     calibration = time.perf_counter() - begun
-    share = memory_share(memory, workers)
     buffers = max((b.block.buffer_bytes(plan.record, share) for b in blocks), default=0)
     shared, unshared = (
         np.sum([b.block.passes(plan.record, shared=way) for b in blocks] or [(0, 0)], axis=0).tolist()
@@ -99,11 +97,11 @@ def _samples(blocks: list[PlannedBlock]) -> dict[object, AbstractBlock]:
     return first
 
 
-def _seconds_per_unit(block: AbstractBlock, record: tuple[str, ...]) -> float:
+def _seconds_per_unit(block: AbstractBlock, record: tuple[str, ...], memory: int) -> float:
     """Time a small copy of a block, twice; the first time pays for fresh memory."""
     trial, workspace, seconds = block.trial(), Workspace(), 0.0
     for _ in range(2):
         begun = time.perf_counter()
-        trial.measure(record, CALIBRATION_BYTES, workspace)
+        trial.measure(record, memory, workspace)
         seconds = time.perf_counter() - begun
     return seconds / trial.units(record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -49,6 +49,15 @@ class Outcome:
 
 
 Progress = Callable[[int, int], None]  #: called with the number of cases just done, and of those that failed
+
+
+def check_blocks(
+    blocks: Iterable[PlannedBlock], record: Collection[str], memory: int, workers: int = 1
+) -> None:
+    """Raise UserMistake if `workers` processes with `memory` bytes cannot measure one case of every block."""
+    share = memory_share(memory, workers)
+    for block in {b.block.kind: b.block for b in blocks}.values():
+        block.check_memory(record, share, lambda needed: memory + workers * (needed - share))
 
 
 def execute(
@@ -98,8 +107,7 @@ def execute(
         outcome = Outcome(kept=asked - sum(block.cases for block in blocks))
         count = workers.sharers
         share = memory_share(memory, count)
-        for block in {b.block.kind: b.block for b in blocks}.values():
-            block.check_memory(plan.record, share, lambda needed: memory + count * (needed - share))
+        check_blocks(blocks, plan.record, memory, count)
         # The heavy blocks first: the last ones to finish are then light.
         blocks.sort(key=lambda b: -b.block.size * b.block.run_seconds)
         order = Order(plan.record, share, None if checkpoints is None else str(checkpoints))

@@ -30,13 +30,14 @@ _DERIVATIVE: dict[str, Any] = {
 @registry.register
 @dataclass(frozen=True)
 class Activations(AbstractFigure):
-    """Value and derivative of the activations on a dataset's axis, or of the whole catalogue."""
+    """Value and derivative of the activations that a dataset is about, or of the whole catalogue."""
 
     name: ClassVar[str] = "activations"
     summary: ClassVar[str] = "value and derivative of each activation"
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
-        labels = [str(v) for v in ds["activation"].values.reshape(-1)] if "activation" in ds.coords else []
+        one = [str(ds.attrs["activation"])] if "activation" in ds.attrs else []
+        labels = [str(v) for v in ds["activation"].values.reshape(-1)] if "activation" in ds.coords else one
         shown = {label: from_label(label) for label in labels or catalogue.names()}
         page = panels.grid(list(shown), 1.2 if len(shown) > 1 else 2.0, share_x=True)
         z = np.linspace(-_REACH, _REACH, 801)

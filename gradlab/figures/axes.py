@@ -8,7 +8,16 @@ import re
 import numpy as np
 import xarray as xr
 
-from gradlab.figures.selection import OK, Sliced, axes_of, entry_name, is_numeric, masked, text_of
+from gradlab.figures.selection import (
+    OK,
+    Sliced,
+    axes_of,
+    entry_name,
+    is_numeric,
+    masked,
+    text_of,
+    titles_of,
+)
 from gradlab.learning.clipping import registry as rules
 
 _CLIP, _THRESHOLD = "clip", "clip.threshold"
@@ -66,7 +75,7 @@ def divided(ds: xr.Dataset, panel: str | None) -> dict[str, xr.Dataset]:
     """
     if panel is None:
         return {"": ds}
-    labels = [text_of(label) for label in ds[panel].values]
+    labels = titles_of(ds, panel)
     if is_numeric(ds, panel):
         labels = [f"{panel.replace('_', ' ')} {label}".replace(" -", " \N{MINUS SIGN}") for label in labels]
     return {label: ds.isel({panel: index}) for index, label in enumerate(labels)}

@@ -43,7 +43,6 @@ _LINES: dict[str, dict[str, Any]] = {
 _ALONE = {_STATE: style.QUALITATIVE[0], _MEMORY: style.QUALITATIVE[1]}
 """Colours where none are needed to tell curves apart."""
 _WORDS = {_STATE: "state", _MEMORY: "memory"}
-_LEVEL: dict[str, Any] = {"color": style.GREY, "linestyle": ":", "linewidth": 0.6}
 
 
 @registry.register
@@ -76,13 +75,15 @@ class Cells(AbstractFigure):
         there = [name for name in _LINES if name in cut.ds and not np.isnan(masked(cut.ds, name)).all()]
         records = there or [_STATE]
         page = panels.grid(titles, 1.45 if len(titles) > 1 else 2.2)
+        level = False
         for ax, part in zip(page.axes, layout.parts, strict=True):
-            _draw_panel(ax, part, records, layout.curve, key)
+            level |= _draw_panel(ax, part, records, layout.curve, key)
+        panels.share_heights(page.axes)
         both = typeset("log10 adjoint norm of state, memory")
         panels.name_axes(
             page, axis_label(ds, "lag"), axis_label(ds, _STATE) if _MEMORY not in there else both
         )
-        panels.show_key(page, key, _legend(records, layout.curve))
+        panels.show_key(page, key, _legend(records, layout.curve, level))
         replicates = replicates_of(cut.ds)
         many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
         gone = any(np.isneginf(masked(cut.ds, name)).any() for name in records)
@@ -110,7 +111,8 @@ class Cells(AbstractFigure):
         return arranged(ds, self.name, curve, self.panel)
 
 
-def _draw_panel(ax: Axes, part: xr.Dataset, records: list[str], curve: str | None, key: panels.Key) -> None:
+def _draw_panel(ax: Axes, part: xr.Dataset, records: list[str], curve: str | None, key: panels.Key) -> bool:
+    """Draw state and memory; say whether there is a level beside them."""
     starts: list[float] = []
     for record in records:
         data = masked(part, record)
@@ -118,25 +120,28 @@ def _draw_panel(ax: Axes, part: xr.Dataset, records: list[str], curve: str | Non
         values = data.transpose("one" if curve is None else curve, "replicate", "lag").values
         lags = data["lag"].values if "lag" in data.coords else np.arange(data.sizes["lag"])
         colours = [_ALONE[record]] if curve is None else key.colours
-        panels.draw_curves(ax, lags, values, [{"color": colour, **_LINES[record]} for colour in colours])
+        median = spread(values, axis=1).median
+        width = panels.widths(median, _LINES[record]["linewidth"])
+        looks = [{**_LINES[record], "color": c, "linewidth": w} for c, w in zip(colours, width, strict=True)]
+        panels.draw_curves(ax, lags, values, looks)
         if record == _STATE:
-            starts += [float(start) for start in spread(values[..., 0], axis=1).median if np.isfinite(start)]
+            starts += median[:, 0].tolist()
     if not ax.lines:
         panels.say(ax, why_empty(part))
-        return
-    if starts:
-        ax.axhline(float(np.median(starts)), zorder=1, **_LEVEL)
+        return False
+    level = panels.draw_level(ax, starts)
     panels.plain_ticks(ax.xaxis, 4, whole=True)
     panels.plain_ticks(ax.yaxis, 5)
     ax.margins(x=0.02)
+    return level
 
 
-def _legend(records: list[str], curve: str | None) -> list[Line2D]:
+def _legend(records: list[str], curve: str | None, level: bool) -> list[Line2D]:
     """Return the legend of what is drawn beside the curves' colours."""
     handles = []
     if _MEMORY in records:
-        colours = _ALONE if curve is None else dict.fromkeys(records, "black")
+        colours = _ALONE if curve is None else dict.fromkeys(records, style.GREY)
         handles = [
             Line2D([], [], color=colours[name], label=_WORDS[name], **_LINES[name]) for name in records
         ]
-    return [*handles, Line2D([], [], label="no change", **_LEVEL)]
+    return [*handles, *([panels.level_handle()] if level else [])]

@@ -85,15 +85,15 @@ class Clipping(AbstractFigure):
         kept = [index for index, label in enumerate(labels) if label != "off"]
         figure, body = style.new_page(style.DOUBLE, 1.45 * len(kept) + 0.6)
         cells = body.subplots(len(kept), 3, squeeze=False)
-        exact = False
+        beside: set[str] = set()
         for row, index in zip(cells, kept, strict=True):
-            exact |= _draw_row(row, without, cut.ds.isel(clip=index), labels[index], curve, key)
+            beside |= _draw_row(row, without, cut.ds.isel(clip=index), labels[index], curve, key)
         for ax in cells[-1, :2]:
             ax.set_xlabel(axis_label(ds, "lag"))
         cells[-1, 2].set_xlabel(axis_label(ds, curve) if curve else "")
         page = panels.Panels(figure, body, tuple(cells[:, :2].ravel()))
         body.supylabel(panels.upright(page, axis_label(ds, self.variables[0])))
-        panels.show_key(page, key, _legend(curve is None or not is_numeric(ds, curve), exact))
+        panels.show_key(page, key, _legend(curve is None or not is_numeric(ds, curve), beside))
         replicates = replicates_of(cut.ds)
         many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
         panels.small_print(figure, [*cut.words, many, counted_out(cut.ds)])
@@ -118,7 +118,7 @@ def _where_it_acts(ds: xr.Dataset, curve: str | None) -> xr.Dataset:
     return ds
 
 
-def _legend(points: bool, exact: bool) -> list[Line2D]:
+def _legend(points: bool, beside: set[str]) -> list[Line2D]:
     handles = [
         Line2D([], [], label="without clipping", **_BEFORE),
         Line2D([], [], label="with clipping", **_AFTER),
@@ -126,17 +126,17 @@ def _legend(points: bool, exact: bool) -> list[Line2D]:
     for handle in handles:
         handle.set(markerfacecolor="none", markersize=4)
         handle.set(linestyle="none") if points else handle.set(marker="none")
-    return [*level_and_exact(exact), *handles]
+    return [*level_and_exact(beside), *handles]
 
 
 def _draw_row(
     row: Any, without: xr.Dataset, clipped: xr.Dataset, label: str, curve: str | None, key: panels.Key
-) -> bool:
-    """Draw a rule's row of panels; say whether theory's exact slope is among the curves."""
+) -> set[str]:
+    """Draw a rule's row of panels; say which of "level" and "exact" slope stand beside the curves."""
     left, right, norms = row
     record = "log10_state_gradient_norm"
-    exact = draw_profiles(left, without, record, curve, key)
-    exact |= draw_profiles(right, clipped, record, curve, key)
+    beside = draw_profiles(left, without, record, curve, key)
+    beside |= draw_profiles(right, clipped, record, curve, key)
     if left.lines and right.lines:
         low, high = zip(left.get_ylim(), right.get_ylim(), strict=True)
         for ax in (left, right):
@@ -149,7 +149,7 @@ def _draw_row(
     _draw_norms(norms, clipped, "log10_clipped_gradient_norm", curve, _AFTER)
     norms.set_ylabel("log$_{10}$ norm of the\nparameter gradient")
     panels.plain_ticks(norms.yaxis, 5)
-    return exact
+    return beside
 
 
 def _draw_norms(ax: Axes, part: xr.Dataset, name: str, curve: str | None, line: dict[str, Any]) -> None:

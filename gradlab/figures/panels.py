@@ -26,6 +26,7 @@ _MOST_IN_A_KEY = 8
 _LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 """Where labels run out of colours, the next round of them has another line."""
 _LETTER = 3.9  # points, the width of a letter and more
+_LEVEL: dict[str, Any] = {"color": style.GREY, "linestyle": ":", "linewidth": 0.6}
 _MARGIN = 0.55  # inches, for the labels and the one row of legend below the panels
 _ROW = 0.145  # inches, of a legend
 
@@ -290,6 +291,59 @@ def _legend_width(letters: Sequence[int], columns: int) -> float:
         width += 28 + 3.5 * max(letters[first:after])  # a handle with its gaps, and the letters
         first = after
     return width
+
+
+def draw_level(ax: Axes, starts: Iterable[float]) -> bool:
+    """Draw the level that curves keep which do not change, and say whether there is one.
+
+    There is none where the curves of a panel start at heights of their own.
+    """
+    there = [start for start in starts if np.isfinite(start)]
+    low, high = ax.get_ylim()
+    if not there or max(there) - min(there) > 0.15 * (high - low):
+        return False
+    ax.axhline(float(np.median(there)), zorder=1, gid="level", **_LEVEL)
+    return True
+
+
+def level_handle() -> Line2D:
+    """Return the legend of the level."""
+    return Line2D([], [], label="no change", **_LEVEL)
+
+
+def share_heights(axes: Iterable[Axes]) -> None:
+    """Give panels one scale along y where their curves reach about as far, so that they can be compared."""
+    drawn = [ax for ax in axes if ax.lines]
+    limits = np.array([ax.get_ylim() for ax in drawn]).reshape(-1, 2)
+    if len(drawn) > 1 and np.ptp(limits) <= 1.5 * (limits[:, 1] - limits[:, 0]).min():
+        for ax in drawn:
+            ax.set_ylim(limits.min(), limits.max())
+
+
+def widths(medians: NDArray[np.float64], width: float) -> list[float]:
+    """Return a line width for each curve, in order of drawing: the wider, the more curves cover it.
+
+    Two curves that agree to one per cent of the panel are one line to the eye, and the first would
+    be lost under the second.
+
+    Parameters
+    ----------
+    medians : array of shape (curve, points)
+        NaN and -inf are gaps.
+    width : float
+        Of a curve that nothing covers, in points.
+    """
+    curves = np.where(np.isfinite(medians), medians, np.nan)
+    if np.isnan(curves).all():
+        return [width] * len(curves)
+    near = 0.01 * (np.nanmax(curves) - np.nanmin(curves))
+    found = []
+    for i, curve in enumerate(curves):
+        there = ~np.isnan(curve)
+        apart = np.abs(curves[i + 1 :, there] - curve[there])  # NaN where the other one has ended
+        over = int((apart <= near).all(axis=1).sum()) if there.any() else 0
+        found.append(width + 1.2 * min(over, 2))
+    return found
 
 
 def draw_spread(ax: Axes, x: NDArray[Any], what: Spread, colour: Any, band: bool, **line: Any) -> bool:

@@ -77,6 +77,7 @@ class Paths(AbstractFigure):
         page = panels.grid(list(parts), 1.45 if len(parts) > 1 else 2.2)
         for ax, part in zip(page.axes, parts.values(), strict=True):
             _draw_panel(ax, part)
+        panels.share_heights(page.axes)
         panels.name_axes(page, axis_label(ds, "lag"), axis_label(ds, _RECORD))
         panels.legend(page.figure, [Line2D([], [], label=_WORDS[p], **_LOOKS[p]) for p in _LOOKS])
         replicates = replicates_of(cut.ds)

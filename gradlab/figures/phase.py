@@ -37,6 +37,7 @@ from gradlab.figures.selection import (
     sliced,
     spread,
     text_of,
+    titles_of,
 )
 from gradlab.measure.records import RATE_RESOLUTION
 
@@ -69,7 +70,7 @@ class Phase(AbstractFigure):
         cut = sliced(ds, (x, y, panel))
         part = cut.ds.sortby([axis for axis in (x, y) if is_numeric(cut.ds, axis)])
         parts = [part] if panel is None else [part.isel({panel: i}) for i in range(part.sizes[panel])]
-        titles = [""] if panel is None else [text_of(label) for label in part[panel].values]
+        titles = [""] if panel is None else titles_of(part, panel)
         maps = [_rates(one, x, y) for one in parts]
         norm = centred([rates for rates, _ in maps])
         rows = part.sizes[y] if not is_numeric(part, y) else 0
@@ -176,7 +177,7 @@ def _draw_map(
     gone: NDArray[np.bool_],
     norm: Normalize,
 ) -> set[str]:
-    """Draw one panel; return which of "zero", "overflowed" and "missing" a reader will find in it."""
+    """Draw one panel; return which of "zero", "overflowed", "outside" and "missing" is in it."""
     xs, ys = _places(part, x), _places(part, y)
     x_edges, y_edges = _edges(xs), _edges(ys)
     ax.set_facecolor(style.PALE)
@@ -192,7 +193,12 @@ def _draw_map(
             )
         )
         signs.add("overflowed")
-    if (np.isnan(rates) & ~gone).any():
+    outside = _outside(part, x, y)
+    if outside.any():
+        cells = [_corners(x_edges, y_edges, row, column) for row, column in np.argwhere(outside)]
+        ax.add_collection(PolyCollection(cells, facecolor="white", linewidth=0, gid="outside"))
+        signs.add("outside")
+    if (np.isnan(rates) & ~gone & ~outside).any():
         signs.add("missing")
     numbers = is_numeric(part, x) and is_numeric(part, y) and min(rates.shape) >= 2
     if numbers:
@@ -202,6 +208,15 @@ def _draw_map(
     if found:
         signs.add("zero")
     return signs
+
+
+def _outside(part: xr.Dataset, x: str, y: str) -> NDArray[np.bool_]:
+    """Return the points (y, x) that a filter left out of the sweep; their content keys are empty."""
+    if "case_key" not in part:
+        return np.zeros((part.sizes[y], part.sizes[x]), dtype=bool)
+    none = part["case_key"] == ""
+    none = none.all("replicate") if "replicate" in none.dims else none
+    return np.asarray(none.transpose(y, x).values, dtype=bool)
 
 
 def _corners(
@@ -297,6 +312,10 @@ def _explain(figure: Figure, signs: set[str]) -> None:
     if "overflowed" in signs:
         handles.append(
             Patch(facecolor=style.PALE, edgecolor="0.35", hatch=_HATCH, linewidth=0, label="state overflowed")
+        )
+    if "outside" in signs:
+        handles.append(
+            Patch(facecolor="white", edgecolor=style.GREY, linewidth=0.4, label="not in the sweep")
         )
     if "missing" in signs:
         handles.append(Patch(facecolor=style.PALE, label="no rate"))

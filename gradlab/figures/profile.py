@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import panels, style
+from gradlab.figures import panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.selection import (
     arranged,
@@ -38,7 +38,6 @@ _MOST_EXACT = 5
 _DWARFED = 50.0
 """Where some curves go this many times further than others, the others are shown again on their own scale."""
 _EXACT: dict[str, Any] = {"color": "black", "linestyle": (0, (4, 3)), "linewidth": 0.8}
-_LEVEL: dict[str, Any] = {"color": style.GREY, "linestyle": ":", "linewidth": 0.6}
 
 
 @registry.register
@@ -80,13 +79,15 @@ class Profile(AbstractFigure):
         if near is not None:
             parts, titles = parts * 2, ["all curves", "those near no change"]
         page = panels.grid(titles, 1.45 if len(titles) > 1 else 2.2)
-        exact = False
+        drawn: set[str] = set()
         for ax, part in zip(page.axes, parts, strict=True):
-            exact |= draw_profiles(ax, part, self.record, curve, key)
+            drawn |= draw_profiles(ax, part, self.record, curve, key)
         if near is not None:
             page.axes[1].set_ylim(near)
+        else:
+            panels.share_heights(page.axes)
         panels.name_axes(page, axis_label(ds, "lag"), axis_label(ds, self.record))
-        panels.show_key(page, key, level_and_exact(exact))
+        panels.show_key(page, key, level_and_exact(drawn))
         replicates = replicates_of(cut.ds)
         many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
         gone = np.isneginf(masked(cut.ds, self.record).values).any()
@@ -95,10 +96,10 @@ class Profile(AbstractFigure):
         return page.figure
 
 
-def level_and_exact(exact: bool) -> list[Line2D]:
+def level_and_exact(drawn: set[str]) -> list[Line2D]:
     """Return the legend of what is drawn beside the curves."""
-    handles = [Line2D([], [], label="no change", **_LEVEL)]
-    if exact:
+    handles = [panels.level_handle()] if "level" in drawn else []
+    if "exact" in drawn:
         handles.append(Line2D([], [], label=r"exact slope, log$_{10}$ radius", **_EXACT))
     return handles
 
@@ -121,8 +122,8 @@ def close_up(ds: xr.Dataset, record: str, curve: str) -> tuple[float, float] | N
     return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
-def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, key: panels.Key) -> bool:
-    """Draw one panel of curves against lag; say whether theory's exact slope is among them.
+def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, key: panels.Key) -> set[str]:
+    """Draw one panel of curves against lag; say which of "level" and "exact" slope stand beside them.
 
     Parameters
     ----------
@@ -145,22 +146,22 @@ def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, ke
     lags = data["lag"].values if "lag" in data.coords else np.arange(data.sizes["lag"])
     every = spread(values, axis=1)
     band, starts, exact = values.shape[1] > 1, [], False
+    width = panels.widths(every.median, 0.8)
     for i, colour in enumerate(key.colours):
         one = type(every)(every.low[i], every.median[i], every.high[i])
-        if panels.draw_spread(ax, lags, one, colour, band, zorder=2, linestyle=key.lines[i]):
+        look = {"zorder": 2, "linestyle": key.lines[i], "linewidth": width[i]}
+        if panels.draw_spread(ax, lags, one, colour, band, **look):
             starts.append(one.median[0])
             if i in checked:
                 exact |= _draw_exact(ax, part if curve is None else part.isel({curve: i}), lags, one.median)
-    starts = [start for start in starts if np.isfinite(start)]
     if not ax.lines:
         panels.say(ax, why_empty(part, record))
-        return False
-    if starts:
-        ax.axhline(float(np.median(starts)), zorder=1, **_LEVEL)
+        return set()
+    level = panels.draw_level(ax, starts)
     panels.plain_ticks(ax.xaxis, 4, whole=True)
     panels.plain_ticks(ax.yaxis, 5)
     ax.margins(x=0.02)
-    return exact
+    return {name for name, is_there in (("level", level), ("exact", exact)) if is_there}
 
 
 def _draw_exact(ax: Axes, case: xr.Dataset, lags: NDArray[Any], median: NDArray[np.float64]) -> bool:

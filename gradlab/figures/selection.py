@@ -188,7 +188,7 @@ class Arranged:
     @property
     def titles(self) -> list[str]:
         """One title a panel; empty where there is but one."""
-        return [""] if self.panel is None else [text_of(label) for label in self.cut.ds[self.panel].values]
+        return [""] if self.panel is None else titles_of(self.cut.ds, self.panel)
 
 
 def arranged(
@@ -222,6 +222,20 @@ def arranged(
         curves, panels = panels if few else None, curves
     cut = sliced(ds, (curves, panels, *against))
     return Arranged(curves, panels, first_of(cut, panels, MOST_PANELS))
+
+
+def titles_of(ds: xr.Dataset, axis: str) -> list[str]:
+    """Return the title of a panel for each value of an axis, with the labels zipped to it.
+
+    True and false have the axis's name before them: alone they would not say of what.
+    """
+    labels = [text_of(label) for label in ds[axis].values]
+    titles = [f"{axis}: {label}" if label in ("true", "false") else label for label in labels]
+    for name in map(str, ds.coords):
+        beside = [text_of(label) for label in ds[name].values] if ds[name].dims == (axis,) else []
+        if name != axis and not is_numeric(ds, name) and len(set(beside)) > 1:
+            titles = [f"{title}, {label}" for title, label in zip(titles, beside, strict=True)]
+    return titles
 
 
 def has_many_labels(ds: xr.Dataset, axis: str) -> bool:
@@ -328,7 +342,7 @@ def counted_out(ds: xr.Dataset, *kept: int) -> str:
 
 
 def why_empty(ds: xr.Dataset, record: str = "") -> str:
-    """Return what a panel says in which no case can be drawn; `record` is what it was to show."""
+    """Return what a panel says that has no case to draw; `record` is what it was to show."""
     if "status" in ds and not (ds["status"] == OK).any():
         there = [word for code, word in _MISSING_WORDS.items() if (ds["status"] == code).any()]
         return "all cases " + " or ".join(there)
@@ -350,10 +364,10 @@ def text_of(value: object) -> str:
 
 
 _LOG = "log10 of a norm"
-_UNITS = {
-    **dict.fromkeys(("lag", "length", "loss_time", "time"), "time steps"),
-    "growth_rate": "decades per time step",
-}
+# What is counted has no dimension to speak of.
+_NUMBERED = {"layer": "layer (0 is next to the input)", "layers": "number of layers"}
+_TIMES = dict.fromkeys(("lag", "length", "loss_time", "time"), "time steps")
+_UNITS = {**_TIMES, "growth_rate": "decades per time step"}
 
 
 def axis_label(ds: xr.Dataset, name: str) -> str:
@@ -362,6 +376,8 @@ def axis_label(ds: xr.Dataset, name: str) -> str:
     Labels have no unit; the logarithm of a norm bears it in its name; any other pure number says
     that it is one.
     """
+    if name in _NUMBERED:
+        return _NUMBERED[name]
     attrs = ds[name].attrs if name in ds.variables else {}
     words = str(attrs.get("long_name") or name.replace("_", " "))
     if name in ds.coords and not is_numeric(ds, name):
@@ -380,10 +396,7 @@ def typeset(words: str) -> str:
 
 
 def setting_of(ds: xr.Dataset, name: str) -> str | None:
-    """Return the catalogue name of a setting that is the same throughout the dataset, if it says so.
-
-    It is looked for among coordinates with one label and in the dataset's attributes.
-    """
+    """Return the catalogue name of a setting that one coordinate or attribute gives for all of a dataset."""
     if name in ds.coords and ds[name].size == 1:
         return entry_name(ds[name].values.reshape(-1)[0])
     if name in ds.attrs:

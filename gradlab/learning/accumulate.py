@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import window
+from gradlab.core.scaled import ldexp, window
 from gradlab.core.scratch import scratch
 
 Array = NDArray[Any]
@@ -65,7 +65,7 @@ class Sums:
         changed = moved != exponent
         if changed.any():
             for v in np.flatnonzero(changed.any(axis=-1)):
-                np.ldexp(self.total[v], (exponent[v] - moved[v])[:, None, None], out=self.total[v])
+                ldexp(self.total[v], (exponent[v] - moved[v])[:, None, None], out=self.total[v])
             self.exponent[:views] = moved
             self.moved = True
             self._stale[:] = True

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import DEAD, renormalise, window
+from gradlab.core.scaled import DEAD, ldexp, renormalise, window
 from gradlab.learning.gradients import Gradients
 from gradlab.learning.paths import Paths
 from gradlab.learning.sources import HandedDown, Lane, Losses, Source
@@ -97,6 +97,7 @@ class Pass:
         self._take_buffers(workspace)
         self.gradients = Gradients(trajectory, self.views, workspace, samples) if gradients else None
         self.paths = Paths(stack, len(self.lanes), workspace) if taps.wants("path") else None
+        self.heard = bool(taps.records) or gradients or below is not None
 
     def _take_buffers(self, workspace: Workspace) -> None:
         stack, count = self.stack, len(self.lanes)
@@ -116,6 +117,8 @@ class Pass:
         weights = stack.affine.reshape(cases, self.blocks, n, width).transpose(1, 0, 3, 2)
         self.transposed = np.ascontiguousarray(weights[: stack.recurrent, :, :m])[:, None]
         self.upward = np.ascontiguousarray(weights[:, :, m:-1] if self.below else weights[:0])[:, None]
+        inputs = (2, count, cases, self.upward.shape[-2] if self.below else 0, batch)
+        self._to_inputs = workspace.take("to inputs", inputs, dtype)
         self.ones = np.ones((1, n), dtype=dtype)
         self.range = window(dtype).adjoint
         self.low, self.high = np.ldexp(1.0, -2 * self.range), np.ldexp(1.0, 2 * self.range)
@@ -130,7 +133,8 @@ class Pass:
             for i in range(self.active):
                 if t >= self.earliest[i] and t in self.looked[i]:
                     self.look(i, t)
-            self.step(t, self.active)
+            if self.heard:
+                self.step(t, self.active)
         self.taps.reduce(start, stop, self.active)
 
     def when(self, t: int) -> int:
@@ -157,14 +161,15 @@ class Pass:
     def _inject(self, i: int, injection: Array, size: Array) -> None:
         """Add an injection to an adjoint already under way, its view's factor folded in first."""
         self.views.fold(i, [part[i] for part in self.adjoint], self.exponent[i])
-        if self.exponent[i].any() or size.any():
-            arriving = np.where((injection != 0).any(axis=1), size, DEAD)
-            present = np.logical_or.reduce([(part[i] != 0).any(axis=1) for part in self.adjoint])
-            under_way = np.where(present, self.exponent[i], DEAD)
-            top = np.maximum(arriving, under_way)
+        held = self.exponent[i]
+        if held.any() or size.any():
+            if (held - size > self.range)[size > DEAD].any():  # a sample that is zero must not set the scale
+                present = np.logical_or.reduce([(part[i] != 0).any(axis=1) for part in self.adjoint])
+                held = np.where(present, held, DEAD)
+            top = np.maximum(size, held)
             for part in self.adjoint:
-                part[i] = np.ldexp(part[i], np.where(present, self.exponent[i] - top, 0)[:, None, :])
-            injection = np.ldexp(injection, np.where(arriving > DEAD, size - top, 0)[:, None, :])
+                ldexp(part[i], np.where(held > DEAD, held - top, 0)[:, None, :], out=part[i])
+            injection = ldexp(injection, np.where(size > DEAD, size - top, 0)[:, None, :])
             self.exponent[i] = top
         self.adjoint[0][i] += injection
 
@@ -201,7 +206,7 @@ class Pass:
             parts, self.exponent[:active], np.broadcast_to(room > 0, self.exponent.shape[:2])[:active]
         )
         for part in parts:
-            np.ldexp(part, -room[:, None, None], out=part)
+            ldexp(part, -room[:, None, None], out=part)
         self.exponent[:active] += room[:, None]
         self.shifted = True
         return self.exponent
@@ -286,7 +291,13 @@ class Pass:
 
     def to_inputs(self, dz: Array) -> Array:
         """``U^T dz``, summed over the row blocks; shape (lane, case, features, batch)."""
-        return np.asarray(np.matmul(self.upward, dz).sum(axis=0))
+        total, share = self._to_inputs[:, : dz.shape[1]]
+        for block, (weights, terms) in enumerate(zip(self.upward, dz, strict=True)):
+            if block == 0:
+                np.matmul(weights, terms, out=total)
+            elif self.stack.cell.fed_blocks[block]:
+                np.add(total, np.matmul(weights, terms, out=share), out=total)
+        return np.asarray(total)
 
     def presentable(
         self, dz: Array, exponent: Array | None, active: int
@@ -312,7 +323,7 @@ class Pass:
         peak, power = np.abs(chosen).max(axis=(0, 2)), self.exponent[:active].copy()
         shift = np.where(peak > 0, np.frexp(peak)[1], 0)
         seen = dz.copy()
-        seen[:, lane, case] = np.ldexp(chosen, -shift[None, :, None, :])
+        seen[:, lane, case] = ldexp(chosen, -shift[None, :, None, :])
         power[lane, case] = np.where(peak > 0, power[lane, case] + shift, DEAD)
         squares = np.add.reduce([self.sample_squares(block) for block in seen])
         return seen, squares, power

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import log2_total, window
+from gradlab.core.scaled import ldexp, log2_total, window
 
 Array = NDArray[Any]
 
@@ -55,7 +55,7 @@ class ScaledGradient:
         """Return the gradients as plain arrays; out of range they become 0 or inf."""
         with np.errstate(over="ignore", under="ignore"):
             return tuple(
-                np.ldexp(m, e[:, None, None]) for m, e in zip(self.mantissas, self.exponents, strict=True)
+                ldexp(m, e[:, None, None]) for m, e in zip(self.mantissas, self.exponents, strict=True)
             )
 
 
@@ -64,8 +64,8 @@ def _sum(a: Array, power_a: Array, b: Array, power_b: Array) -> tuple[Array, Arr
     none_a, none_b = ~a.any(axis=(1, 2)), ~b.any(axis=(1, 2))
     top = np.where(none_a, power_b, np.where(none_b, power_a, np.maximum(power_a, power_b)))
     with np.errstate(under="ignore"):
-        first = np.ldexp(a, np.where(none_a, 0, power_a - top)[:, None, None])
-        second = np.ldexp(b, np.where(none_b, 0, power_b - top)[:, None, None])
+        first = ldexp(a, np.where(none_a, 0, power_a - top)[:, None, None])
+        second = ldexp(b, np.where(none_b, 0, power_b - top)[:, None, None])
     return first + second, top
 
 
@@ -75,7 +75,7 @@ def scaled_squares(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
     shift = np.where(peak > 0, np.frexp(peak)[1], 0).astype(np.int64)
     shift[np.abs(shift) < window(mantissa.dtype).square // 4] = 0
     if shift.any():
-        mantissa = np.ldexp(mantissa, -shift[:, None, None])
+        mantissa = ldexp(mantissa, -shift[:, None, None])
     return squares(mantissa), exponent + shift
 
 
@@ -107,4 +107,4 @@ def _over_norm(mantissa: Array, exponent: Array, log2_norm: Array) -> Array:
     peak, power = np.frexp(np.abs(mantissa).max(axis=(1, 2)).astype(np.float64))
     whole = exponent + power
     factor = np.where(peak > 0, np.exp2(np.where(peak > 0, whole - log2_norm, 0.0)), 0.0)
-    return np.asarray(np.ldexp(mantissa.astype(np.float64), -power[:, None, None]) * factor[:, None, None])
+    return np.asarray(ldexp(mantissa.astype(np.float64), -power[:, None, None]) * factor[:, None, None])

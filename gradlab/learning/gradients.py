@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.scaled import ldexp
 from gradlab.core.scratch import scratch
 from gradlab.learning.accumulate import Sums
 from gradlab.learning.gradient import ScaledGradient
@@ -94,7 +95,7 @@ class Gradients:
             return dz, shift
         if shift is None:
             shift = np.zeros((self._views.count, 1, 1), dtype=np.int64)
-        return np.ldexp(dz, -size[:, None, None]), shift + size[:, None]
+        return ldexp(dz, -size[:, None, None]), shift + size[:, None]
 
     def _scale(self, sums: Sums, shift: Array | None, count: int) -> Array | None:
         mantissa = self._views.mantissa
@@ -138,7 +139,7 @@ class Gradients:
             return right, shift
         if shift is None:
             shift = np.zeros((self._views.count, 1, 1), dtype=np.int64)
-        return np.ldexp(right, -size[:, None, None]), shift + size[:, None]
+        return ldexp(right, -size[:, None, None]), shift + size[:, None]
 
     def _log2_size(self) -> Array:
         """Return log2 of a bound on the norm over the batch of every row of ``[h; x; 1]``, by case."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.core.scaled import window
+from gradlab.core.scaled import ldexp, window
 from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.gradients import to_parameters
 from gradlab.learning.learners._base import Array, Work
@@ -37,7 +37,7 @@ def shifted(array: Array, shift: Array) -> Array:
     """Return ``array * 2 ** shift``; `shift` has the leading axes of `array`."""
     if not shift.any():
         return array
-    return np.ldexp(array, shift.reshape(shift.shape + (1,) * (array.ndim - shift.ndim)))
+    return ldexp(array, shift.reshape(shift.shape + (1,) * (array.ndim - shift.ndim)))
 
 
 class Entries:
@@ -202,7 +202,7 @@ class Walk:
         np.copyto(self._adjoint, self._units)
         room = self._room(t)
         if room.any():  # very large derivatives are met by small adjoints
-            np.ldexp(self._adjoint, -room[:, None, None], out=self._adjoint)
+            ldexp(self._adjoint, -room[:, None, None], out=self._adjoint)
         adjoint = list(self._adjoint)
         cell.complete(stack.diagonal, local, adjoint)
         cell.backward(t, stack.diagonal, local, adjoint, dz)
@@ -221,7 +221,7 @@ class Walk:
             cell.diagonal_gradient(local, dz, terms)
             by_diagonal = self._sorted(terms).sum(axis=1)
             if right_exponent.any():
-                by_diagonal = np.ldexp(by_diagonal, -right_exponent[:, None, None])
+                by_diagonal = ldexp(by_diagonal, -right_exponent[:, None, None])
             immediate[..., self.entries.diagonals.start :] = np.moveaxis(by_diagonal, 1, -1)
         by_output, state = self._through_output(t, right_exponent)
         found = Local(by_z, by_old, immediate, by_output, state, room, room + right_exponent)
@@ -246,8 +246,8 @@ class Walk:
         power = np.where(peak > 0, np.frexp(peak)[1], 0)
         return replace(
             local,
-            by_z=np.ldexp(local.by_z, -power[:, None, None]),
-            by_old=np.ldexp(local.by_old, -power[:, None, None]),
+            by_z=ldexp(local.by_z, -power[:, None, None]),
+            by_old=ldexp(local.by_old, -power[:, None, None]),
             exponent=local.exponent + power,
         )
 
@@ -262,7 +262,7 @@ class Walk:
         size = self.trajectory.state_exponent.get(t)
         if size is None:
             return right, np.zeros(len(right), dtype=np.int64)
-        return np.ldexp(right, -size[:, None, None]), size
+        return ldexp(right, -size[:, None, None]), size
 
     def _through_output(self, t: int, exponent: Array) -> tuple[Array | None, Array | None]:
         """Return what time step `t` sees of the readout's sums, and the state that these are of."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.core.scaled import DEAD, LOG10_2, log2_of, window
+from gradlab.core.scaled import DEAD, LOG10_2, ldexp, log2_of, window
 from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.learners._base import Array, Made, Work
 from gradlab.learning.online import Entries
@@ -112,6 +112,6 @@ def log2_norms(array: Array) -> Array:
         chosen = array[odd]
         peak = np.abs(chosen).max(axis=-1)
         power = np.where(peak > 0, np.frexp(peak)[1], 0)
-        chosen = np.ldexp(chosen, -power[:, None])
+        chosen = ldexp(chosen, -power[:, None])
         squares[odd], shift[odd] = np.vecdot(chosen, chosen), power
     return log2_of(squares, shift)

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import DEAD, window
+from gradlab.core.scaled import DEAD, ldexp, window
+from gradlab.core.scratch import scratch
 from gradlab.learning.accumulate import Sums
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.gradients import by_sample, samples_as_cases
@@ -115,7 +116,7 @@ class Losses:
         size[np.abs(size) < self._range // 2] = 0
         size[peak == 0] = DEAD
         if size.any():
-            slope = np.where(slope == 0, slope, np.ldexp(slope, -size[:, None, :]))
+            slope = np.where(slope == 0, slope, ldexp(slope, -size[:, None, :]))
         if direction == 0:  # the other direction asks again for its share of the same
             self.overflow[lane][~finite & (self.overflow[lane] < 0)] = t
             self.loss[lane] += loss
@@ -136,7 +137,7 @@ class Losses:
         shift = size[None] if size.any() else None
         large = self._layers.state_exponent(t)
         if large is not None:
-            right = np.ldexp(right, -large[:, None, None])
+            right = ldexp(right, -large[:, None, None])
             shift = size[None] + large[:, None]
         if self._samples:
             shift = samples_as_cases(shift, slope)
@@ -174,7 +175,8 @@ class HandedDown:
         shape = (segment, lanes, cases, directions * hidden, batch)
         self._values = workspace.take("handed down", shape, dtype)
         self._exponents = np.empty((segment, lanes, cases, batch), dtype=np.int64)
-        self._bound = np.ldexp(1.0, window(dtype).adjoint // 2)
+        self._ones = np.ones((1, directions * hidden), dtype=dtype)
+        self._bound = np.ldexp(1.0, window(dtype).adjoint)
 
     def clear(self) -> None:
         """Forget what was kept: nothing arrives."""
@@ -193,12 +195,7 @@ class HandedDown:
         exponent : integer array of shape (lane, case, batch)
         """
         slot = t % self._segment
-        peak = np.abs(values).max(axis=-2)
-        alive = peak > 0
-        if not ((peak < self._bound) & ((peak > 1.0 / self._bound) | ~alive)).all():
-            shift = np.where(alive, np.frexp(peak)[1], 0)
-            values, exponent = np.ldexp(values, -shift[..., None, :]), exponent + shift
-        exponent = np.where(alive, exponent, DEAD)
+        values, exponent = self._presentable(values, exponent)
         for i, lane in enumerate(lanes):
             held, power = self._values[slot, lane], self._exponents[slot, lane]
             if (power == DEAD).all():
@@ -206,11 +203,22 @@ class HandedDown:
                 continue
             top = np.maximum(power, exponent[i])
             np.add(
-                np.ldexp(held, np.where(power > DEAD, power - top, 0)[:, None, :]),
-                np.ldexp(values[i], np.where(exponent[i] > DEAD, exponent[i] - top, 0)[:, None, :]),
+                ldexp(held, np.where(power > DEAD, power - top, 0)[:, None, :]),
+                ldexp(values[i], np.where(exponent[i] > DEAD, exponent[i] - top, 0)[:, None, :]),
                 out=held,
             )
             power[...] = top
+
+    def _presentable(self, values: Array, exponent: Array) -> tuple[Array, Array]:
+        """Return values in the middle of the range, with their powers of two; `DEAD` where they are zero."""
+        squared = np.multiply(values, values, out=scratch("squared", values.shape, values.dtype))
+        squares = np.matmul(self._ones, squared)[..., 0, :]
+        if squares.min() > 1.0 / self._bound and squares.max() < self._bound:
+            return values, exponent
+        peak = np.maximum(values.max(axis=-2), -values.min(axis=-2))
+        alive = peak > 0
+        shift = np.where(alive, np.frexp(peak)[1], 0)
+        return ldexp(values, -shift[..., None, :]), np.where(alive, exponent + shift, DEAD)
 
     def arriving(self, lane: int, t: int, direction: int) -> tuple[Array, Array]:
         """Return what was handed down to one direction at time `t` of the sequence; see `Source`."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import LOG10_2, log2_of, log2_total, window
+from gradlab.core.scaled import LOG10_2, ldexp, log2_of, log2_total, window
 from gradlab.learning.gradients import is_structured, tied
 from gradlab.learning.trajectory import Trajectory
 from gradlab.learning.views import Views
@@ -152,7 +152,7 @@ class Taps:
             peak = np.frexp(np.abs(old).max(axis=(1, 2)))[1].astype(np.int64)
             state_exponent = np.where(small, peak, state_exponent)
         if state_exponent.any():
-            old = np.ldexp(old, -state_exponent[:, None, None])
+            old = ldexp(old, -state_exponent[:, None, None])
         return old, state_exponent
 
     def _weights(self, lanes: int, exponent: Array | None, views: Views) -> tuple[Array, Array]:
@@ -164,7 +164,7 @@ class Taps:
         count = len(power)
         top = power.max(axis=-1)
         mantissa = 1.0 if views.mantissa is None else views.mantissa[:count]
-        return np.ldexp(mantissa, power - top[..., None]), top
+        return ldexp(mantissa, power - top[..., None]), top
 
     def reduce(self, start: int, stop: int, active: int) -> None:
         """Turn what was gathered over the time steps `start` to `stop` into records."""

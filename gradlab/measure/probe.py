@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.errors import UserMistake
 from gradlab.learning.layers import Weights
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.block import AbstractBlock
@@ -18,7 +19,7 @@ from gradlab.measure.collect import open_taps
 from gradlab.measure.layout import Layout, View, lay_out
 from gradlab.measure.material import Material, measure
 from gradlab.measure.records import ORDINARY, PATHS, RECORDS, needs_gradients
-from gradlab.measure.size import Sizes, check_learner, credit_bytes, sample_bytes, sizes_of, tile_and_segment
+from gradlab.measure.size import Sizes, credit_bytes, learner_hint, sample_bytes, sizes_of, tile_and_segment
 from gradlab.network.parameters import Parameters, draw_readout
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
@@ -170,11 +171,25 @@ def check_memory(
 
     `total` turns the bytes that would suffice for the buffers into what the message asks for.
     """
-    wanted = frozenset(record)
-    for view in block.views:
-        check_learner(view.learner, block.runs[0].network, view.task, memory, total)
-    layout = lay_out(block.views, wanted, block.runs[0].network)
-    tile_and_segment(_sizes(block, layout, wanted), memory, total)
+    wanted, network = frozenset(record), block.runs[0].network
+    layout = lay_out(block.views, wanted, network)
+
+    def fits(other: NetworkSettings) -> bool:
+        runs = tuple(replace(run, network=other) for run in block.runs)
+        try:
+            tile_and_segment(_sizes(replace(block, runs=runs), layout, wanted), memory)
+        except UserMistake:
+            return False
+        return True
+
+    try:
+        tile_and_segment(_sizes(block, layout, wanted), memory, total)
+    except UserMistake as mistake:
+        heaviest = max(block.views, key=lambda view: view.learner.bytes_needed(network, view.task))
+        if 2 * heaviest.learner.bytes_needed(network, heaviest.task) <= max(memory, 0):
+            raise
+        hint = learner_hint(heaviest.learner, network, heaviest.task, fits)
+        raise UserMistake([replace(problem, hint=hint) for problem in mistake.problems]) from None
 
 
 def backward_passes(block: Block, record: Collection[str]) -> int:

@@ -17,7 +17,7 @@ from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 
 CACHE = 3200 << 10  # bytes of adjoints touched at every time step: larger tiles spread the cost of calls
-TAPE = 256 << 20  # bytes of tape beyond which larger tiles gain nothing
+TAPE = 256 << 20  # bytes of one layer's tape beyond which larger tiles gain nothing
 STEP_OBJECTS = 1000  # bytes of the Python objects that a time step of tape has, whatever its size
 CREDIT_BYTES = 1600 << 10  # of adjoints that go back together for the credit of many loss times
 _MOST_RUNS = 64
@@ -41,6 +41,8 @@ class Sizes:
         Whatever the number of forward passes held at once.
     length : int
         Time steps.
+    copies : int
+        Layers times directions, which go one after the other and share `step`.
     """
 
     adjoint: int
@@ -49,6 +51,7 @@ class Sizes:
     stored: int
     shared: int
     length: int
+    copies: int
 
     def total(self, tile: int, segment: int) -> int:
         """Return the bytes with `tile` forward passes and stretches of `segment` time steps."""
@@ -108,7 +111,7 @@ def sizes_of(
     if network.bidirectional:
         fixed, step = fixed + step * length, 0
     stored = parts * state
-    return Sizes(adjoint, copies * fixed, copies * step, copies * stored, 16 * results, length)
+    return Sizes(adjoint, copies * fixed, copies * step, copies * stored, 16 * results, length, copies)
 
 
 def credit_bytes(network: NetworkSettings, task: AbstractTask) -> int:
@@ -137,32 +140,36 @@ def sample_bytes(network: NetworkSettings, task: AbstractTask) -> int:
     return task.batch * size * (copies * (affine + diagonals + readout + table) + adjoints)
 
 
-def check_learner(
+def learner_hint(
     learner: AbstractLearner,
     network: NetworkSettings,
     task: AbstractTask,
-    memory: int,
-    total: Callable[[int], int] = int,
-) -> None:
-    """Raise UserMistake if what a learner takes for one case alone is more than there is.
+    fits: Callable[[NetworkSettings], bool],
+) -> str:
+    """Return what a learner takes for one case, and the largest network that would fit in words.
 
-    `memory` and `total` are those of `tile_and_segment`.
+    `fits` says whether the memory suffices for a network; larger ones never take less.
     """
-
-    def needed(hidden: int) -> int:
-        return learner.bytes_needed(replace(network, hidden=hidden), task)
-
-    own = needed(network.hidden)
-    if own <= max(memory, 0) or not own:
-        return
-    low, high = 0, network.hidden  # the largest size that fits, by bisection
+    low, high = 0, network.hidden
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if needed(middle) <= memory else (low, middle)
-    expected = f"at least {(total(own) >> 20) + 1} MiB"
-    why = f"The learner {learner.name!r} alone takes {own >> 20} MiB a case for {network.hidden} hidden units"
-    fits = f"the largest size that fits is {low}." if low else "no size fits."
-    raise UserMistake(Problem("memory", expected, f"{max(total(memory), 0) >> 20} MiB", f"{why}; {fits}"))
+        low, high = (middle, high) if fits(replace(network, hidden=middle)) else (low, middle)
+    while low and not _is_size(network, low):
+        low -= 1
+    own = learner.bytes_needed(network, task) >> 20
+    largest = f"the largest size that fits is {low}." if low else "no size fits."
+    return (
+        f"The learner {learner.name!r} alone takes {own} MiB a case for {network.hidden} hidden units; "
+        f"{largest}"
+    )
+
+
+def _is_size(network: NetworkSettings, hidden: int) -> bool:
+    try:
+        network.cell.check_size(hidden)
+    except UserMistake:
+        return False
+    return True
 
 
 def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = int) -> tuple[int, int]:
@@ -182,10 +189,10 @@ def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = in
     UserMistake
         If not even one forward pass fits.
     """
-    tile = min(_MOST_RUNS, CACHE // max(sizes.adjoint, 1), TAPE // max(sizes.step * sizes.length, 1))
-    tile = max(1, int(tile))
+    tape = sizes.step * sizes.length // sizes.copies
+    tile = max(1, min(_MOST_RUNS, CACHE // max(sizes.adjoint, 1), TAPE // max(tape, 1)))
     while tile > 1 and sizes.total(tile, sizes.length) > memory:
-        tile //= 2
+        tile -= 1
     if sizes.total(tile, sizes.length) <= memory:
         return tile, sizes.length
     least = max(1, int(np.sqrt(sizes.length * sizes.stored / max(sizes.step, 1))))

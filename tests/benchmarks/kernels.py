@@ -1,11 +1,11 @@
 """The kernel table: gradlab, JAX, PyTorch and the floor, each on one core, computing the same norms.
 
-`python -m tests.benchmarks.kernels [--quick] [--only NAME[,NAME]] [--json FILE]`
+`python -m tests.benchmarks.kernels [--quick] [--networks | --only NAME[,NAME]] [--json FILE]`
 
 Each tool is a process of its own, pinned to the same core with one thread. It first tries its variants
 and keeps the fastest; the numbers of all tools are compared (relative 1e-10, absolute 0) before anything
 is timed; then the tools take turns in rounds, so that a disturbance of the machine meets all alike.
-Reported: medians, ratios of medians, and the range of the ratio over the rounds.
+Reported: medians of processor time, ratios of medians, and the range of the ratio over the rounds.
 """
 
 from __future__ import annotations
@@ -74,10 +74,13 @@ def tool(module: str, core: int) -> Iterator[Tool]:
 
 
 def compare(problem: Problem, norms: dict[str, np.ndarray]) -> float:
-    """Largest relative difference from gradlab's norms; an error above 1e-10."""
+    """Largest relative difference from gradlab's norms; an error above 1e-10, or where zeros differ."""
     worst = 0.0
     for name, values in norms.items():
-        difference = float(np.max(np.abs(values / norms["gradlab"] - 1.0)))
+        known = norms["gradlab"] != 0.0
+        if values.shape != known.shape or not np.array_equal(values != 0.0, known):
+            raise SystemExit(f"{problem.name}: {name} and gradlab differ in shape or in what is zero")
+        difference = float(np.max(np.abs(values[known] / norms["gradlab"][known] - 1.0)))
         if not difference <= 1e-10:
             raise SystemExit(f"{problem.name}: {name} and gradlab differ by {difference:.1e} relative")
         worst = max(worst, difference)
@@ -127,15 +130,27 @@ def table(rows: list[dict[str, Any]]) -> str:
             ratio(row, "gradlab", "floor"),
         ]
         cells = [f"{middle:.2f} ({low:.2f} … {high:.2f})" for middle, low, high in ratios]
-        work = f"{problem.cell} {problem.hidden}, {problem.cases} cases"
-        lines.append("| " + " | ".join([work, *times, *cells]) + " |")
+        lines.append("| " + " | ".join([described(problem), *times, *cells]) + " |")
     return "\n".join(lines)
+
+
+def described(problem: Problem) -> str:
+    """The first column."""
+    what = [f"{problem.cell} {problem.hidden}"]
+    if problem.layers > 1:
+        what.append(f"{problem.layers} layers")
+    if problem.directions > 1:
+        what.append("bidirectional, loss at every step")
+    what.append(f"{problem.cases} cases" if problem.cases > 1 else "one case")
+    return ("credit matrix, " if problem.credit else "") + ", ".join(what)
 
 
 def options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The kernel table: each tool on one core.")
     parser.add_argument("--quick", action="store_true", help="three rounds instead of nine")
-    parser.add_argument("--only", help="names such as elman-64,lstm-128; default: all")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--networks", action="store_true", help="GRU, deep and bidirectional networks, credit")
+    which.add_argument("--only", help="names such as elman-64,lstm-128; default: all")
     parser.add_argument("--core", type=int, help="the core all tools run on; default: the last one")
     parser.add_argument("--json", type=Path, help="write all times and variants there")
     return parser.parse_args(argv)
@@ -143,7 +158,9 @@ def options(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     chosen = options(argv)
-    names = chosen.only.split(",") if chosen.only else [problem.name for problem in PROBLEMS]
+    names = [problem.name for problem in PROBLEMS]
+    if chosen.only or chosen.networks:
+        names = chosen.only.split(",") if chosen.only else [p.name for p in PROBLEMS if p.is_network]
     unknown = set(names) - {problem.name for problem in PROBLEMS}
     if unknown:
         raise SystemExit(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab.core.scaled import log2_of, log2_total, renormalise, window
+from gradlab.core.scaled import DEAD, ldexp, log2_of, log2_total, renormalise, window
 
 EXPONENTS = st.integers(-20_000, 20_000)
 MANTISSAS = st.floats(1e-60, 1e60)
@@ -62,6 +62,21 @@ def test_log2_of_a_total_against_exact_sums(terms):
     bits = exact.numerator.bit_length() - exact.denominator.bit_length()
     mantissa = float(exact / Fraction(2) ** bits)
     np.testing.assert_allclose(got, 0.5 * (bits + math.log2(mantissa)), rtol=1e-15, atol=1e-14)
+
+
+@given(
+    st.floats(allow_nan=False),
+    st.one_of(st.integers(-2300, 2300), st.sampled_from([DEAD, -DEAD, 2**62, -(2**62)])),
+)
+def test_times_a_power_of_two_is_the_nearest_number(number, power):
+    try:
+        expected = math.ldexp(number, power)
+    except OverflowError:
+        expected = math.copysign(math.inf, number)
+    with np.errstate(all="ignore"):
+        got = ldexp(np.full(9, number), np.full(9, power))
+    assert got.tolist() == [expected] * 9
+    assert np.signbit(got).tolist() == [math.copysign(1.0, expected) < 0] * 9
 
 
 def test_zero_is_minus_infinity_whatever_its_exponent():

@@ -343,13 +343,19 @@ def test_a_learner_for_training_is_refused_in_a_probe():
 
 def test_too_little_memory_names_the_size_that_fits():
     learner, job = registry.build("rtrl"), task(length=5, features=8, batch=32)
+
+    def check(hidden):
+        runs, views = (Run(net("lstm", hidden), 0, 0),), (View(job, OFF, learner),)
+        check_memory(Block(runs, views), WANTED, 256 << 20)
+
     with pytest.raises(UserMistake) as caught:
-        check_memory(Block((Run(net("lstm", 256), 0, 0),), (View(job, OFF, learner),)), WANTED, 256 << 20)
+        check(256)
     told = str(caught.value)
     largest = int(told.rsplit("is ", 1)[1].rstrip("."))
     assert "The learner 'rtrl' alone takes" in told
-    assert learner.bytes_needed(net("lstm", largest), job) <= 256 << 20
-    assert learner.bytes_needed(net("lstm", largest + 1), job) > 256 << 20
+    check(largest)
+    with pytest.raises(UserMistake, match=f"is {largest}"):
+        check(largest + 1)
 
 
 @every_maker

@@ -3,8 +3,8 @@
 `python -m tests.benchmarks.peers.serve MODULE CORE` pins itself to the core, imports
 `tests.benchmarks.peers.MODULE`, and answers requests, one JSON object a line: `prepare` draws the
 arrays, tries each variant the peer offers and keeps the fastest; `save` writes the norms of that
-variant; `time` runs it once and returns seconds. While one tool works the others wait for input, so a
-harness can interleave them in rounds.
+variant; `time` runs it once and returns processor seconds. While one tool works the others wait for input,
+so a harness can interleave them in rounds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tests.benchmarks.problem import Kernel, Problem
 
 
 def clock(kernel: Kernel) -> float:
-    """Seconds of one evaluation."""
-    start = time.perf_counter()
+    """Seconds the processor spends on one evaluation, in all threads of this process."""
+    start = time.process_time()
     kernel()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 class Server:
