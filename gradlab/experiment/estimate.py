@@ -66,7 +66,10 @@ def estimate(
     begun = time.perf_counter()
     blocks = list(plan.blocks(finished))
     samples = _samples(blocks)
-    rates = {kind: _seconds_per_unit(block, plan.record) for kind, block in samples.items()}
+    rates: dict[tuple[object, ...], float] = {}
+    workspace = Workspace()
+    for kind, block in samples.items():
+        rates[kind] = _seconds_per_unit(block, plan.record, workspace, warm=bool(rates))
     typical = float(np.median(list(rates.values()))) if rates else 0.0
     work = sum(_units(b.block, plan.record) * rates.get(_kind(b), typical) for b in blocks)
     calibration = time.perf_counter() - begun
@@ -112,16 +115,16 @@ def _units(block: Block, record: tuple[str, ...]) -> float:
     return len(block.runs) * (forward + backward)
 
 
-def _seconds_per_unit(block: Block, record: tuple[str, ...]) -> float:
-    """Time a shortened copy of a block, twice; the first time pays for fresh memory."""
+def _seconds_per_unit(block: Block, record: tuple[str, ...], workspace: Workspace, warm: bool) -> float:
+    """Time a shortened copy of a block, twice unless the buffers are warm: fresh memory has its price."""
     short = {
         view.task: replace(view.task, length=min(view.task.length, CALIBRATION_LENGTH), at="final")
         for view in block.views
     }
     views = tuple(dict.fromkeys(replace(view, task=short[view.task]) for view in block.views))
     trial = Block(block.runs[: max(1, min(len(block.runs), 8))], views)
-    workspace, seconds = Workspace(), 0.0
-    for _ in range(2):
+    seconds = 0.0
+    for _ in range(1 if warm else 2):
         begun = time.perf_counter()
         probe(trial, record, workspace=workspace)
         seconds = time.perf_counter() - begun
