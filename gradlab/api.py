@@ -279,11 +279,26 @@ def _named(axis: str, value: Any) -> str:
     return str(value) if isinstance(value, str) else f"{axis} {value:g}"
 
 
-def _matrices_of(settings: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
+def _readable(settings: dict[str, Any], outside: Path | None, own: bool) -> dict[str, Any] | list[str]:
+    """Return settings whose files may be read; or the files that they name, where none may be."""
+    from gradlab.checking.settings import file_name, located
+    from gradlab.checking.settings import outside as named_in
+
+    named = sorted({file_name(name) for name in named_in(settings)})
+    if own or not named:
+        return settings
+    return named if outside is None else dict(located(settings, outside))
+
+
+def _matrices_of(settings: dict[str, Any] | list[str], figure: str) -> dict[str, NDArray[np.float64]]:
     """Return the recurrent matrices of an archive, by its resolved spec."""
     from gradlab.experiment.spec import Spec
     from gradlab.trained import is_of_file, matrices_in
 
+    if isinstance(settings, list):
+        expected = f"{', '.join(settings)}, which the settings name"
+        hint = "Say in which folder that is: --outside FOLDER."
+        raise UserMistake(Problem(f"figure {figure}", expected, "nothing that may be read", hint))
     return matrices_in(settings) if is_of_file(settings) else recurrent_matrices(Spec.from_dict(settings))
 
 
@@ -297,6 +312,9 @@ def draw_figures(
     names: Sequence[str] | None = None,
     formats: Sequence[str] = ("png", "pdf"),
     out: Path | None = None,
+    *,
+    outside: Path | None = None,
+    own: bool = False,
 ) -> dict[str, list[Path] | UserMistake]:
     """Draw figures of an archive into files.
 
@@ -310,6 +328,10 @@ def draw_figures(
         File formats.
     out : Path, optional
         Folder; by default the archive's ``figures``, or ``NAME-figures`` beside the packed NAME.zip.
+    outside : Path, optional
+        Folder with the files outside the archive that its settings name, as weights or matrices.
+    own : bool
+        Read those files from where the settings say: for an archive that was just written here.
 
     Returns
     -------
@@ -325,12 +347,12 @@ def draw_figures(
     folder = out or figures_folder(Path(path))
     for i, name in enumerate(names or ()):
         registry.get(name, f"figure {i + 1}")
-    settings = read_settings(path)
+    settings = _readable(read_settings(path), outside, own)
     done: dict[str, list[Path] | UserMistake] = {}
     for name in names or registry.names():
         entry = registry.build(name)
         try:
-            matrices = _matrices_of(settings) if entry.needs_matrices else None
+            matrices = _matrices_of(settings, name) if entry.needs_matrices else None
             figure = entry.plot(ds, matrices)
             folder.mkdir(parents=True, exist_ok=True)
             done[name] = list(save(figure, folder / name, tuple(formats)))

@@ -319,13 +319,13 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
     from gradlab.archive.lock import writing
     from gradlab.archive.provenance import collect, command_line, write_provenance
     from gradlab.archive.reading import open_archive
-    from gradlab.archive.store import ArchiveSink, sealed
+    from gradlab.archive.store import ArchiveSink, check_own, sealed
     from gradlab.experiment.toml import to_toml
 
     begun = time.perf_counter()
     command = list(command) or command_line()
     with writing(out, command), sealed(out):
-        _check_own(trained, out)
+        check_own(out, trained.key)
         sink = ArchiveSink.create_or_open(
             out,
             spec_text=None,
@@ -338,30 +338,13 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
             settings_keys=np.array([trained.key]),
             attrs=trained.attributes,
         )
-        done = int(not sink.finished().all())
-        if done:
+        if done := int(not sink.finished().all()):
             records = {name: np.asarray(values)[None] for name, values in trained.measure().items()}
             sink.write(np.zeros((1, 1), dtype=np.int64), records)
         sink.close()
         collected = collect(command, trained.table["seed"])
         write_provenance(out, collected, time.perf_counter() - begun, workers=1, cases=done)
     return open_archive(out), done
-
-
-def _check_own(trained: Trained, out: Path) -> None:
-    """Refuse an archive of something else: one case has nothing to be put beside."""
-    from gradlab.archive import directory
-    from gradlab.archive.united import read_held
-    from gradlab.archive.verify import check_structure
-
-    directory.settle(out)
-    if directory.state(out) is not directory.State.ARCHIVE:
-        return
-    if problems := check_structure(out):
-        raise UserMistake(problems)
-    if read_held(out / directory.DATA).settings.ravel().tolist() != [trained.key]:
-        got = "an archive of another one"
-        raise UserMistake(Problem(str(out), "the archive of this measurement", got, "Give another --out."))
 
 
 def settings_key(table: Mapping[str, Any]) -> str:

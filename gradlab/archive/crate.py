@@ -229,6 +229,27 @@ def plain(text: object) -> str:
     return _MARKDOWN.sub(r"\\\1", html.escape(line))
 
 
+_HOW = """\
+## Open
+
+    gradlab show FILE.zip
+
+or in Python, lazily and with names, dimensions and units on everything
+
+    import gradlab
+    ds = gradlab.open_archive("FILE.zip")
+
+Without gradlab: unzip it, then `xarray.open_zarr("data.zarr")`, or any reader of Zarr version 3. For programs
+without Zarr: `gradlab export FILE.zip --to netcdf` or `--to csv`.
+
+## Check
+
+    gradlab verify FILE.zip
+    gradlab verify FILE.zip --replay all
+
+"""
+
+
 def _readme(
     files: Files,
     settings: Mapping[str, Any],
@@ -249,23 +270,7 @@ def _readme(
 A packed archive of gradlab: settings, numbers, figures, and where they came from, in one file that is
 opened as it is. FILE.zip stands for its name.
 {shown_figures}
-## Open
-
-    gradlab show FILE.zip
-
-or in Python, lazily and with names, dimensions and units on everything
-
-    import gradlab
-    ds = gradlab.open_archive("FILE.zip")
-
-Without gradlab: unzip it, then `xarray.open_zarr("data.zarr")`, or any reader of Zarr version 3. For programs
-without Zarr: `gradlab export FILE.zip --to netcdf` or `--to csv`.
-
-## Check
-
-    gradlab verify FILE.zip
-    gradlab verify FILE.zip --replay all
-
+{_HOW}\
 The first accounts for every byte and computes the keys of all cases again from the settings; the second also
 measures them again on your machine. The digest of data and settings is
 

@@ -15,7 +15,7 @@ from gradlab.archive import directory
 from gradlab.archive.copying import BY_DEFAULT, copy_cases
 from gradlab.archive.creation import create_data, write_attributes, write_keys
 from gradlab.archive.directory import State
-from gradlab.archive.united import FINISHED, Held, Index, United, carried, read_held, same_grid, unite
+from gradlab.archive.united import FINISHED, Held, Index, United, among, carried, read_held, same_grid, unite
 from gradlab.archive.variables import KEYS, STATUS, VARIABLES
 from gradlab.archive.verify import check_structure
 from gradlab.core.errors import Problem, UserMistake
@@ -177,7 +177,7 @@ def meet(path: Path, wanted: Wanted, *, prune: bool = False) -> Meeting:
         raise UserMistake(problems)
     old = with_lone(read_held(path / directory.DATA), path, "gate" in new.layout.coordinates)
     held = (old.status != STATUS["not_run"]) & (old.settings != "")
-    outside = held & ~np.isin(old.settings, new.settings)
+    outside = held & ~among(old.settings, new.settings)
     names = _names(path, wanted, old, held, outside, prune=prune)
     united = unite(old, new, held & (not prune), names, str(path))
     source, target = carried(old, united.settings)

@@ -20,7 +20,7 @@ from gradlab.archive.extend import case_keys, former_specs, with_lone, write_for
 from gradlab.archive.lock import writing
 from gradlab.archive.manifest import seal
 from gradlab.archive.reading import read_provenance
-from gradlab.archive.united import FINISHED, Held, Index, carried, point, read_held, same_grid, unite
+from gradlab.archive.united import FINISHED, Held, Index, among, carried, point, read_held, same_grid, unite
 from gradlab.archive.variables import STATUS
 from gradlab.archive.verify import check_structure
 from gradlab.core.checks import shown
@@ -125,7 +125,7 @@ def _all_in_one(paths: Sequence[Path], held: Sequence[Held]) -> Held:
 
     def together(one: Held, other: tuple[Path, Held]) -> Held:
         path, two = other
-        if not ((two.settings != "") & ~np.isin(two.settings, one.settings)).any():
+        if not ((two.settings != "") & ~among(two.settings, one.settings)).any():
             return one
         united = unite(one, two, one.settings != "", one.layout.names, str(path))
         if not united.left.any():

@@ -17,7 +17,18 @@ An archive is a directory, or a zip file of one (`gradlab.archive.packed`):
 ``manifest.json``        size and SHA-256 of every file, and a digest of data and settings; see
                          `gradlab.archive.manifest`
 ``lock.json``            while a run writes: who
+``next``                 data and specs laid out anew (``next.partial`` while they are being written), on
+                         their way to the place of the old ones (``data.zarr.old`` meanwhile, on
+                         systems that cannot exchange folders); what a killed run leaves of these,
+                         and of files that end in ``.partial``, the next run puts right
 =======================  =========================================================================
+
+Which case stands at a point is told by ``settings_key``, a digest of all settings that determine its
+numbers, and by which code it was measured by ``code_key``, a fingerprint of gradlab's numerical code
+(`gradlab.core.fingerprint`); ``case_key`` is a digest of both. A changed spec that is run into an archive
+takes cases over by their ``settings_key``, wherever they stand. In schema 1 there were neither
+``settings_key`` nor ``code_key`` nor a manifest, and ``case_key`` was what ``settings_key`` is; such an
+archive is read as it is, and becomes one of schema 2 when a run writes into it.
 
 ``data.zarr`` holds one array a variable. The dimensions of every variable begin with the *case
 dimensions*: the axes of the sweep in the spec's order, then ``replicate``. After them come those it has
@@ -37,7 +48,8 @@ overflowed, every float is +inf and `status` says so; a gradient of exactly zero
 NaN with status ``not_run``. Chunks of variables that end in ``lag`` or ``time`` are the tiles of the
 sweep along the case dimensions and may be cut along that last dimension; chunks of others are some
 whole tiles; a reader need not know them. Group metadata is consolidated, and the group's attributes
-are those of the Dataset: title, question, measure, seed and ``gradlab_schema``. Nothing in
+are those of the Dataset: title, question, measure, seed, the names of cell, spectrum, activation, clip
+rule and learner that all cases share, and ``gradlab_schema``. Nothing in
 ``data.zarr`` depends on the clock, the machine, the number of workers or the order in which cases
 were written.
 """

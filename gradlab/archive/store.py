@@ -26,8 +26,10 @@ from gradlab.archive.extend import Meeting, Wanted, begin, meet
 from gradlab.archive.failures import FailureLog
 from gradlab.archive.manifest import seal
 from gradlab.archive.schema import AxisLike, layout
-from gradlab.archive.united import FINISHED, Held, Index
+from gradlab.archive.united import FINISHED, Held, Index, read_held
 from gradlab.archive.variables import KEYS, STATUS, VARIABLES, Variable
+from gradlab.archive.verify import check_structure
+from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.fingerprint import code_key
 
 CACHE_BYTES = 64 * 2**20
@@ -328,6 +330,25 @@ def meet_to_write(path: Path, asked: Wanted, *, prune: bool = False) -> Meeting:
     with directory.disk(path):
         directory.settle(path)
         return meet(path, asked, prune=prune)
+
+
+def check_own(path: Path, key: str) -> None:
+    """Refuse an archive that has other cases than the one of these settings; with nothing there, all is well.
+
+    Raises
+    ------
+    UserMistake
+        If it has others, or is damaged.
+    """
+    with directory.disk(path):
+        directory.settle(path)
+    if directory.state(path) is not State.ARCHIVE:
+        return
+    if problems := check_structure(path):
+        raise UserMistake(problems)
+    if read_held(path / directory.DATA).settings.ravel().tolist() != [key]:
+        got = "an archive of another one"
+        raise UserMistake(Problem(str(path), "the archive of this measurement", got, "Give another --out."))
 
 
 @contextlib.contextmanager

@@ -152,8 +152,11 @@ def _cases(
 ) -> Verification:
     """Add what keys and replay say."""
     problems, notes = list(found.problems), []
-    problems += _consistent(files, forms, cases)
     keys, replayed = 0, None
+    try:
+        problems += _consistent(files, forms, cases)
+    except UserMistake as mistake:  # keys that are none
+        problems += mistake.problems
     try:
         tables = settings.tables_in(files)
         named = sorted({settings.file_name(name) for name in settings.outside(tables)})

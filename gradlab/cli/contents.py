@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,9 @@ from gradlab.archive.directory import DATA, FAILURES, FIGURES
 from gradlab.archive.files import files_of
 from gradlab.archive.reading import read_failures, read_provenance
 from gradlab.archive.united import FINISHED
-from gradlab.cli.report import closing, found_in, label
+from gradlab.cli.report import SHOWN_VALUES, closing, found_in, short_list
 from gradlab.cli.terminal import cases, duration, safe, size
 from gradlab.core.fingerprint import code_key
-
-SHOWN_VALUES = 6
 
 
 def archive_table(path: Path) -> dict[str, Any]:
@@ -112,14 +110,6 @@ def _run_line(run: Mapping[str, Any]) -> str:
     dirty = " (changed)" if isinstance(git, dict) and git.get("dirty") else ""
     made = f"{run.get('cases')} cases{took}, gradlab {run.get('gradlab')}{source}{dirty}, {run.get('cpu')}"
     return safe(f"Run: {command} ({made})")
-
-
-def short_list(values: Sequence[Any]) -> str:
-    """Return the values of an axis in a line, those in the middle left out where they are many."""
-    shown = [label(value) for value in values]
-    if len(shown) > SHOWN_VALUES:
-        shown = [*shown[: SHOWN_VALUES - 2], "...", shown[-1]]
-    return ", ".join(shown)
 
 
 def _grid(*headings: str) -> Table:

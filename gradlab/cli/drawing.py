@@ -14,7 +14,14 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import registry
 
 
-def draw(archive: Path, names: Sequence[str], formats: str, out: Path | None, as_json: bool) -> None:
+def draw(
+    archive: Path,
+    names: Sequence[str],
+    formats: str,
+    out: Path | None,
+    as_json: bool,
+    outside: Path | None = None,
+) -> None:
     """Draw figures and print the paths of their files.
 
     Parameters
@@ -29,6 +36,8 @@ def draw(archive: Path, names: Sequence[str], formats: str, out: Path | None, as
         Folder; None: the archive's own.
     as_json : bool
         Print a JSON table of paths by figure instead.
+    outside : Path, optional
+        Folder with the files that the settings name.
 
     Raises
     ------
@@ -37,7 +46,7 @@ def draw(archive: Path, names: Sequence[str], formats: str, out: Path | None, as
         by name and cannot be drawn, or if none can.
     """
     endings = _checked(names, formats)
-    drawn = draw_figures(archive, list(dict.fromkeys(names)) or None, endings, out)
+    drawn = draw_figures(archive, list(dict.fromkeys(names)) or None, endings, out, outside=outside)
     files = files_of(drawn)
     refused = [p for r in drawn.values() if isinstance(r, UserMistake) for p in r.problems]
     if as_json:

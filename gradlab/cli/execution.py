@@ -226,7 +226,7 @@ def _figures(wish: Wish, note: Any) -> dict[str, list[str]]:
     """Draw what the data allow; return the files by figure."""
     from gradlab.api import draw_figures
 
-    drawn = draw_figures(wish.out)
+    drawn = draw_figures(wish.out, own=True)
     for line in figure_lines(drawn):
         note(line)
     return files_of(drawn)

@@ -66,3 +66,13 @@ AcceptOlderCode: TypeAlias = Annotated[
 NoFigures: TypeAlias = Annotated[bool, typer.Option("--no-figures", help="Draw no figures.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but problems.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for a script.")]
+Outside: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--outside",
+        metavar="DIR",
+        help="Folder with the files that the settings name, as a record: they are read from there, never "
+        "from where the archive says.",
+        show_default=False,
+    ),
+]

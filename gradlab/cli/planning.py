@@ -9,9 +9,8 @@ from rich import box
 from rich.table import Table
 
 from gradlab.api import estimate
-from gradlab.cli.contents import short_list
 from gradlab.cli.execution import useful_workers
-from gradlab.cli.report import there_lines
+from gradlab.cli.report import short_list, there_lines
 from gradlab.cli.terminal import cases, duration, safe, size
 from gradlab.experiment.spec import parse_memory
 from gradlab.running import check_plan, met, plan_of

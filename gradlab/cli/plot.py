@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gradlab.cli import complete
-from gradlab.cli.options import Archive, Json
+from gradlab.cli.options import Archive, Json, Outside
 
 Figures = Annotated[
     list[str] | None,
@@ -36,6 +36,7 @@ def plot(
     figures: Figures = None,
     formats: Formats = "png,pdf",
     out: Out = None,
+    outside: Outside = None,
     as_json: Json = False,
 ) -> None:
     """Draw figures of an archive into files and print their paths.
@@ -46,4 +47,4 @@ def plot(
     """
     from gradlab.cli.drawing import draw
 
-    draw(archive, figures or [], formats, out, as_json)
+    draw(archive, figures or [], formats, out, as_json, outside)

@@ -60,7 +60,7 @@ def probe_flags(given: Mapping[str, Any], command: Sequence[str]) -> None:
     result |= {"seconds": round(seconds, 3), "network": asked.table["network"], **_numbers(ds)}
     result |= {"unused": list(asked.weights.unused), "converted": list(asked.weights.halves), "figures": {}}
     if given["figures"]:
-        drawn = draw_figures(out)
+        drawn = draw_figures(out, own=True)
         result["figures"] = files_of(drawn)
         if result["figures"]:  # why others are not drawn is plain: most need a sweep
             note(f"Figures: {', '.join(result['figures'])}.")

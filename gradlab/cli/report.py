@@ -24,6 +24,7 @@ _WORDS = {
     "ok": ("ran", "ran"),
     "diverged": ("diverged", "diverged"),
 }
+SHOWN_VALUES = 6  # of an axis
 MOST_ERRORS = 3  # different errors told; all of them are in the archive
 
 
@@ -41,6 +42,14 @@ def axes_line(grid: Grid) -> str:
 def label(value: object) -> str:
     """Return a coordinate's value as it is shown."""
     return f"{value:.6g}" if isinstance(value, float) else clean(value)
+
+
+def short_list(values: Sequence[Any]) -> str:
+    """Return the values of an axis in a line, those in the middle left out where they are many."""
+    shown = [label(value) for value in values]
+    if len(shown) > SHOWN_VALUES:
+        shown = [*shown[: SHOWN_VALUES - 2], "...", shown[-1]]
+    return ", ".join(shown)
 
 
 def where_label(at: Mapping[str, Any]) -> str:

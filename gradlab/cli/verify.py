@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gradlab.cli.group import DIFFERENT
-from gradlab.cli.options import Archive, Json, Quiet, Workers
+from gradlab.cli.options import Archive, Json, Outside, Quiet, Workers
 
 Replay = Annotated[
     str,
@@ -18,16 +17,6 @@ Replay = Annotated[
         help="Measure N cases again on this machine, evenly over cells, activations, clip rules and "
         "learners; all: every one.",
         show_default="none",
-    ),
-]
-Outside = Annotated[
-    Path | None,
-    typer.Option(
-        "--outside",
-        metavar="DIR",
-        help="Folder with the files that the settings name, as a record: they are read from there, never "
-        "from where the archive says.",
-        show_default=False,
     ),
 ]
 Tolerance = Annotated[

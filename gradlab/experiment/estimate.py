@@ -64,8 +64,10 @@ def estimate(
     """
     begun = time.perf_counter()
     blocks = list(plan.blocks(finished))
-    samples, share = _samples(blocks), memory_share(memory, workers)
-    rates = {kind: _seconds_per_unit(block, plan.record, share) for kind, block in samples.items()}
+    samples, share, workspace = _samples(blocks), memory_share(memory, workers), Workspace()
+    rates: dict[object, float] = {}
+    for kind, block in samples.items():
+        rates[kind] = _seconds_per_unit(block, plan.record, share, workspace, warm=bool(rates))
     typical = float(np.median(list(rates.values()))) if rates else 0.0
     work = sum(b.block.units(plan.record) * rates.get(b.block.kind, typical) for b in blocks)
     calibration = time.perf_counter() - begun
@@ -97,10 +99,12 @@ def _samples(blocks: list[PlannedBlock]) -> dict[object, AbstractBlock]:
     return first
 
 
-def _seconds_per_unit(block: AbstractBlock, record: tuple[str, ...], memory: int) -> float:
-    """Time a small copy of a block, twice; the first time pays for fresh memory."""
-    trial, workspace, seconds = block.trial(), Workspace(), 0.0
-    for _ in range(2):
+def _seconds_per_unit(
+    block: AbstractBlock, record: tuple[str, ...], memory: int, workspace: Workspace, warm: bool
+) -> float:
+    """Time a small copy of a block, twice unless the buffers are warm: fresh memory has its price."""
+    trial, seconds = block.trial(), 0.0
+    for _ in range(1 if warm else 2):
         begun = time.perf_counter()
         trial.measure(record, memory, workspace)
         seconds = time.perf_counter() - begun

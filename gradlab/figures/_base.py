@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry
 from gradlab.figures import style
-from gradlab.figures.selection import require
+from gradlab.figures.needs import require
 from gradlab.figures.updates import at_last_update
 
 Matrices: TypeAlias = Mapping[str, ArrayLike]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gradlab.figures import panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import divided, evenly, other_axes, rule_axis
+from gradlab.figures.needs import check_updates
 from gradlab.figures.selection import (
     DIVERGED,
     axis_label,
@@ -32,7 +33,7 @@ from gradlab.figures.selection import (
     why_empty,
 )
 from gradlab.figures.training import ended_words
-from gradlab.figures.updates import check_updates, scale_updates, update_edges
+from gradlab.figures.updates import scale_updates, update_edges
 
 _RECORD = "log10_state_gradient_norm"
 _MOST = 12

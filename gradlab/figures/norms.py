@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gradlab.figures import panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import divided, evenly, norm_bound, other_axes, rule_axis
+from gradlab.figures.needs import check_updates
 from gradlab.figures.selection import (
     DIVERGED,
     chosen_axis,
@@ -27,7 +28,7 @@ from gradlab.figures.selection import (
     why_empty,
 )
 from gradlab.figures.training import ended_words
-from gradlab.figures.updates import check_updates, scale_updates
+from gradlab.figures.updates import scale_updates
 
 _BEFORE, _AFTER, _SHARE = "log10_gradient_norm", "log10_clipped_gradient_norm", "clip_active_share"
 _LOOKS: dict[str, dict[str, Any]] = {

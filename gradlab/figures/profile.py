@@ -17,6 +17,7 @@ from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
+from gradlab.figures.needs import require
 from gradlab.figures.selection import (
     arranged,
     axis_label,
@@ -24,7 +25,6 @@ from gradlab.figures.selection import (
     masked,
     narrowed,
     replicates_of,
-    require,
     setting_of,
     spread,
     thinned,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.measure.history import TRAINING_RECORDS
-from gradlab.measure.records import RECORDS
 
 NOT_AXES = frozenset({"replicate", "gate", "path", "loss_time", "lag", "time", "update", "first", "second"})
 _RULES = frozenset({"clip", "learner"})
@@ -22,7 +20,6 @@ _OF_NETWORK = ("layer", "direction")
 """Dimensions of a record that figures treat as axes of the sweep."""
 NOT_RUN, OK, OVERFLOWED, FAILED, DIVERGED = 0, 1, 2, 4, 5
 _MISSING_WORDS = {OVERFLOWED: "overflowed", NOT_RUN: "not run", FAILED: "failed", DIVERGED: "diverged"}
-_OF_TRAINING = frozenset(TRAINING_RECORDS) - frozenset(RECORDS)
 _CURVES_FIRST = ("radius", "norm", "gain")
 _AT_LARGEST = ("length", "hidden", "batch", "layers", "layer")
 MOST_LABELS = 8
@@ -64,40 +61,6 @@ def label_axes(ds: xr.Dataset) -> list[str]:
     return [axis for axis in axes_of(ds) if axis not in numbers]
 
 
-def require(ds: xr.Dataset, figure: str, axes: Iterable[str] = (), variables: Iterable[str] = ()) -> None:
-    """Check that a dataset has what a figure needs.
-
-    Raises
-    ------
-    UserMistake
-        Naming every axis and variable that is missing, and those there are.
-    """
-    here, records = axes_of(ds), [str(name) for name in ds.data_vars]
-    problems = [
-        Problem(f"figure {figure!r}", f"a dataset with the axis {axis!r}", _listing("axes", here))
-        for axis in axes
-        if axis not in here
-    ]
-    problems += [
-        Problem(
-            f"figure {figure!r}",
-            f"a dataset with the variable {name!r}",
-            _listing("variables", records),
-            _how_to_get(ds, name),
-        )
-        for name in variables
-        if name not in ds.data_vars
-    ]
-    if problems:
-        raise UserMistake(problems)
-
-
-def _how_to_get(ds: xr.Dataset, name: str) -> str:
-    if name in _OF_TRAINING and "update" not in ds.dims:
-        return 'Only a training has it: measure = "train" in the spec.'
-    return "Add it to `record` in the spec."
-
-
 def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str) -> str:
     """Return `axis` if the dataset has it; `option` is what the user called it."""
     if axis not in axes_of(ds):
@@ -111,10 +74,6 @@ def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str) -> str:
             )
         )
     return axis
-
-
-def _listing(what: str, names: Sequence[str]) -> str:
-    return f"one with the {what} {', '.join(names)}" if names else f"one with no {what}"
 
 
 def curve_axis(ds: xr.Dataset, taken: Iterable[str] = ()) -> str | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gradlab.figures import panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import evenly, other_axes, rule_axis
+from gradlab.figures.needs import check_updates
 from gradlab.figures.selection import (
     DIVERGED,
     MOST_LABELS,
@@ -29,7 +30,6 @@ from gradlab.figures.selection import (
     why_empty,
 )
 from gradlab.figures.training import diverged_words
-from gradlab.figures.updates import check_updates
 
 _RECORD, _NORM = "smoothness", "log10_gradient_norm"
 _FEWEST = 3

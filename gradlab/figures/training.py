@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gradlab.figures import panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import divided, evenly, other_axes, rule_axis
+from gradlab.figures.needs import check_updates
 from gradlab.figures.selection import (
     DIVERGED,
     MOST_LABELS,
@@ -31,7 +32,7 @@ from gradlab.figures.selection import (
     spread,
     why_empty,
 )
-from gradlab.figures.updates import check_updates, scale_updates
+from gradlab.figures.updates import scale_updates
 
 _LOSS, _METRIC = "loss", "metric"
 _MOST = 4

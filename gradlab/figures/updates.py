@@ -8,8 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from gradlab.core.errors import Problem, UserMistake
-
 _WIDENS = 4.0
 """Updates whose last gap is so many times the first are spaced by ratios."""
 _LARGEST_PLAIN = 1000
@@ -17,28 +15,6 @@ _AT_OWN_END = "the last of each run"
 _RARER = "metric"
 """It may be taken at fewer updates than others."""
 _NO_CASES = ("update", "layer", "direction", "gate", "lag")
-
-
-def check_updates(ds: xr.Dataset, figure: str, *names: str) -> None:
-    """Check that records run along the updates of a training.
-
-    Raises
-    ------
-    UserMistake
-        Naming those that do not.
-    """
-    problems = [
-        Problem(
-            f"figure {figure!r}",
-            f"a dataset with {name} against update",
-            f"one over {', '.join(map(str, ds[name].dims)) or 'nothing'}",
-            'Only a training has it: measure = "train" in the spec.',
-        )
-        for name in names
-        if "update" not in ds[name].dims
-    ]
-    if problems:
-        raise UserMistake(problems)
 
 
 def at_last_update(ds: xr.Dataset) -> xr.Dataset:

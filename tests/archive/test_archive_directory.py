@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,33 @@ def test_layout_on_disk(tmp_path, sweep):
     assert marker == {"format": "gradlab archive", "schema": 2, "complete": True}
     sweep.open(tmp_path / "c", spec_text=None)
     assert not (tmp_path / "c" / "spec.toml").exists()
+
+
+def test_the_page_names_whatever_is_in_an_archive(tmp_path, sweep, monkeypatch):
+    from gradlab.archive import schema
+    from gradlab.archive.manifest import seal
+    from gradlab.archive.provenance import write_provenance
+
+    path, seen = tmp_path / "a", set()
+
+    def replaced(one, other, real=os.replace):
+        seen.update(p.name for p in path.iterdir())
+        real(one, other)
+
+    monkeypatch.setattr(directory.os, "replace", replaced)
+    monkeypatch.setattr(directory, "_exchanged", lambda *_: False)
+    sink = sweep.open(path)
+    sink.write(sweep.index[:2], sweep.records(sweep.index[:2]))
+    sink.fail(sweep.index[2:3], "error", [{}])
+    other = sweep.case_keys.copy()
+    other[:2] = ""
+    other[2:] = [[[f"{key}"[::-1] for key in row] for row in plane] for plane in other[2:]]
+    axes = (replace(sweep.axes[0], coordinates={"radius": np.linspace(2.5, 3.5, 5)}), sweep.axes[1])
+    sweep.open(path, axes=axes, settings_keys=other, spec_resolved="seed = 4\n")
+    write_provenance(path, {}, 0.0)
+    seal(path)
+    seen.update(p.name for p in path.iterdir())
+    assert {"specs", "next", "next.partial", "data.zarr.old", "manifest.json", "failures.jsonl"} <= seen
+    for name in seen:
+        ending = ".partial" if name.endswith(".json.partial") or name.endswith("l.partial") else name
+        assert f"``{ending}``" in schema.__doc__ or f"``{ending}/``" in schema.__doc__, name

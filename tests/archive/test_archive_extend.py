@@ -252,10 +252,10 @@ def test_an_archive_that_is_done_needs_no_code(tmp_path, monkeypatch):
 
 
 def test_failed_cases_tried_again_by_other_code_are_of_that(tmp_path, monkeypatch):
-    from gradlab.experiment import worker
+    from gradlab.measure import probe as measure
 
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "probe", failing(worker.probe, 1.5))
+        patched.setattr(measure, "probe", failing(measure.probe, 1.5))
         gradlab.run(BASE, tmp_path / "a")
     of_code(monkeypatch, "1" * 16)
     counts = planned(BASE, tmp_path / "a")
@@ -281,11 +281,11 @@ def failing(real, radius):
 
 
 def test_failures_come_along_when_the_grid_grows(tmp_path, monkeypatch):
-    from gradlab.experiment import worker
+    from gradlab.measure import probe as measure
 
     finer = axes(radius=[0.5, 1.0, 1.5])
     with monkeypatch.context() as patched:
-        patched.setattr(worker, "probe", failing(worker.probe, 1.5))
+        patched.setattr(measure, "probe", failing(measure.probe, 1.5))
         gradlab.run(BASE, tmp_path / "a")
         gradlab.run(finer, tmp_path / "a")
     ds = gradlab.open_archive(tmp_path / "a")

@@ -99,7 +99,11 @@ def test_damaged_metadata(archive, name, text):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("loss", {"data_type": "float32"}, "expected a type among float64, int64, int8, bool, string, got 'float32'"),
+        (
+            "loss",
+            {"data_type": "float32"},
+            "expected a type among float64, int64, int8, bool, string, got 'float32'",
+        ),
         (
             "loss",
             {"dimension_names": ["activation", "radius", "replicate"]},

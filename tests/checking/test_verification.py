@@ -109,8 +109,9 @@ def test_keys_at_each_others_place(
 def test_text_in_place_of_keys(
     whole: Path, rewritten: Callable[[Path, str, Callable[[np.ndarray], object]], None]
 ) -> None:
-    rewritten(whole, "settings_key", lambda values: values.fill("x" * 33))
-    assert "expected keys of 32 digits, got other text" in said(whole)
+    for name in ("case_key", "code_key", "settings_key"):
+        rewritten(whole, name, lambda values: values.fill("x" * 33))
+        assert f"{whole / 'data.zarr' / name}: expected keys of 32 digits, got other text" in said(whole)
 
 
 def test_a_status_that_is_none(

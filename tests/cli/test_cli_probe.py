@@ -214,7 +214,9 @@ def test_a_probe_leaves_an_archive_that_show_and_plot_understand(files: Cli) -> 
     assert shown["title"] == "trained.safetensors"
     assert shown["runs"][0]["command"][:3] == ["gradlab", "probe", "trained.safetensors"]
     assert shown["counts"]["all"] == 1
-    drawn = files("plot", "a", "spectrum", "profile", "--format", "svg", "--out", "elsewhere")
+    drawn = files(
+        "plot", "a", "spectrum", "profile", "--format", "svg", "--out", "elsewhere", "--outside", "."
+    )
     assert drawn.exit_code == 0, drawn.stderr
     assert len(drawn.stdout.split()) == 2
     settings = read_toml("a/spec.resolved.toml")
@@ -226,11 +228,16 @@ def test_a_probe_leaves_an_archive_that_show_and_plot_understand(files: Cli) -> 
 def test_matrices_are_not_drawn_from_another_file(files: Cli) -> None:
     files("probe", "trained.safetensors", "--inputs", "x.npy", "--out", "a", "--no-figures")
     shutil.copy(DATA / "gru.safetensors", "trained.safetensors")
-    result = files("plot", "a", "spectrum")
+    result = files("plot", "a", "spectrum", "--outside", ".")
     assert result.exit_code == 2
     assert "Error: " in result.stderr
     Path("trained.safetensors").unlink()
-    assert "no file at" in files("plot", "a", "spectrum").stderr
+    assert "no file at" in files("plot", "a", "spectrum", "--outside", ".").stderr
+    # An archive may come from a stranger: what it names is not looked at unasked.
+    os.mkfifo("trained.safetensors")
+    result = files("plot", "a", "spectrum")
+    assert result.exit_code == 2
+    assert "--outside FOLDER" in result.stderr
     assert files("plot", "a", "profile").exit_code == 0
 
 

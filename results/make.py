@@ -1,0 +1,109 @@
+"""Make what `results/` holds of the shipped experiments: `python results/make.py [NAME ...]`.
+
+Every experiment is run, its figures drawn, its archive packed into at most `MOST` bytes. Where that is
+too little for all of it, the experiment is made smaller by the first of `SMALLER` that fits, as ``--set``
+would.
+What was done is in `results/index.json`, with the digest of every file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradlab
+from gradlab.api import draw_figures
+from gradlab.archive.manifest import check
+from gradlab.archive.packed import pack
+from gradlab.experiment.spec import with_settings
+from gradlab.running import Way, plan_of, run_archive
+
+HOME = Path(__file__).resolve().parent
+EXPERIMENTS = HOME.parent / "experiments"
+MOST = 1_000_000
+MOST_FIGURES = 2
+FIGURES = ("phase", "profile", "learners", "credit", "paths", "memory", "clipping", "lengths", "cells")
+SCALARS = (
+    'record=["log10_gradient_norm", "log10_clipped_gradient_norm", "clip_factor", "clip_angle", '
+    '"loss", "growth_rate", "regime"]'
+)
+SMALLER: tuple[tuple[str, ...], ...] = (
+    (),
+    ("replicates=2",),
+    ("replicates=1",),
+    ("replicates=2", SCALARS),
+    ("replicates=1", SCALARS),
+)
+AUTHOR = "The gradlab developers"
+
+
+def made(name: str, folder: Path) -> dict[str, Any]:
+    """Run, draw and pack one experiment; return its entry in the index."""
+    spec = gradlab.load_spec(folder / "experiments" / f"{name}.toml")
+    target = HOME / "archives" / f"{name}.zip"
+    for number, settings in enumerate(SMALLER):
+        archive = folder / str(number) / name
+        smaller = with_settings(spec, settings)
+        command = ["gradlab", "run", f"experiments/{name}.toml"]
+        command += [word for one in settings for word in ("--set", one)]
+        run_archive(plan_of(smaller), archive, way=Way(workers=os.cpu_count() or 1, command=command))
+        if number == 0:
+            figures = drawn(name, archive, folder)
+        packed = pack(archive, folder / f"{name}.zip", authors=[AUTHOR])
+        if packed.stat().st_size <= MOST:
+            break
+    else:
+        sys.exit(f"{name}: {packed.stat().st_size} bytes with {SMALLER[-1]}; SMALLER needs another step")
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(packed, target)
+    return {
+        "spec": f"experiments/{name}.toml",
+        "settings": list(settings),
+        "cases": int((gradlab.open_archive(target)["settings_key"] != "").sum()),
+        "content_digest": check(target).content_digest,
+        **described(target),
+        "figures": [described(one) for one in figures],
+    }
+
+
+def drawn(name: str, archive: Path, folder: Path) -> list[Path]:
+    """Draw the most telling figures that an archive allows, into `results/figures`."""
+    found = draw_figures(archive, formats=("png",), out=folder / "drawn" / name)
+    ranked = sorted(found, key=lambda one: FIGURES.index(one) if one in FIGURES else len(FIGURES))
+    files = [paths[0] for one in ranked if isinstance(paths := found[one], list)][:MOST_FIGURES]
+    (HOME / "figures").mkdir(exist_ok=True)
+    return [Path(shutil.copyfile(one, HOME / "figures" / f"{name}-{one.name}")) for one in files]
+
+
+def described(file: Path) -> dict[str, Any]:
+    """Return name, size and digest of a file of `results`."""
+    data = file.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    return {"file": file.relative_to(HOME).as_posix(), "bytes": len(data), "sha256": digest}
+
+
+def main(names: list[str]) -> None:
+    """Make the results of the experiments of these names, or of all."""
+    index_file = HOME / "index.json"
+    there = sorted(file.stem for file in EXPERIMENTS.glob("*.toml"))
+    if unknown := set(names) - set(there):
+        sys.exit(f"no such experiment: {', '.join(sorted(unknown))}")
+    index = json.loads(index_file.read_text()) if index_file.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="gradlab-") as folder:
+        # Elsewhere, for a resolved spec has the absolute paths of the files that it names.
+        shutil.copytree(EXPERIMENTS, Path(folder) / "experiments")
+        for name in names or there:
+            index[name] = made(name, Path(folder))
+            sys.stdout.write(f"{name}: {index[name]['cases']} cases, {index[name]['bytes']} bytes\n")
+    index = {name: index[name] for name in there if name in index}
+    index_file.write_text(json.dumps(index, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
