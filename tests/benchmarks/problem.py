@@ -18,6 +18,7 @@ Kernel = Callable[[], Array]
 """One full evaluation: the norms, shape (time, case)."""
 
 GATES = {"elman": 1, "lstm": 4}
+UPDATES, RATE, THRESHOLD = 4, 0.01, 1.0  # of the training table
 
 
 @dataclass(frozen=True)
