@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gradlab.learning.bptt import Pass
+from gradlab.learning.bptt import Pass, Watch
 from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Layers
 from gradlab.learning.sources import HandedDown, Lane, Losses
@@ -67,6 +67,7 @@ def backpropagate(
     workspace: Workspace,
     top_only: bool = False,
     samples: bool = False,
+    watch: Watch | None = None,
 ) -> Backward:
     """Run all lanes back.
 
@@ -87,10 +88,13 @@ def backpropagate(
     samples : bool
         Give every sample's gradient for itself: those of the first case first, as so many cases. No
         view may have a rule then.
+    watch : callable, optional
+        Sees the adjoints of the top layer's pre-activations, forward in time; see `Watch`.
     """
     losses = Losses(layers, lanes, gradients, samples)
     first = len(layers.trajectories) - 1 if top_only else 0
     stages = _stages(layers, lanes, losses, names, (gradients, samples), workspace, first)
+    stages[-1][0][0].watch = watch
     ends: tuple[int, int | None] = (0, None)
     if layers.networks.directions == 1:
         ends = min(lane.earliest for lane in lanes), max(lane.looks[-1] for lane in lanes)

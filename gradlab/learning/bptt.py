@@ -20,7 +20,7 @@ factor for each sample (see `AbstractClip.rescales_samples`), so they share its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,9 @@ from gradlab.learning.views import Views
 from gradlab.learning.workspace import Workspace
 
 Array = NDArray[Any]
+#: ``watch(t, dz, exponent)`` sees adjoints of pre-activations, (block, lane, case, hidden, batch), and
+#: their powers of two, (lane, case, batch), at every time step.
+Watch = Callable[[int, Array, Array], None]
 
 
 class Pass:
@@ -94,6 +97,7 @@ class Pass:
         self.views = Views([lane.views for lane in self.lanes], len(stack.affine), stack.batch)
         self.entry_lanes = [i for i, lane in enumerate(self.lanes) if lane.clip.changes_entries]
         self.active = 0
+        self.watch: Watch | None = None
         self._take_buffers(workspace)
         self.gradients = Gradients(trajectory, self.views, workspace, samples) if gradients else None
         self.paths = Paths(stack, len(self.lanes), workspace) if taps.wants("path") else None
@@ -250,6 +254,8 @@ class Pass:
         if self.paths is not None:
             self.paths.record(taps, t, adjoint, self.exponent, self.views)
         cell.backward(t, diagonal, local, adjoint, dz)
+        if self.watch is not None:
+            self.watch(t, dz, self.exponent)
         self.record_and_sum(t, dz, exponent, active)
         if self.below is not None:
             numbers = self.numbers[:active]

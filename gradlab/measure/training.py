@@ -15,6 +15,7 @@ from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.learners import AbstractLearner
 from gradlab.learning.learners.bptt import Bptt
 from gradlab.learning.optimisers import AbstractOptimiser
+from gradlab.learning.regulariser import check_omega
 from gradlab.learning.schedules import AbstractSchedule
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
@@ -150,8 +151,15 @@ def check_trainee(case: Trainee, training: Training, learner: AbstractLearner) -
     if case.clip.scope == "adjoint" and learner.name != "bptt":
         hint = "Only full back-propagation has the adjoints that it acts on."
         problems.append(Problem("learner", f"'bptt' for the rule {case.clip.name!r}", learner.name, hint))
+    if case.omega and (case.clip.scope == "adjoint" or learner.name != "bptt"):
+        hint = "The regulariser weighs the adjoints of full back-propagation as they are."
+        problems.append(
+            Problem("omega", "0 beside a rule on adjoints or another learner", shown(case.omega), hint)
+        )
     if problems:
         raise UserMistake(problems)
+    if case.omega:
+        check_omega(case.network)
     case.schedule.check_updates(training.updates, "schedule")
     learner.check_network(case.network, "learner")
 

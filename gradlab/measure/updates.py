@@ -17,6 +17,7 @@ from gradlab.learning.clipping.off import Off
 from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Layers, Networks
 from gradlab.learning.learners import AbstractLearner, Work
+from gradlab.learning.regulariser import Omega, omega_at
 from gradlab.learning.stack import Feedback, Inputs
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.given import sample_gradients
@@ -146,6 +147,7 @@ class Pass:
         first = cases[0]
         self._network, self._task = first.network, first.task
         self._loss, self._output = first.task.loss_entry, OUTPUTS[first.network.output]
+        self._omegas = np.array([case.omega for case in cases])
         self._clip = first.clip if first.clip.scope == "adjoint" else _OFF
 
     def networks(self, batch: Batch) -> Networks:
@@ -204,10 +206,13 @@ class Pass:
         layers = self.layers(batch, keep=True, saturation=saturation)
         lane = self.lane(batch)
         if self.learner.name == "bptt":
-            back = backpropagate(layers, [lane], names, gradients=True, workspace=self.workspace)
-            total = back.gradients[0][0]
+            omega = _Omega(layers) if self._omegas.any() else None
+            back = backpropagate(layers, [lane], names, gradients=True, workspace=self.workspace, watch=omega)
             gone = self.left_range(layers) | (back.overflow[0] >= 0)
-            seen = Seen(back.loss[0].mean(axis=-1), gone, self._mean(total, gone), layers, lane, back)
+            gradient = self._mean(back.gradients[0][0], gone)
+            if omega is not None:
+                gradient = self._regularised(gradient, omega.total, gone)
+            seen = Seen(back.loss[0].mean(axis=-1), gone, gradient, layers, lane, back)
             if unclipped and self._clip is not _OFF:
                 plain = replace(lane, clip=_OFF, views=(_OFF,))
                 own = self.workspace.part("unclipped")
@@ -242,6 +247,15 @@ class Pass:
 
         return self.parameters.gradient(total.map(mean)).map(settled)
 
+    def _regularised(self, gradient: ScaledGradient, omega: Omega, gone: Array) -> ScaledGradient:
+        """Return the gradient with that of the regulariser; without it for cases that are gone."""
+        own = [np.zeros_like(block) for block in gradient.mantissas]
+        share = self._omegas.astype(own[0].dtype)[:, None, None] * omega.gradient
+        share[gone | (self._omegas == 0)] = 0.0
+        own[0][:, :, : share.shape[-1]] = share
+        none = np.zeros(len(gone), dtype=np.int64)
+        return gradient.plus(ScaledGradient(tuple(own), tuple(none for _ in own))).map(settled)
+
     def samples(self, seen: Seen) -> ScaledGradient:
         """Return the gradient of every sample's own loss, those of the first case first."""
         gone = np.repeat(seen.gone, self._task.batch)
@@ -252,6 +266,26 @@ class Pass:
             return self.parameters.gradient(gradient).map(settled)
 
         return sample_gradients(seen.layers, seen.lane, self.workspace.part("samples"), change)
+
+
+class _Omega:
+    """Sums the regulariser's immediate derivative on the way back."""
+
+    def __init__(self, layers: Layers):
+        (self._trajectory,) = layers.top
+        n = layers.networks.hidden
+        self._weights = np.ascontiguousarray(self._trajectory.stack.affine[:, :, :n])
+        self._later: tuple[Array, Array] | None = None
+        cases = len(self._weights)
+        self.total = Omega(np.zeros(cases), np.zeros_like(self._weights), np.zeros(cases))
+
+    def __call__(self, t: int, dz: Array, exponent: Array) -> None:
+        """Take the adjoint at time `t`; that of the step after it goes through this step's derivative."""
+        if self._later is not None:
+            derivative = self._trajectory.local(t)[0]
+            adjoint, power = self._later
+            self.total = self.total.plus(omega_at(derivative, adjoint, self._weights, power))
+        self._later = dz[0, 0].copy(), exponent[0].copy()
 
 
 class _Losses:

@@ -20,6 +20,7 @@ Kernel = Callable[[], Array]
 """One full evaluation: the norms, shape (layer, direction, time, case), by the time of the sequence; for
 the credit matrix (loss time, time), zero above the diagonal."""
 
+UPDATES, RATE, THRESHOLD = 4, 0.01, 1.0  # of the training table
 GATES = {"elman": 1, "lstm": 4, "gru": 3}
 
 

@@ -11,10 +11,14 @@ from training import assert_same, copied, last_state, trainee
 
 from gradlab.core.errors import UserMistake
 from gradlab.learning import learners
+from gradlab.learning.backward import backpropagate
+from gradlab.learning.workspace import Workspace
 from gradlab.measure import evaluation
 from gradlab.measure.history import BY_LOSS, BY_PARAMETERS, DIVERGED, OK, TRAINING_RECORDS
 from gradlab.measure.train import train
+from gradlab.measure.trainable import Trainable, draw_blocks
 from gradlab.measure.training import Training, TrainingBlock, check_trainee
+from gradlab.measure.updates import Pass, draw
 
 ALL = tuple(TRAINING_RECORDS)
 ADDING = {"name": "adding", "length": 24, "batch": 3}
@@ -117,8 +121,8 @@ def test_both_criteria_of_divergence():
     assert out["diverged_by"][1] == BY_LOSS
     assert out["diverged_at"][1] == 1
     assert out["loss"][1, 1] == np.inf
-    sgd = trainee({"name": "noise", "length": 300}, "off", {"name": "sgd", "rate": 1e300},
-                  {"hidden": 20, "activation": "identity", "spectrum": {"name": "ginibre", "radius": 9.0}})  # fmt: skip
+    linear = {"hidden": 20, "activation": "identity", "spectrum": {"name": "ginibre", "radius": 9.0}}
+    sgd = trainee({"name": "noise", "length": 300}, "off", {"name": "sgd", "rate": 1e300}, linear)
     out = train(TrainingBlock((sgd,), SHORT), ALL)
     assert out["diverged_by"][0] in (BY_LOSS, BY_PARAMETERS)
     assert out["diverged_at"][0] == 0
@@ -277,3 +281,50 @@ def test_rules_without_what_they_need_are_refused():
     for rule in ({"name": "per_sample", "threshold": 1.0}, {"name": "adjoint_value", "threshold": 1.0}):
         with pytest.raises(UserMistake):
             check_trainee(trainee(clip=rule), SHORT, rtrl)
+
+
+def test_the_regulariser_is_added_to_the_gradient():
+    """One small step of plain descent: the difference is rate * omega * dOmega/dW, by central differences.
+
+    The immediate derivative keeps adjoints and derivatives as they are, so they are kept here, too.
+    """
+    cases = [
+        trainee(ADDING, "off", {"name": "sgd", "rate": 1.0}, NETWORKS["elman"], omega=omega, seed=5)
+        for omega in (0.0, 1e-3)
+    ]
+    block = TrainingBlock(tuple(cases), replace(SHORT, updates=1))
+    check_pure(block)
+    with_and_without = last_state(block)["parameter 0"]
+    work = Pass(
+        cases[:1], Trainable(cases[0].network, draw_blocks(cases[:1])), block.learner, 99, Workspace()
+    )
+    adjoints, derivatives = [], []
+    layers = work.layers(draw(cases[:1], "training", 0, None, work.workspace), keep=True)
+    lane = work.lane(draw(cases[:1], "training", 0, None, work.workspace))
+
+    def watch(t, dz, exponent):
+        adjoints.append(np.ldexp(dz[0, 0, 0], exponent[0, 0]))
+        derivatives.append(layers.top[0].local(t)[0, 0].copy())
+
+    with np.errstate(all="ignore"):
+        backpropagate(layers, [lane], (), gradients=True, workspace=work.workspace, watch=watch)
+
+    def omega(matrix):
+        total = 0.0
+        for later, derivative in zip(adjoints, derivatives[1:], strict=False):
+            size = (later**2).sum(axis=0)
+            arrived = derivative * (matrix.T @ later)
+            ratio = (arrived**2).sum(axis=0)[size > 1e-20] / size[size > 1e-20]
+            total += ((ratio - 1) ** 2).sum() / later.shape[1]
+        return total
+
+    n = cases[0].network.hidden
+    matrix = work.parameters.blocks[0][0][:, :n]
+    expected = np.zeros((n, n))
+    for i, j in itertools.product(range(n), range(n)):
+        step = np.zeros((n, n))
+        step[i, j] = 1e-5
+        expected[i, j] = (omega(matrix + step) - omega(matrix - step)) / 2e-5
+    moved = (with_and_without[0] - with_and_without[1]) / 1e-3
+    np.testing.assert_allclose(moved[:, :n], expected, rtol=1e-6, atol=1e-8 * np.abs(expected).max())
+    assert np.abs(moved[:, n:]).max() == 0.0
