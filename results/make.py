@@ -28,7 +28,7 @@ HOME = Path(__file__).resolve().parent
 EXPERIMENTS = HOME.parent / "experiments"
 MOST = 1_000_000
 MOST_FIGURES = 2
-FIGURES = ("phase", "profile", "learners", "credit", "paths", "memory", "clipping", "lengths", "cells")
+FIGURES = ("landscape", "training", "success", "norms", "flow", "phase", "profile", "learners", "credit", "paths", "memory", "clipping", "lengths", "cells")
 SCALARS = (
     'record=["log10_gradient_norm", "log10_clipped_gradient_norm", "clip_factor", "clip_angle", '
     '"loss", "growth_rate", "regime"]'
@@ -40,6 +40,10 @@ SMALLER: tuple[tuple[str, ...], ...] = (
     ("replicates=2", SCALARS),
     ("replicates=1", SCALARS),
 )
+#: Steps of their own for experiments whose size is not that of replicates and records.
+OWN_STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "pascanu-cliff": ((), ("landscape.first.num=160", "landscape.second.num=160")),
+}
 AUTHOR = "The gradlab developers"
 
 
@@ -47,7 +51,8 @@ def made(name: str, folder: Path) -> dict[str, Any]:
     """Run, draw and pack one experiment; return its entry in the index."""
     spec = gradlab.load_spec(folder / "experiments" / f"{name}.toml")
     target = HOME / "archives" / f"{name}.zip"
-    for number, settings in enumerate(SMALLER):
+    steps = OWN_STEPS.get(name, SMALLER)
+    for number, settings in enumerate(steps):
         archive = folder / str(number) / name
         smaller = with_settings(spec, settings)
         command = ["gradlab", "run", f"experiments/{name}.toml"]
@@ -59,7 +64,7 @@ def made(name: str, folder: Path) -> dict[str, Any]:
         if packed.stat().st_size <= MOST:
             break
     else:
-        sys.exit(f"{name}: {packed.stat().st_size} bytes with {SMALLER[-1]}; SMALLER needs another step")
+        sys.exit(f"{name}: {packed.stat().st_size} bytes with {steps[-1]}; it needs another step")
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(packed, target)
     return {
