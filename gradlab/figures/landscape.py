@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from gradlab.figures import panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
-from gradlab.figures.selection import Sliced, axes_of, sliced, text_of
+from gradlab.figures.selection import Sliced, axes_of, sliced, text_of, typeset
 
-_LOSS, _NORM = "surface_loss", "surface_log10_gradient_norm"
+_LOSS, _NORM = "surface_loss", "log10_surface_gradient_norm"
 _SURFACES = {_LOSS: "log10 loss", _NORM: "log10 gradient norm"}
 _DECADES = 6.0
 """The colours reach that far below the largest loss: at a minimum its logarithm has no end."""
@@ -54,7 +54,11 @@ class Landscape(AbstractFigure):
             for colour, path in zip(_COLOURS, paths.values(), strict=False):
                 ax.plot(*path, color=colour, marker=".", markersize=2, linewidth=0.6, gid="descent")
             bar = page.body.colorbar(
-                ScalarMappable(norm, style.sequential()), ax=ax, label=label, location="top", aspect=20
+                ScalarMappable(norm, style.sequential()),
+                ax=ax,
+                label=typeset(label),
+                location="top",
+                aspect=20,
             )
             bar.outline.set_linewidth(0.4)
             panels.plain_ticks(bar.ax.xaxis, 4)

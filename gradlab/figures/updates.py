@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from gradlab.measure.records import OK
+
 _WIDENS = 4.0
 """Updates whose last gap is so many times the first are spaced by ratios."""
 _LARGEST_PLAIN = 1000
@@ -20,7 +22,7 @@ _NO_CASES = ("update", "layer", "direction", "gate", "lag")
 def at_last_update(ds: xr.Dataset) -> xr.Dataset:
     """Return a training as it was at its last recorded update, what is not one as it is.
 
-    Where runs ended before others (solved, or diverged) every record is the last that a run has of it.
+    Where runs ended before others, because they were solved, every record is the last that a run has of it.
     """
     if "update" not in ds.dims:
         return ds
@@ -31,9 +33,12 @@ def at_last_update(ds: xr.Dataset) -> xr.Dataset:
         cases = ds["status"].dims if "status" in ds else [dim for dim in data.dims if dim not in _NO_CASES]
         there = data.notnull().any([dim for dim in data.dims if dim not in (*cases, "update")]).compute()
         at = place.where(there, -1).max("update")
-        # Where nothing ran there is nothing at any update.
-        last[name] = at.where(at >= 0, at.max()).clip(min=0).reset_coords(drop=True)
-        ends |= set() if name == _RARER else set(np.unique(last[name]).tolist())
+        at = at.where(ds["status"] == OK, -1) if "status" in ds else at
+        # What did not run, diverged or has no such record is as good at any update.
+        latest = int(at.max()) if (at >= 0).any() else ds.sizes["update"] - 1
+        last[name] = at.where(at >= 0, latest).reset_coords(drop=True)
+        if name != _RARER and (at >= 0).any():
+            ends |= set(np.unique(last[name]).tolist())
     if len(ends) <= 1:
         return ds.isel(update=ends.pop() if ends else -1)
     cut = ds.drop_dims("update")

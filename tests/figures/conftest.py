@@ -1,11 +1,14 @@
 """Datasets as an archive has them, with plausible numbers made up in closed form."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import xarray as xr
 
+from gradlab.archive.schema import to_dataset
 from gradlab.archive.variables import VARIABLES
-from gradlab.figures.selection import NOT_RUN, OVERFLOWED
+from gradlab.figures.selection import DIVERGED, NOT_RUN, OVERFLOWED
 
 TEXT = np.dtypes.StringDType()
 LOG = "log10 of a norm"
@@ -324,3 +327,142 @@ def learners_of(labels=LEARNERS, replicates=8, online=True):
 def learners():
     """Full backpropagation, six windows of truncation and three online learners; 60 time steps."""
     return learners_of()
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a sweep, as the schema wants it."""
+
+    name: str
+    keys: tuple[str, ...]
+    coordinates: dict
+
+
+def axes(**values):
+    """Axes by name; labels are text."""
+    keys = {"clip": "clip", "threshold": "clip.threshold", "length": "task.length"}
+    return [
+        Axis(
+            name,
+            (keys.get(name, f"training.optimiser.{name}"),),
+            {name: np.array(v, TEXT if isinstance(v[0], str) else None)},
+        )
+        for name, v in values.items()
+    ]
+
+
+def recorded(updates, records):
+    """Recorded updates at about equal ratios, as the engine has them."""
+    return np.unique(np.round(np.geomspace(1, updates, records)).astype(np.int64) - 1)
+
+
+def trained(updates=None, lags=20, replicates=3, diverge=True, smooth=True, **over):
+    """A training that learns where the gradient is clipped; the first run without clipping diverges."""
+    updates = recorded(1000, 20) if updates is None else np.asarray(updates)
+    over = over or {"clip": ["off", "norm(0.5)"], "rate": [0.01, 0.1]}
+    shape = (*map(len, over.values()), replicates)
+    noise = np.random.default_rng(3).standard_normal((*shape, len(updates)))
+    clipped = np.zeros(shape)
+    if "clip" in over:
+        clipped += np.reshape([label != "off" for label in over["clip"]], (-1, *[1] * (len(shape) - 1)))
+    done = updates / updates[-1]
+    before = 0.5 * done + 0.1 * noise + 0.3 * clipped[..., None]
+    after = np.where(clipped[..., None] > 0, np.minimum(before, np.log10(0.5)), before)
+    lag = np.arange(lags)
+    arrays = {
+        "loss": 1.4 - clipped[..., None] * done + 0.05 * noise,
+        "metric": 0.75 - 0.7 * clipped[..., None] * done + 0.01 * np.abs(noise),
+        "log10_gradient_norm": before,
+        "log10_clipped_gradient_norm": after,
+        "clip_active": (after < before).astype(float),
+        "clip_active_share": np.broadcast_to(clipped[..., None] * (1 - done / 2), noise.shape),
+        "log10_state_gradient_norm": -1.0
+        - (0.3 - 0.2 * clipped[..., None] * done)[..., None] * lag
+        + 0.01 * noise[..., None],
+    }
+    if smooth:
+        arrays["smoothness"] = 10 ** (0.5 + 0.9 * before)
+    ends = {
+        "chance": np.full(shape, np.log(4.0)),
+        "solved_at": np.where(clipped > 0, 500, -1),
+        "diverged_at": np.full(shape, -1),
+        "first_overflow": np.full(shape, -1),
+        "status": np.ones(shape, np.int8),
+        **{key: np.full(shape, "k", TEXT) for key in ("settings_key", "code_key", "case_key")},
+    }
+    if diverge:
+        run, at = (0,) * len(shape), len(updates) // 2
+        ends["status"][run], ends["diverged_at"][run] = DIVERGED, updates[at]
+        arrays = {name: values.copy() for name, values in arrays.items()}
+        for values in arrays.values():
+            values[run][at], values[run][at + 1 :] = np.inf, np.nan
+    attrs = {
+        "title": "T",
+        "measure": "train",
+        "task": "temporal_order",
+        "metric": "error_rate",
+        "criterion": "few wrong",
+    }
+    return to_dataset(axes(**over), replicates, {"update": updates, "lag": lag}, arrays | ends, attrs)
+
+
+@pytest.fixture
+def training():
+    """Two clip rules, two learning rates, three replicates; 20 updates at equal ratios, 20 lags."""
+    return trained()
+
+
+@pytest.fixture
+def norms(training):
+    """A training."""
+    return training
+
+
+@pytest.fixture
+def flow(training):
+    """A training."""
+    return training
+
+
+@pytest.fixture
+def smoothness(training):
+    """A training."""
+    return training
+
+
+@pytest.fixture
+def success():
+    """Trainings of three lengths."""
+    return trained(clip=["off", "norm(0.5)"], length=[50, 100, 200], replicates=5)
+
+
+@pytest.fixture
+def landscape():
+    """A valley over a plane whose corner overflows, and two descents into it."""
+    first, second, updates = np.linspace(-1, 1, 9), np.linspace(0, 2, 7), np.arange(6)
+    surface = (first**2 + (second[:, None] - 1) ** 2 + 1e-12)[None, None]
+    surface = np.broadcast_to(surface, (2, 1, 7, 9)).copy()
+    surface[..., -1, -1] = np.inf
+    way = np.array([[[0.9]], [[0.5]]]) * 0.5**updates
+    ends = np.full((2, 1), 1)
+    arrays = {
+        "surface_loss": surface,
+        "log10_surface_gradient_norm": np.where(
+            np.isfinite(surface), 0.5 * np.log10(np.minimum(surface, 9)), np.inf
+        ),
+        "descent_first": way,
+        "descent_second": 1.0 - way,
+        "descent_loss": 2 * way**2,
+        "log10_descent_gradient_norm": np.log10(way),
+        "status": ends.astype(np.int8),
+        "first_overflow": -ends,
+        **{key: np.full((2, 1), "k", TEXT) for key in ("settings_key", "code_key", "case_key")},
+    }
+    along = {"update": updates, "second": second, "first": first}
+    attrs = {
+        "title": "T",
+        "measure": "landscape",
+        "first": "weight (dimensionless)",
+        "second": "bias (dimensionless)",
+    }
+    return to_dataset(axes(clip=["off", "norm(0.5)"]), 1, along, arrays, attrs)

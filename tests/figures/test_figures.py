@@ -12,7 +12,9 @@ from gradlab.core.errors import UserMistake
 from gradlab.figures import draw_all, panels, registry, style
 
 MATRICES = {"one": np.diag([0.5, -1.5]), "two": np.array([[0.0, 1.0], [-1.0, 0.0]])}
-WITH_UNIT = re.compile(r"\((time steps|dimensionless|decades per time step)\)|^log\$_\{10\}\$ ", re.MULTILINE)
+WITH_UNIT = re.compile(
+    r"\((time steps|dimensionless|decades per time step)\)|^log\$_\{10\}\$ |^update$|^share ", re.MULTILINE
+)
 
 
 def axis_labels(figure):
@@ -29,7 +31,9 @@ def name(request):
     return request.param
 
 
-OF_ANOTHER_DATASET = ("cells", "credit", "learners", "paths")
+OF_ANOTHER_DATASET = (
+    "cells", "credit", "flow", "landscape", "learners", "norms", "paths", "smoothness", "success", "training",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -56,8 +60,8 @@ def drawn(request, main_job):
 
 def test_catalogue():
     assert registry.names() == [
-        "activations", "cells", "clipping", "credit", "learners", "lengths", "memory", "paths", "phase",
-        "profile", "spectrum",
+        "activations", "cells", "clipping", "credit", "flow", "landscape", "learners", "lengths", "memory",
+        "norms", "paths", "phase", "profile", "smoothness", "spectrum", "success", "training",
     ]  # fmt: skip
 
 
@@ -122,7 +126,9 @@ def test_no_words_lie_over_others(drawn, name):
     assert_apart(drawn[name])
 
 
-@pytest.mark.parametrize("kind", ["cells", "credit", "paths", "learners", "layers"])
+@pytest.mark.parametrize(
+    "kind", ["cells", "credit", "paths", "learners", "layers", "training", "success", "landscape"]
+)
 @pytest.mark.parametrize("replicates", [1, 4])
 def test_layout_of_all_that_a_dataset_allows(request, kind, replicates):
     ds = request.getfixturevalue(kind).isel(replicate=slice(replicates))

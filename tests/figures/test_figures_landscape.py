@@ -1,0 +1,97 @@
+"""The data that `landscape` draws."""
+
+import numpy as np
+import pytest
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+
+from gradlab.core.errors import UserMistake
+from gradlab.figures import draw_all, registry
+
+
+def plot(ds):
+    return registry.build("landscape").plot(ds)
+
+
+def image(ax):
+    (mesh,) = [c for c in ax.collections if isinstance(c, QuadMesh)]
+    return np.ma.filled(mesh.get_array().astype(float), np.nan), mesh.norm
+
+
+def descents(ax):
+    return [line for line in ax.lines if line.get_gid() == "descent"]
+
+
+def legend_texts(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_images_are_those_of_the_surface(landscape):
+    figure = plot(landscape)
+    loss, norm = figure.axes[:2]
+    surface = landscape["surface_loss"].values[0, 0]
+    shown = np.where(np.isfinite(surface), np.log10(np.minimum(surface, 1e9)), np.nan)
+    np.testing.assert_allclose(image(loss)[0], shown, rtol=1e-14, atol=0)
+    slope = landscape["log10_surface_gradient_norm"].values[0, 0]
+    np.testing.assert_allclose(
+        image(norm)[0], np.where(np.isfinite(slope), slope, np.nan), rtol=1e-14, atol=0
+    )
+    for ax in (loss, norm):
+        assert ax.get_xlim() == (-1.0, 1.0)
+        assert ax.get_ylim() == (0.0, 2.0)
+
+
+def test_a_minimum_of_zero_does_not_take_all_colours(landscape):
+    values, scale = image(plot(landscape).axes[0])
+    assert np.nanmin(values) == pytest.approx(-12.0)
+    assert scale.vmax == np.nanmax(values)
+    assert scale.vmin == scale.vmax - 6.0
+
+
+def test_surface_of_one_value_has_colours(landscape):
+    ds = landscape.copy(deep=True)
+    ds["surface_loss"][:] = 1.0
+    assert image(plot(ds).axes[0])[1].vmin < 0.0 < image(plot(ds).axes[0])[1].vmax
+
+
+def test_every_rule_has_its_way(landscape):
+    figure = plot(landscape)
+    for ax in figure.axes[:2]:
+        for line, rule in zip(descents(ax), ("off", "norm(0.5)"), strict=True):
+            one = landscape.sel(clip=rule, replicate=0)
+            np.testing.assert_array_equal(line.get_xdata(), one["descent_first"].values)
+            np.testing.assert_array_equal(line.get_ydata(), one["descent_second"].values)
+    assert len({line.get_color() for line in descents(figure.axes[0])}) == 2
+    assert legend_texts(figure) == ["off", "norm(0.5)"]
+
+
+def test_landscape_without_descents(landscape):
+    figure = plot(landscape.isel(update=[0]))
+    assert descents(figure.axes[0]) == []
+    assert figure.legends == []
+
+
+def test_one_rule_alone(landscape):
+    figure = plot(landscape.isel(clip=[1]))
+    assert len(descents(figure.axes[0])) == 1
+    assert "clip: norm(0.5)" in figure.get_suptitle()
+
+
+def test_axes_have_the_names_of_the_lines(landscape):
+    body = plot(landscape).subfigs[0]
+    assert body.get_supxlabel() == "weight (dimensionless)"
+    assert body.get_supylabel() == "bias (dimensionless)"
+
+
+def test_only_its_own_figure_shows_a_landscape(landscape):
+    figures = draw_all(landscape)
+    assert isinstance(figures["landscape"], Figure)
+    for name in ("training", "norms", "flow", "success", "smoothness", "profile", "clipping"):
+        assert f"figure '{name}': expected" in str(figures[name])
+
+
+def test_probe_has_no_landscape(small):
+    with pytest.raises(
+        UserMistake, match="figure 'landscape': expected a dataset with the variable 'surface_loss'"
+    ):
+        plot(small)
