@@ -19,7 +19,7 @@ LANDSCAPE = (
         "loss (mean over the batch) at a place of the plane; +inf where the forward state overflowed",
         _PLACE,
     ),
-    Variable("surface_log10_gradient_norm", "gradient norm", "log10 of a norm", _BY_PLACE, _PLACE),
+    Variable("log10_surface_gradient_norm", "gradient norm", "log10 of a norm", _BY_PLACE, _PLACE),
     Variable(
         "descent_first", "place on the first line", "1", f"place on the first line {_OF_DESCENT}", _DESCENT
     ),
@@ -28,7 +28,7 @@ LANDSCAPE = (
     ),
     Variable("descent_loss", "loss of the descent", "1", f"loss {_OF_DESCENT}", _DESCENT),
     Variable(
-        "descent_log10_gradient_norm",
+        "log10_descent_gradient_norm",
         "gradient norm of the descent",
         "log10 of a norm",
         f"{_BY_PLACE}, {_OF_DESCENT}",

@@ -95,7 +95,7 @@ def counts(ds: xr.Dataset) -> dict[str, int]:
         }
         if undetermined := int((ok & (regime == REGIME["undetermined"])).sum()):
             found["undetermined"] = undetermined
-    for name in ("overflowed", "diverged", "failed"):
+    for name in ("overflowed", *(["diverged"] if "diverged_at" in ds else []), "failed"):
         found[name] = int((status == STATUS[name]).sum())
     found["not run"] = int((cases & (status == STATUS["not_run"])).sum())
     found["all"] = int(cases.sum())

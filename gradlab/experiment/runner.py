@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -91,7 +92,7 @@ def execute(
     only : boolean array of the grid's shape, optional
         The cases that are to be measured; by default all.
     checkpoints : path, optional
-        A folder for what long blocks have done so far: they go on from it, and it is removed with the last.
+        A folder for what long blocks have done so far: they go on from it. It is removed at the end.
 
     Raises
     ------
@@ -124,6 +125,8 @@ def execute(
                 forget(kept)
             if progress is not None:
                 progress(planned.cases, planned.cases if isinstance(result, str) else 0)
+        if checkpoints is not None:  # what is left there is of blocks that were cut otherwise
+            shutil.rmtree(checkpoints, ignore_errors=True)
     return outcome
 
 
@@ -143,12 +146,10 @@ def make_folder(path: Path) -> None:
 
 
 def forget(checkpoint: Path) -> None:
-    """Remove what was kept of a block that is done, and the folder with the last of them."""
+    """Remove what was kept of a block that is done."""
     for path in (checkpoint, checkpoint.with_name(checkpoint.name + TELLING)):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        checkpoint.parent.rmdir()
 
 
 def memory_share(memory: int, workers: int) -> int:

@@ -38,13 +38,13 @@ Array = NDArray[Any]
 #: Every record with what it runs along besides the case itself.
 RECORDS: dict[str, tuple[str, ...]] = {
     "surface_loss": ("second", "first"),
-    "surface_log10_gradient_norm": ("second", "first"),
+    "log10_surface_gradient_norm": ("second", "first"),
     "descent_first": ("update",),
     "descent_second": ("update",),
     "descent_loss": ("update",),
-    "descent_log10_gradient_norm": ("update",),
+    "log10_descent_gradient_norm": ("update",),
 }
-SURFACE = frozenset({"surface_loss", "surface_log10_gradient_norm"})
+SURFACE = frozenset({"surface_loss", "log10_surface_gradient_norm"})
 
 TOGETHER = 4096  # places that are measured at once, at most
 BUFFERS = 24 << 20  # bytes of adjoints and tape that they may take
@@ -370,7 +370,7 @@ def _surface(
     norms = np.concatenate([part.gradient.log2_norm() for part in parts]) * LOG10_2
     found = {
         "surface_loss": np.concatenate([part.loss for part in parts]).reshape(grid.shape[:2]),
-        "surface_log10_gradient_norm": np.where(overflow < 0, norms, np.inf).reshape(grid.shape[:2]),
+        "log10_surface_gradient_norm": np.where(overflow < 0, norms, np.inf).reshape(grid.shape[:2]),
     }
     hit = overflow[overflow >= 0]
     return found | {"overflow": np.array(hit.min() if len(hit) else -1)}
@@ -388,7 +388,7 @@ def _descent(
         norm = here.gradient.log2_norm() * LOG10_2
         found["descent_first"][update], found["descent_second"][update] = place[0]
         found["descent_loss"][update] = here.loss[0]
-        found["descent_log10_gradient_norm"][update] = norm[0]
+        found["log10_descent_gradient_norm"][update] = norm[0]
         with np.errstate(over="ignore"):
             change = settings.rate * clip.clip_gradient(here.gradient).values()[0][0, 0]
         if not (np.isfinite(here.loss).all() and np.isfinite(change).all()):

@@ -1,12 +1,7 @@
-"""Cases that are trained together, as a block that processes are sent; and what it keeps meanwhile."""
+"""Cases that are trained together, as a block that processes are sent."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import os
-import zipfile
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,10 +16,11 @@ from gradlab.core.streams import digest
 from gradlab.learning.learners import AbstractLearner
 from gradlab.learning.schedules.constant import Constant
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.block import TELLING, AbstractBlock
-from gradlab.measure.history import State
+from gradlab.measure.block import AbstractBlock
+from gradlab.measure.checkpoint import Keeper, file_name
+from gradlab.measure.history import begin
 from gradlab.measure.probe import seconds_of
-from gradlab.measure.train import Progress, check_training_memory, train, training_bytes
+from gradlab.measure.train import check_training_memory, train, training_bytes
 from gradlab.measure.training import Trainee, Training, TrainingBlock
 
 Array = NDArray[Any]
@@ -62,28 +58,35 @@ class Block(AbstractBlock):
         if checkpoint is None:
             found = train(self.whole, record, memory, workspace)
         else:
+            keeper = Keeper(checkpoint, self.case_keys(record), self.group)
             found = train(
                 self.whole,
                 record,
                 memory,
                 workspace,
-                start=read_state(checkpoint),
-                checkpoint=lambda state: write_state(checkpoint, state),
+                start=keeper.start(lambda: begin(self.whole, frozenset(record))),
+                checkpoint=keeper.save,
                 every=SAVE_SECONDS,
-                progress=lambda progress: tell(checkpoint, self.group, progress),
+                progress=keeper.tell,
             )
         found["first_overflow"] = np.full(len(self.runs), -1, dtype=np.int64)
         return {name: values[:, None] for name, values in found.items()}
 
     def checkpoint_name(self, record: Collection[str]) -> str:
         """Return a name that follows from the cases, what is recorded, and the code."""
-        cases = [
-            [case.network.identity(), case.task.identity(), case.seed, case.replicate, case.omega]
-            + [settings_of(one) for one in (case.clip, case.optimiser, case.schedule)]
+        return file_name(self.case_keys(record))
+
+    def case_keys(self, record: Collection[str]) -> list[str]:
+        """Return for every case a key that follows from its settings, what is recorded, and the code."""
+        how = [asdict(self.training), settings_of(self.learner), sorted(record), code_key()]
+        return [
+            digest(
+                [case.network.identity(), case.task.identity(), case.seed, case.replicate, case.omega]
+                + [settings_of(one) for one in (case.clip, case.optimiser, case.schedule)]
+                + how
+            )
             for case in self.runs
         ]
-        how = [asdict(self.training), settings_of(self.learner), sorted(record), code_key()]
-        return f"{digest([cases, how])}.npz"
 
     @property
     def group(self) -> str:
@@ -140,49 +143,3 @@ class Block(AbstractBlock):
 def case_seconds(case: Trainee, training: Training) -> float:
     """Return about how long a case takes by itself."""
     return 3.0 * seconds_of(case.network, case.task) * training.updates
-
-
-def write_state(path: Path, state: State) -> None:
-    """Keep a state in a file that is always whole: the last one stays until the new one is.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; the last state is still there.
-    """
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **state)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
-
-
-def read_state(path: Path) -> State | None:
-    """Return the state that a file holds, or None where there is none that is whole."""
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def tell(path: Path, group: str, progress: Progress) -> None:
-    """Write how far a training is beside its state; nobody waits for it, so trouble is no matter."""
-    told = {
-        "group": group,
-        "done": progress.done,
-        "total": progress.total,
-        "loss": float(np.median(progress.loss)) if progress.loss.size else None,
-        "solved": int(progress.solved.sum()),
-        "diverged": int(progress.diverged.sum()),
-    }
-    with contextlib.suppress(OSError):
-        path.with_name(path.name + TELLING).write_text(json.dumps(told), encoding="utf-8")

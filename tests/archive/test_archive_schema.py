@@ -3,7 +3,8 @@ import pytest
 import xarray as xr
 
 from gradlab.archive.schema import ALWAYS, VARIABLES, layout, recorded, to_dataset
-from gradlab.archive.variables import REGIME, STATUS
+from gradlab.archive.variables import OPTIONAL, REGIME, STATUS
+from gradlab.experiment.measures import measure_of, names, record_names
 from gradlab.measure import records
 
 
@@ -24,15 +25,15 @@ def test_every_variable_says_what_it_is(variable):
 
 def test_norms_are_named_in_their_descriptions():
     for variable in VARIABLES.values():
-        if "norm" in variable.name.split("_") and variable.name != "norm_drawn":
+        if "norm" in variable.name.split("_") and variable.name not in ("norm_drawn", "weight_norm"):
             assert "Frobenius" in variable.description or "Euclidean" in variable.description, variable.name
 
 
 def test_flags_are_those_of_the_contract():
-    assert STATUS == {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4}
+    assert STATUS == {"not_run": 0, "ok": 1, "overflowed": 2, "underflowed": 3, "failed": 4, "diverged": 5}
     attributes = VARIABLES["status"].attributes
-    assert attributes["flag_values"] == [0, 1, 2, 3, 4]
-    assert attributes["flag_meanings"] == "not_run ok overflowed underflowed failed"
+    assert attributes["flag_values"] == [0, 1, 2, 3, 4, 5]
+    assert attributes["flag_meanings"] == "not_run ok overflowed underflowed failed diverged"
     assert {k: v for k, v in REGIME.items() if k != "undetermined"} == {
         "vanishing": -1,
         "stable": 0,
@@ -41,15 +42,21 @@ def test_flags_are_those_of_the_contract():
     assert VARIABLES["regime"].fill not in (-1, 0, 1)
 
 
-def test_the_schema_knows_every_record_of_a_probe():
-    over = {name: variable.over for name, variable in VARIABLES.items() if name not in ALWAYS}
-    assert over == records.RECORDS
+def test_the_schema_knows_every_record_of_every_measure():
+    assert {name for name in VARIABLES if name not in ALWAYS} == set(record_names())
+    for measure in map(measure_of, names()):
+        for name, dims in measure.records.items():
+            over = VARIABLES[name].over
+            assert set(dims) <= set(over), name
+            assert [dim for dim in over if dim in dims] == list(dims), name
+            assert set(over) - set(dims) <= set(OPTIONAL), name
     assert list(STATUS.values()) == [
         records.NOT_RUN,
         records.OK,
         records.OVERFLOWED,
         records.UNDERFLOWED,
         records.FAILED,
+        records.DIVERGED,
     ]
     assert REGIME == {
         "undetermined": records.UNDETERMINED,
@@ -84,7 +91,7 @@ def test_gate_dimension_only_with_several_row_blocks(sweep):
 def test_record_narrows_and_keeps_the_states(sweep):
     assert set(recorded(["loss"])) == {"loss", *ALWAYS}
     assert "lag" not in layout(sweep.axes, 2, {"lag": range(7)}, ["loss"]).sizes
-    assert recorded() == tuple(VARIABLES)
+    assert set(recorded()) == {*records.RECORDS, *ALWAYS}
     with pytest.raises(ValueError, match="not in the schema: speed"):
         recorded(["speed"])
 

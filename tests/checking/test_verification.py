@@ -29,7 +29,14 @@ def test_a_sound_archive_is_verified(sound: Path, sound_zip: Path) -> None:
     one, other = verify(sound), verify(sound_zip)
     for found in (one, other):
         assert found.verified, found.problems
-        assert found.cases == {"not_run": 0, "ok": 16, "overflowed": 0, "underflowed": 0, "failed": 0}
+        assert found.cases == {
+            "not_run": 0,
+            "ok": 16,
+            "overflowed": 0,
+            "underflowed": 0,
+            "failed": 0,
+            "diverged": 0,
+        }
         assert found.keys == 16
         assert found.notes == ()
     assert one.content_digest == other.content_digest
@@ -118,8 +125,9 @@ def test_a_status_that_is_none(
     whole: Path, rewritten: Callable[[Path, str, Callable[[np.ndarray], object]], None]
 ) -> None:
     rewritten(whole, "status", lambda values: values.fill(17))
-    assert "expected one of not_run, ok, overflowed, underflowed, failed, got something else in 16" in said(
-        whole
+    assert (
+        "expected one of not_run, ok, overflowed, underflowed, failed, diverged, got something else in 16"
+        in said(whole)
     )
 
 

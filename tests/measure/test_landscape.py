@@ -59,7 +59,7 @@ def test_the_one_unit_surface_is_that_of_the_formula_with_its_complex_step_deriv
         for j, w in enumerate(plane.first.places):
             slope = [by_hand(w + da, b + db).imag / 1e-30 for da, db in ((1e-30j, 0), (0, 1e-30j))]
             assert found["surface_loss"][0, i, j] == pytest.approx(by_hand(w, b), rel=1e-10, abs=0)
-            norm = 10 ** found["surface_log10_gradient_norm"][0, i, j]
+            norm = 10 ** found["log10_surface_gradient_norm"][0, i, j]
             assert norm == pytest.approx(np.hypot(*slope), rel=1e-10, abs=0)
 
 
@@ -98,7 +98,7 @@ def test_a_place_has_the_same_bits_whatever_is_measured_beside_it():
     net, what = network(hidden=5), task(name="noise", length=6, features=3, batch=2)
     whole = measured(net, what, settings(*RANDOM))
     small = measured(net, what, settings(*RANDOM), memory=1)
-    for name in ("surface_loss", "surface_log10_gradient_norm"):
+    for name in ("surface_loss", "log10_surface_gradient_norm"):
         assert np.array_equal(whole[name], small[name])
 
 
