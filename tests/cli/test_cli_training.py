@@ -1,0 +1,236 @@
+"""``gradlab run`` of trainings: the archive, workers, kills in the middle of a block, replay."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from command import Cli
+
+from gradlab.api import open_archive, run
+from gradlab.measure.checkpoint import Keeper, read_state
+
+SPEC = """
+title = "Tiny"
+measure = "train"
+replicates = 2
+[network]
+hidden = 3
+[task]
+name = "temporal_order"
+length = 10
+batch = 2
+[training]
+updates = 6
+optimiser = { name = "adam", rate = 0.01 }
+spacing = "linear"
+records = 4
+evaluate = 5
+[sweep]
+clip = ["off", { name = "norm", threshold = 0.5 }]
+"training.optimiser.rate" = [0.001, 0.1]
+"""
+REST = ("--no-figures", "--quiet")
+
+# A state after every update; after so many of them the process kills itself.
+KILLED = """
+import os, signal
+from gradlab.measure import checkpoint, training_block
+training_block.SAVE_SECONDS = 0.0
+save, left = checkpoint.Keeper.save, [int(os.environ["SAVES"])]
+def counted(keeper, state):
+    save(keeper, state)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+checkpoint.Keeper.save = counted
+from gradlab.cli.main import main
+main()
+"""
+
+
+@pytest.fixture
+def spec(cli: Cli) -> Path:
+    path = Path("train.toml")
+    path.write_text(SPEC)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of a run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("training") / "whole"
+    run(_table(), out)
+    return out
+
+
+def _table(text: str = SPEC) -> dict[str, object]:
+    import tomllib
+
+    return tomllib.loads(text)
+
+
+def digest(path: str | Path) -> str:
+    return str(json.loads((Path(path) / "manifest.json").read_text())["content_digest"])
+
+
+def killed(spec: Path, out: str, saves: int, script: str = KILLED) -> None:
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1", "SAVES": str(saves)}
+    arguments = [sys.executable, "-c", script, "run", str(spec), "-o", out, "--workers", "1", *REST]
+    ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+def states_met(monkeypatch: pytest.MonkeyPatch) -> list[list[int] | None]:
+    """Return the updates, case by case, that every block to be measured in this process begins with."""
+    met: list[list[int] | None] = []
+    start = Keeper.start
+
+    def seen(keeper: Keeper, begin: Callable[[], dict[str, np.ndarray]]) -> object:
+        state = start(keeper, begin)
+        met.append(None if state is None else state["done"].tolist())
+        return state
+
+    monkeypatch.setattr(Keeper, "start", seen)
+    return met
+
+
+def test_the_archive_holds_what_a_run_in_memory_gives(cli: Cli, spec: Path) -> None:
+    result = cli("run", spec, "-o", "a", "--workers", 1, "--no-figures")
+    assert result.exit_code == 0, result.stderr
+    assert "What became of the replicates" in result.stdout
+    assert not Path("a/checkpoints").exists()
+    memory, disk = run(spec), open_archive("a").load()
+    xr.testing.assert_identical(disk.drop_attrs(deep=False), memory.drop_attrs(deep=False))
+    assert dict(disk.sizes) == {"clip": 2, "rate": 2, "replicate": 2, "update": 4, "lag": 10}
+    assert disk["update"].values.tolist() == [0, 2, 3, 5]
+    assert (disk["status"] == 1).all()
+    assert disk.attrs["measure"] == "train"
+    assert disk.attrs["metric"] == "error_rate"
+    clipped = disk["clip_active_share"]
+    assert (clipped.sel(clip="off") == 0).all()
+    assert (disk["loss"].isel(rate=0, update=-1) != disk["loss"].isel(rate=1, update=-1)).all()
+
+
+def test_two_workers_give_the_same_archive(cli: Cli, spec: Path, whole: Path) -> None:
+    assert cli("run", spec, "-o", "two", "--workers", 2, *REST).exit_code == 0
+    assert digest("two") == digest(whole)
+    assert not Path("two/checkpoints").exists()
+
+
+def test_replay_gives_identical_bits(cli: Cli, whole: Path) -> None:
+    result = cli("verify", whole, "--replay", "all")
+    assert result.exit_code == 0, result.stdout
+    assert "Measured again: 8 of 8 cases" in result.stdout
+    assert "Every number has the same bits." in result.stdout
+    assert "verified (" in result.stdout
+
+
+@pytest.mark.parametrize("saves", [1, 4])
+def test_a_run_that_is_killed_goes_on_to_the_same_bits(
+    saves: int, cli: Cli, spec: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(spec, "a", saves)
+    (path,) = Path("a/checkpoints").glob("*.npz")
+    state = read_state(path)
+    assert state is not None
+    assert state["done"].tolist() == [saves] * 8, "all eight are one block"
+    assert not (open_archive("a")["status"] == 1).any()
+    met = states_met(monkeypatch)
+    result = cli("run", spec, "-o", "a", "--workers", 1, *REST)
+    assert result.exit_code == 0, result.stderr
+    assert met == [[saves] * 8]
+    assert not Path("a/checkpoints").exists()
+    assert digest("a") == digest(whole)
+    xr.testing.assert_identical(open_archive("a").load(), open_archive(whole).load())
+    assert "verified (" in cli("verify", "a").stdout
+
+
+def test_killed_with_one_worker_and_continued_with_two(cli: Cli, spec: Path, whole: Path) -> None:
+    killed(spec, "a", 5)
+    assert cli("run", spec, "-o", "a", "--workers", 2, *REST).exit_code == 0
+    assert digest("a") == digest(whole)
+    assert not Path("a/checkpoints").exists()
+    assert cli("verify", "a").exit_code == 0
+
+
+def test_killed_twice(cli: Cli, spec: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed(spec, "a", 2)
+    killed(spec, "a", 2)
+    met = states_met(monkeypatch)
+    assert cli("run", spec, "-o", "a", "--workers", 1, *REST).exit_code == 0
+    assert met == [[4] * 8]
+    assert digest("a") == digest(whole)
+
+
+def test_a_damaged_state_is_not_used(
+    cli: Cli, spec: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(spec, "a", 3)
+    (path,) = Path("a/checkpoints").glob("*.npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(bytes(content))
+    met = states_met(monkeypatch)
+    assert cli("run", spec, "-o", "a", "--workers", 1, *REST).exit_code == 0
+    assert met == [None]
+    assert digest("a") == digest(whole)
+    assert not Path("a/checkpoints").exists()
+
+
+def test_another_training_does_not_go_on_from_it(
+    cli: Cli, spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(spec, "a", 3)
+    Path("other.toml").write_text(SPEC.replace("rate = 0.01", "rate = 0.01, beta1 = 0.8"))
+    met = states_met(monkeypatch)
+    assert cli("run", "other.toml", "-o", "a", "--workers", 1, *REST).exit_code == 0
+    assert met == [None]
+    assert not Path("a/checkpoints").exists()
+    assert cli("verify", "a").exit_code == 0
+
+
+def test_a_disk_that_fills_meanwhile_is_told_and_nothing_finished_is_lost(
+    cli: Cli, spec: Path, whole: Path
+) -> None:
+    """From the third state on the disk takes none; the run says so and comes to its end, for there is room
+    for its few results."""
+    script = KILLED.replace(
+        "def counted(keeper, state):",
+        "import errno\n"
+        "write = checkpoint.write_state\n"
+        "def refuse(path, state):\n"
+        "    if left[0] <= 0:\n"
+        "        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
+        "    write(path, state)\n"
+        "checkpoint.write_state = refuse\n"
+        "def counted(keeper, state):",
+    ).replace("os.kill(os.getpid(), signal.SIGKILL)", "pass")
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1", "SAVES": "2"}
+    arguments = [sys.executable, "-c", script, "run", str(spec), "-o", "a", "--workers", "1", *REST]
+    ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("the state of a training could not be kept (No space left on device)") == 1
+    assert "Traceback" not in ended.stderr
+    assert digest("a") == digest(whole)
+
+
+def test_a_wider_spec_trains_only_what_is_new(cli: Cli, spec: Path) -> None:
+    assert cli("run", spec, "-o", "a", "--workers", 1, *REST).exit_code == 0
+    wider = SPEC.replace("[0.001, 0.1]", "[0.001, 0.01, 0.1]")
+    Path("wider.toml").write_text(wider)
+    result = cli("run", "wider.toml", "-o", "a", "--workers", 1, "--no-figures")
+    assert result.exit_code == 0, result.stderr
+    assert "8 cases of 12 there already, 4 new." in result.stderr
+    assert cli("run", "wider.toml", "-o", "b", "--workers", 1, *REST).exit_code == 0
+    assert digest("a") == digest("b")
