@@ -154,8 +154,22 @@ def check_trainee(case: Trainee, training: Training, learner: AbstractLearner) -
     if case.omega and (case.clip.scope == "adjoint" or learner.name != "bptt"):
         hint = "The regulariser weighs the adjoints of full back-propagation as they are."
         problems.append(
-            Problem("omega", "0 beside a rule on adjoints or another learner", shown(case.omega), hint)
+            Problem(
+                "training.omega", "0 beside a rule on adjoints or another learner", shown(case.omega), hint
+            )
         )
+    if training.stop_when_solved and not case.task.criterion:
+        hint = "For this task nobody has said what metric is good enough; all updates can be made."
+        expected, got = "false for a task without a criterion of success", f"true for {case.task.name!r}"
+        problems.append(Problem("training.stop_when_solved", expected, got, hint))
+    if (
+        case.network.output == "softmax"
+        and case.task.n_outputs == 1
+        and not case.task.loss_entry.takes_logits
+    ):
+        hint = "The softmax of a single output is 1, whatever the network does."
+        expected = f"another activation of the readout for the one output of {case.task.name!r}"
+        problems.append(Problem("network.output", expected, "softmax", hint))
     if problems:
         raise UserMistake(problems)
     if case.omega:

@@ -40,6 +40,7 @@ class AbstractGenerator(AbstractTask):
         collect(problems, super().__post_init__)
         if self.loss not in (self.learnt, "unit") and not any(p.where == "loss" for p in problems):
             hint = "What it asks for is " + ("a class." if self.learnt == "cross_entropy" else "a number.")
+            problems = [p for p in problems if p.where != "outputs"]  # they are no setting of its own
             problems.append(Problem("loss", f'"{self.learnt}" or "unit"', shown(self.loss), hint))
         if not any(p.where == "length" for p in problems):
             collect(problems, self.check)

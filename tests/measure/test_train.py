@@ -14,7 +14,8 @@ from gradlab.learning import learners
 from gradlab.learning.backward import backpropagate
 from gradlab.learning.workspace import Workspace
 from gradlab.measure import evaluation
-from gradlab.measure.history import BY_LOSS, BY_PARAMETERS, DIVERGED, OK, TRAINING_RECORDS
+from gradlab.measure.history import BY_LOSS, BY_PARAMETERS, TRAINING_RECORDS
+from gradlab.measure.records import DIVERGED, OK
 from gradlab.measure.train import train
 from gradlab.measure.trainable import Trainable, draw_blocks
 from gradlab.measure.training import Training, TrainingBlock, check_trainee

@@ -11,6 +11,7 @@ import numpy as np
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, registry
 from gradlab.experiment.measures.landscape import parts_met
+from gradlab.experiment.sections import unfit_learner
 from gradlab.measure.history import ON_REQUEST, TRAINING_RECORDS
 from gradlab.measure.training import Trainee, check_trainee
 from gradlab.measure.training_block import Block, case_seconds
@@ -99,6 +100,8 @@ class Train(AbstractMeasure):
         """Return the problems of cases that cannot be trained, and of updates that are not alike."""
         problems: list[Problem] = []
         for network, task, clip, learner, how in self._met(parts):
+            if unfit_learner(learner, clip):
+                continue  # it is told of any measure
             case = Trainee(network, task, clip, how.optimiser, how.schedule, how.omega)
             try:
                 check_trainee(case, how.training, learner)
@@ -108,7 +111,7 @@ class Train(AbstractMeasure):
         if len(recorded) > 1:
             expected = "the same updates, spacing and records for all cases"
             problems.append(Problem("training", expected, f"{len(recorded)} different ones"))
-        return problems
+        return list(dict.fromkeys(problems))
 
     def _met(self, parts: Mapping[str, Distinct]) -> list[tuple[Any, ...]]:
         """Return the settings that meet at any point."""
