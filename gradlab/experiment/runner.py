@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.experiment import worker
+from gradlab.experiment.interruption import Arrivals
 from gradlab.experiment.plan import Plan, PlannedBlock, drawn_blocks, structure
 from gradlab.experiment.sink import Sink
 from gradlab.experiment.worker import Result
@@ -98,15 +99,17 @@ def execute(
             check_memory(block, plan.record, share, total=lambda needed: memory + count * (needed - share))
         # The heavy blocks first: the last ones to finish are then light.
         blocks.sort(key=lambda b: -b.cases * max(view.task.lags for view in b.block.views))
+        arrivals = Arrivals()
         run = (
             _serial(blocks, plan.record, share)
             if workers.here
-            else _parallel(blocks, plan.record, share, workers, meanwhile or _nothing)
+            else _parallel(blocks, plan.record, share, workers, arrivals, meanwhile or _nothing)
         )
-        for planned, result in run:
-            _deliver(plan, sink, planned, result, outcome)
-            if progress is not None:
-                progress(planned.cases, planned.cases if isinstance(result, str) else 0)
+        with contextlib.nullcontext() if workers.here else arrivals.interruptible():
+            for planned, result in run:
+                _deliver(plan, sink, planned, result, outcome)
+                if progress is not None:
+                    progress(planned.cases, planned.cases if isinstance(result, str) else 0)
     return outcome
 
 
@@ -196,6 +199,7 @@ def _parallel(
     record: tuple[str, ...],
     share: int,
     workers: Workers,
+    arrivals: Arrivals,
     meanwhile: Callable[[], object],
 ) -> Measured:
     """Feed blocks to worker processes; a worker that dies is replaced.
@@ -209,18 +213,18 @@ def _parallel(
     while pending or suspects:
         flying: dict[Future[worker.Parts], PlannedBlock] = {}
         try:
-            while (pending or suspects or flying) and _submit(
-                workers, pending, suspects, flying, record, share
-            ):
+            while _submit(workers, pending, suspects, flying, arrivals, record, share):
                 meanwhile()
                 meanwhile = _nothing
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    try:
-                        parts = future.result()
-                    except WorkerDied:
-                        yield from _apart(flying.pop(future), pending)
-                    else:
-                        yield from _placed(flying.pop(future), parts)
+                future = arrivals.next()
+                if future not in flying:
+                    continue  # of processes that are gone
+                try:
+                    parts = future.result()
+                except WorkerDied:
+                    yield from _apart(flying.pop(future), pending)
+                else:
+                    yield from _placed(flying.pop(future), parts)
         except BrokenProcessPool:
             pass  # who was in flight is in `flying`
         finally:
@@ -252,6 +256,7 @@ def _submit(
     pending: list[PlannedBlock],
     suspects: list[PlannedBlock],
     flying: dict[Future[worker.Parts], PlannedBlock],
+    arrivals: Arrivals,
     record: tuple[str, ...],
     share: int,
 ) -> bool:
@@ -261,8 +266,10 @@ def _submit(
         if len(flying) >= most:
             break
         planned = queue[-1]
-        flying[workers.submit(planned.block, record, share)] = planned
+        future = workers.submit(planned.block, record, share)
+        flying[future] = planned
         queue.pop()
+        arrivals.expect(future)
     return bool(flying)
 
 
