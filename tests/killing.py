@@ -91,7 +91,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         env=environment,
         start_new_session=True,
-        preexec_fn=_bound_by_permissions,  # noqa: PLW1509  # this process has one thread
+        preexec_fn=_bound_by_permissions,  # this process has one thread
     )
 
 

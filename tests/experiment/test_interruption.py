@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 import traceback
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 from test_runner import MANY, plan_of, run
@@ -83,3 +87,43 @@ def test_other_threads_may_wait_too():
     future.set_result(1)
     thread.join()
     assert found == [future]
+
+
+ENDLESS = """
+import os, sys, time
+from gradlab.experiment.workers import Workers
+workers = Workers(2)
+workers.start()
+time.sleep(float(sys.argv[1]))
+print(*(process.pid for process in workers._processes), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_workers_end_when_their_parent_was_killed(seconds):
+    """Also such as are just starting."""
+    root = str(Path(__file__).parents[2])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, str(seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert parent.stdout is not None
+    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(workers) == 2
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 60
+    while any(runs(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def runs(pid):
+    try:
+        return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
