@@ -315,7 +315,10 @@ def trial(bench: Bench, folder: Path, rng: random.Random, kinds: list[str]) -> l
         if work == "extend":
             shutil.copytree(bench.folder / "coarse", out)
         for _ in range(rng.randint(1, 3)):
-            code, text = disturbed(bench, work, out, kind, rng)
+            try:
+                code, text = disturbed(bench, work, out, kind, rng)
+            except Fault as fault:
+                raise Fault(f"{work}: {kind}: {fault}") from None
             stage = "done already" if code == 0 and not happened else f"exit {code}"
             happened.append(f"{work}: {kind}, {stage}")
             if code not in CODES[kind] or "Traceback" in text:

@@ -95,9 +95,11 @@ def read_held(data: Path) -> Held:
     sizes = {dim: len(coordinates[dim].values) for dim in (*case_dims, *own)}
     names = tuple(name for name in VARIABLES if name in arrays)
     # Before schema 2 the case's key was that of its settings, and nothing told the code.
-    key = "settings_key" if "settings_key" in arrays else "case_key"
-    dense = {name: np.asarray(arrays[name][...]) for name in (key, "code_key", "status") if name in arrays}
-    settings = dense[key].astype("<U32")
+    settings_key = "settings_key" if "settings_key" in arrays else "case_key"
+    dense: dict[str, NDArray[Any]] = {
+        name: np.asarray(arrays[name][...]) for name in (settings_key, "code_key", "status") if name in arrays
+    }
+    settings = dense[settings_key].astype("<U32")
     code = dense["code_key"].astype("<U16") if "code_key" in dense else np.full(settings.shape, "", "<U16")
     chunks = {name: arrays[name].chunks for name in names}
     attrs = {key: value for key, value in group.attrs.items() if key not in ("coordinates", "gradlab_schema")}
@@ -224,8 +226,8 @@ def among(keys: Keys, others: Keys) -> NDArray[np.bool_]:
     """Return which keys are also among others."""
     if np.array_equal(keys, others):
         return np.ones(keys.shape, dtype=bool)
-    own, known = _short(keys, others)
-    return np.isin(own, known)
+    one, other = _short(keys, others)
+    return np.isin(one, other)
 
 
 def _short(*keys: Keys) -> Sequence[NDArray[Any]]:

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment import worker
+from gradlab.experiment.interruption import Arrivals
 from gradlab.experiment.plan import Plan, PlannedBlock
 from gradlab.experiment.sink import Sink
 from gradlab.experiment.worker import Order, Result
@@ -114,17 +115,19 @@ def execute(
         order = Order(plan.record, share, None if checkpoints is None else str(checkpoints))
         if checkpoints is not None and any(b.block.checkpoint_name(plan.record) for b in blocks):
             make_folder(checkpoints)
+        arrivals = Arrivals()
         run = (
             _serial(blocks, order)
             if workers.here
-            else _parallel(blocks, order, workers, meanwhile or _nothing)
+            else _parallel(blocks, order, workers, arrivals, meanwhile or _nothing)
         )
-        for planned, result in run:
-            _deliver(plan, sink, planned, result, outcome)
-            if (kept := order.checkpoint(planned.block)) is not None:
-                forget(kept)
-            if progress is not None:
-                progress(planned.cases, planned.cases if isinstance(result, str) else 0)
+        with contextlib.nullcontext() if workers.here else arrivals.interruptible():
+            for planned, result in run:
+                _deliver(plan, sink, planned, result, outcome)
+                if (kept := order.checkpoint(planned.block)) is not None:
+                    forget(kept)
+                if progress is not None:
+                    progress(planned.cases, planned.cases if isinstance(result, str) else 0)
         if checkpoints is not None:  # what is left there is of blocks that were cut otherwise
             shutil.rmtree(checkpoints, ignore_errors=True)
     return outcome
@@ -237,6 +240,7 @@ def _parallel(
     blocks: list[PlannedBlock],
     order: Order,
     workers: Workers,
+    arrivals: Arrivals,
     meanwhile: Callable[[], object],
 ) -> Measured:
     """Feed blocks to worker processes; a worker that dies is replaced.
@@ -250,16 +254,18 @@ def _parallel(
     while pending or suspects:
         flying: dict[Future[worker.Parts], PlannedBlock] = {}
         try:
-            while (pending or suspects or flying) and _submit(workers, pending, suspects, flying, order):
+            while _submit(workers, pending, suspects, flying, arrivals, order):
                 meanwhile()
                 meanwhile = _nothing
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    try:
-                        parts = future.result()
-                    except WorkerDied:
-                        yield from _apart(flying.pop(future), pending)
-                    else:
-                        yield from _placed(flying.pop(future), parts)
+                future = arrivals.next()
+                if future not in flying:
+                    continue  # of processes that are gone
+                try:
+                    parts = future.result()
+                except WorkerDied:
+                    yield from _apart(flying.pop(future), pending)
+                else:
+                    yield from _placed(flying.pop(future), parts)
         except BrokenProcessPool:
             pass  # who was in flight is in `flying`
         finally:
@@ -291,6 +297,7 @@ def _submit(
     pending: list[PlannedBlock],
     suspects: list[PlannedBlock],
     flying: dict[Future[worker.Parts], PlannedBlock],
+    arrivals: Arrivals,
     order: Order,
 ) -> bool:
     """Keep the workers fed; suspects go alone. Return whether anything is in flight."""
@@ -299,8 +306,10 @@ def _submit(
         if len(flying) >= most:
             break
         planned = queue[-1]
-        flying[workers.submit(planned.block, order)] = planned
+        future = workers.submit(planned.block, order)
+        flying[future] = planned
         queue.pop()
+        arrivals.expect(future)
     return bool(flying)
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.learning.learners.kalman import Kalman
+from gradlab.measure.filtering import first_covariances
 from gradlab.measure.records import OK
 from gradlab.measure.trainable import draw_blocks
 from gradlab.measure.training import TrainingBlock
@@ -61,6 +63,10 @@ def begin(block: TrainingBlock, wanted: Collection[str]) -> State:
         for i in range(len(state)):
             if f"parameter {i}" in state:
                 state[f"slot {name} {i}"] = np.zeros_like(state[f"parameter {i}"])
+    if isinstance(block.learner, Kalman):
+        blocks = [values for name, values in state.items() if name.startswith("parameter ")]
+        for i, own in enumerate(first_covariances(block.learner, cases[0].network, blocks)):
+            state[f"covariance {i}"] = own
     state["done"] = np.zeros(count, dtype=np.int64)
     state["running"] = np.ones(count, dtype=bool)
     state["status"] = np.full(count, OK, dtype=np.int8)

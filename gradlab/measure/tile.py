@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from gradlab.core.scaled import LOG10_2
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.gradient import ScaledGradient, angle
+from gradlab.learning.learners.kalman import Kalman
 from gradlab.learning.optimisers import AbstractOptimiser
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.evaluation import evaluate
+from gradlab.measure.filtering import Filter
 from gradlab.measure.history import BY_LOSS, BY_PARAMETERS, State
 from gradlab.measure.records import DIVERGED
 from gradlab.measure.trainable import Trainable
@@ -98,6 +100,10 @@ class Tile:
         self._parameters = Trainable(network, blocks)
         learner = self._block.learner
         self._work = Pass(self._cases, self._parameters, learner, self._segment, self._workspace)
+        self._filter: Filter | None = None
+        if isinstance(learner, Kalman):
+            groups = sum(name.startswith("covariance ") for name in state)
+            self._filter = Filter(learner, [state[f"covariance {i}"][rows] for i in range(groups)])
 
     def store(self) -> None:
         """Bring parameters and slots of the state up to date."""
@@ -107,6 +113,8 @@ class Tile:
             self._state[f"parameter {i}"][self.rows] = block
             for name, slots in self._slots.items():
                 self._state[f"slot {name} {i}"][self.rows] = slots[i]
+        for i, covariance in enumerate(() if self._filter is None else self._filter.covariances):
+            self._state[f"covariance {i}"][self.rows] = covariance
         self._changed = False
 
     def _leave(self, ended: NDArray[np.bool_]) -> None:
@@ -162,6 +170,8 @@ class Tile:
         known = {"weights": self._matrix_records()} if recorded else {}
         old = self._copies(seen.gone, recorded and "smoothness" in self._wanted)
         changed, clips = self._step(u, seen, before, recorded)
+        if self._filter is not None:
+            self._filter.update(self._work, batch, seen)
         self._restore(seen.gone, old)
         self._changed = True
         self.loss = seen.loss
@@ -190,7 +200,7 @@ class Tile:
                 if recorded:
                     after[rows] = clipped.log2_norm()
                     turned[rows] = 0.0 if clip.keeps_direction else angle(raw, clipped)
-            for i, gradient in enumerate(_plain(clipped)):
+            for i, gradient in enumerate(() if self._filter is not None else _plain(clipped)):
                 rate = rates[rows].astype(gradient.dtype)
                 slots = [self._slots[name][i][rows] for name in group.optimiser.slots]
                 scratch = self._scratch[i][rows]

@@ -151,6 +151,8 @@ def check_trainee(case: Trainee, training: Training, learner: AbstractLearner) -
     if case.clip.scope == "adjoint" and learner.name != "bptt":
         hint = "Only full back-propagation has the adjoints that it acts on."
         problems.append(Problem("learner", f"'bptt' for the rule {case.clip.name!r}", learner.name, hint))
+    if learner.for_training:
+        problems += _unfit_for_filter(case, learner)
     if case.omega and (case.clip.scope == "adjoint" or learner.name != "bptt"):
         hint = "The regulariser weighs the adjoints of full back-propagation as they are."
         problems.append(
@@ -176,6 +178,18 @@ def check_trainee(case: Trainee, training: Training, learner: AbstractLearner) -
         check_omega(case.network)
     case.schedule.check_updates(training.updates, "schedule")
     learner.check_network(case.network, "learner")
+
+
+def _unfit_for_filter(case: Trainee, learner: AbstractLearner) -> list[Problem]:
+    """Return the problems of a case with a learner that takes outputs for observations."""
+    problems, name = [], repr(learner.name)
+    if case.clip.name != "off":
+        hint = "It has no gradient that could be clipped; its gain makes the step."
+        problems.append(Problem("clip", f"'off' with the learner {name}", case.clip.name, hint))
+    if case.task.loss != "mse":
+        hint = "It takes outputs for targets with normal noise; classes are not that."
+        problems.append(Problem("task.loss", f"'mse' for the learner {name}", shown(case.task.loss), hint))
+    return problems
 
 
 def without_rate(optimiser: AbstractOptimiser) -> AbstractOptimiser:

@@ -205,7 +205,7 @@ class Pass:
         """Go forward and back; `names` are the open taps, `unclipped` also without a rule on adjoints."""
         layers = self.layers(batch, keep=True, saturation=saturation)
         lane = self.lane(batch)
-        if self.learner.name == "bptt":
+        if self.learner.name == "bptt" or self.learner.for_training:
             omega = _Omega(layers) if self._omegas.any() else None
             back = backpropagate(layers, [lane], names, gradients=True, workspace=self.workspace, watch=omega)
             gone = self.left_range(layers) | (back.overflow[0] >= 0)

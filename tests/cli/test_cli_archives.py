@@ -214,7 +214,10 @@ def test_figures_of_no_number_are_json_all_the_same(cli: Cli) -> None:
 def test_records_say_what_they_run_along_and_when_they_are_recorded(cli: Cli) -> None:
     table = json.loads(cli("list", "records", "--json").stdout)
     claims = {name: (entry["claims"]["along"], entry["claims"]["recorded"]) for name, entry in table.items()}
-    assert claims["saturation"] == (["layer", "direction", "lag"], "by default")
+    along = {"probe": ["layer", "direction", "lag"], "train": ["update", "lag"]}
+    assert claims["saturation"] == (along, "by default")
+    assert table["saturation"]["claims"]["measure"] == ["probe", "train"]
+    assert claims["smoothness"] == (["update"], "on request")
     assert claims["log10_credit_norm"] == (["loss_time", "lag"], "on request")
     assert claims["learner_bias"] == ("each case", "for learners other than bptt")
 

@@ -100,7 +100,7 @@ class TestEveryTask:
             "seed": ("training", 1, 1, 0),
             "replicate": ("training", 1, 0, 1),
         }
-        kept = {"given": set(others), "waveform": {"number", "role"}}.get(name, set())
+        kept = {"given": set(others), "level": set(others), "waveform": {"number", "role"}}.get(name, set())
         for what, other in others.items():
             assert same(numbers(*key), numbers(*other)) == (what in kept), what
 
@@ -130,7 +130,7 @@ class TestEveryTask:
         work = make(name, files)
         assert isinstance(work.chance(), float)
         assert work.chance() >= 0
-        assert work.chance() > 0 or name == "given"  # one row is asked for, and known
+        assert work.chance() > 0 or name in ("given", "level")  # what is asked for is known
         for label, value in work.baselines(0, 0).items():
             assert isinstance(label, str)
             assert math.isfinite(value)

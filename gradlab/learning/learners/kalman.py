@@ -25,6 +25,14 @@ class Kalman(AbstractLearner):
     It makes no gradient: each update moves the weights by a gain that follows from all observations so
     far. So it trains, and a probe, which measures one gradient, has no use for it.
 
+    In a training each update is one observation: the outputs of all samples of the batch at all time
+    steps where the loss looks, with their derivatives at the weights before it (the multi-stream form).
+    The derivatives are exact, by back-propagation through time, one pass for each output and time step.
+    A sample whose loss has the factor w is seen with the noise ``R / w``; with the factor 0, not at all.
+    Optimiser, learning rate and schedule mean nothing here: the gain takes their place. Weights and
+    covariances are moved in float64. A case ends as diverged where rounding leaves a covariance that is
+    no longer one. What is recorded of gradients is that of full back-propagation.
+
     Notation
         ``w_i`` weights of group i, ``P_i`` their covariance, ``H_i = dy/dw_i`` (weights, outputs),
         ``y`` output, ``d`` target, ``R`` covariance of the measurement noise, ``Q`` of the process noise.
@@ -45,7 +53,8 @@ class Kalman(AbstractLearner):
     References
     ----------
     Puskorius and Feldkamp (1994), Neurocontrol of nonlinear dynamical systems with Kalman filter trained
-    recurrent networks; equations 12 to 15, and its decoupled filter.
+    recurrent networks; equations 12 to 15, and its decoupled filter. Feldkamp and Puskorius (1994),
+    Training controllers for robustness: multi-stream DEKF.
     """
 
     name: ClassVar[str] = "kalman"
@@ -74,8 +83,8 @@ class Kalman(AbstractLearner):
             raise UserMistake(Problem(where, expected, "output = 'softmax'", hint))
 
     def bytes_needed(self, network: NetworkSettings, task: Any) -> int:
-        """Return the bytes of the covariances and of a gain."""
-        size, states = np.dtype(network.dtype).itemsize, network.hidden * network.directions
+        """Return the bytes of the covariances, of the derivatives, and of a gain."""
+        states = network.hidden * network.directions
         inputs = [network.embedding or task.features] + [states] * (network.layers - 1)
         cell = network.cell
         rows = [
@@ -84,8 +93,11 @@ class Kalman(AbstractLearner):
         ]
         units = [row + len(cell.diagonals) for row in rows for _ in range(states)]
         units += [states + 1] * task.n_outputs
+        units += [task.features] * (network.embedding or 0)
         groups = [sum(units)] if self.groups == "global" else units
-        return int(size * sum(count * (count + 2 * task.n_outputs) for count in groups))
+        seen = task.n_outputs * len(task.looks()) * task.batch
+        # The derivatives, once more while they are gathered, what the covariances make of them, and a gain.
+        return int(8 * (2 * sum(count**2 for count in groups) + 5 * seen * sum(units) + 3 * seen**2))
 
 
 def kalman_update(
@@ -136,20 +148,36 @@ def kalman_update(
     return moved, left
 
 
-def unit_groups(cell: AbstractCell, hidden: int, columns: int, outputs: int) -> list[Array]:
-    """Return which entries of the parameter vector belong to each unit of a network of one layer.
+def unit_groups(
+    cell: AbstractCell, hidden: int, stacks: int, shapes: Sequence[tuple[int, int]]
+) -> list[Array]:
+    """Return which entries of the parameter vector belong to each unit of a network.
 
-    The vector is ``[W U b]``, (rows, `columns`), the elementwise parameters, and the readout
-    ``[V b]``, (outputs, hidden + 1), one after another and row by row, as gradients have them.
+    Parameters
+    ----------
+    cell : AbstractCell
+    hidden : int
+        Units of a layer in one direction of time.
+    stacks : int
+        Layers times directions.
+    shapes : sequence of (int, int)
+        Rows and columns of the parameter blocks, which stand in the vector one after another and row by
+        row, as gradients have them: for each layer and direction ``[W U b]`` and, where the cell has
+        any, the elementwise parameters; the readout ``[V b]``; the embedding table if there is one.
 
     Returns
     -------
     list of integer arrays
-        One for each hidden unit, then one for each output.
+        One for each hidden unit, layer by layer; then one for each output, and for each row of the table.
     """
-    rows, diagonals = len(cell.row_blocks) * hidden, len(cell.diagonals) * hidden
-    affine = np.arange(rows * columns).reshape(-1, hidden, columns)
-    single = rows * columns + np.arange(diagonals).reshape(-1, hidden)
-    readout = rows * columns + diagonals + np.arange(outputs * (hidden + 1)).reshape(outputs, hidden + 1)
-    units = [np.concatenate([affine[:, i].reshape(-1), single[:, i]]) for i in range(hidden)]
-    return [*units, *readout]
+    starts = np.concatenate([[0], np.cumsum([rows * columns for rows, columns in shapes])])
+    places = [
+        start + np.arange(rows * columns).reshape(rows, columns)
+        for start, (rows, columns) in zip(starts.tolist(), shapes, strict=False)
+    ]
+    own = 1 + bool(cell.diagonals)  # blocks of one layer and direction
+    groups: list[Array] = []
+    for first in range(0, own * stacks, own):
+        parts = [block.reshape(-1, hidden, block.shape[1]) for block in places[first : first + own]]
+        groups += [np.concatenate([part[:, i].reshape(-1) for part in parts]) for i in range(hidden)]
+    return [*groups, *(row for block in places[own * stacks :] for row in block)]
