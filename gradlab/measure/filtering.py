@@ -13,7 +13,7 @@ from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.learners.kalman import Kalman, kalman_update, unit_groups
 from gradlab.measure.given import sample_gradients
 from gradlab.measure.updates import Array, Batch, Pass, Seen, settled
-from gradlab.network.readout import OUTPUTS
+from gradlab.network.readout import OUTPUTS, AbstractOutput
 from gradlab.network.settings import NetworkSettings
 
 _OFF = Off()
@@ -112,21 +112,13 @@ def observations(work: Pass, batch: Batch, seen: Seen) -> tuple[Array, Array]:
 
     columns, errors = [], []
     for look, t in enumerate(batch.looks):
-        before: dict[int, Array] = {}
         for o in range(task.n_outputs):
-
-            def slope(t: int, state: Array, o: int = o) -> tuple[Array, Array]:
-                before[t] = np.matmul(readout[:, :, :-1], state) + readout[:, :, -1:]
-                unit = np.zeros_like(before[t])
-                unit[:, o] = 1.0
-                return np.zeros((cases, samples)), output.pull(before[t], unit)
-
-            lane = Lane((t,), slope, readout, _OFF, (_OFF,))
+            unit = _Unit(readout, output, o)
+            lane = Lane((t,), unit, readout, _OFF, (_OFF,))
             gradient = sample_gradients(seen.layers, lane, workspace, by_parameters).values()
             flat = [block.reshape(cases, samples, -1) for block in gradient]
             columns.append(np.concatenate(flat, axis=2).astype(np.float64))
-        error = batch.targets[look] - output.value(before[t])
-        errors.append(error.astype(np.float64))
+        errors.append((batch.targets[look] - unit.value).astype(np.float64))
     factor = np.ones((len(batch.looks), cases, samples)) if batch.weight is None else batch.weight
     root = np.sqrt(factor)[:, None].repeat(task.n_outputs, axis=1)  # (look, output, case, sample)
     jacobian = np.stack(columns).reshape(*root.shape, -1) * root[..., None]
@@ -136,3 +128,25 @@ def observations(work: Pass, batch: Batch, seen: Seen) -> tuple[Array, Array]:
         jacobian.transpose(2, 4, 0, 1, 3).reshape(cases, -1, root.size // cases),
         error.transpose(2, 0, 1, 3).reshape(cases, -1),
     )
+
+
+class _Unit:
+    """Looks at one output of the readout: its slope is one, that by the others zero.
+
+    Attributes
+    ----------
+    value : array of shape (case, outputs, batch)
+        All outputs at the time step looked at last.
+    """
+
+    value: Array
+
+    def __init__(self, readout: Array, output: AbstractOutput, which: int):
+        self._readout, self._output, self._which = readout, output, which
+
+    def __call__(self, t: int, state: Array) -> tuple[Array, Array]:
+        before = np.matmul(self._readout[:, :, :-1], state) + self._readout[:, :, -1:]
+        self.value = self._output.value(before)
+        unit = np.zeros_like(before)
+        unit[:, self._which] = 1.0
+        return np.zeros((before.shape[0], before.shape[-1])), self._output.pull(before, unit)

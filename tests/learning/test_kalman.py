@@ -109,13 +109,21 @@ def test_process_noise_keeps_the_filter_awake():
 def test_units_share_out_all_entries(cell):
     entry = cells.build(cell)
     blocks, n, columns, outputs = len(entry.row_blocks), 4, 7, 3
-    groups = unit_groups(entry, n, columns, outputs)
+    shapes = [(blocks * n, columns), *[(len(entry.diagonals) * n, 1)] * bool(entry.diagonals)]
+    groups = unit_groups(entry, n, 1, [*shapes, (outputs, n + 1)])
     size = blocks * n * columns + len(entry.diagonals) * n + outputs * (n + 1)
     assert len(groups) == n + outputs
     np.testing.assert_array_equal(np.sort(np.concatenate(groups)), np.arange(size))
     affine = np.arange(blocks * n * columns).reshape(blocks, n, columns)
     np.testing.assert_array_equal(groups[1][: blocks * columns], affine[:, 1].ravel())
     np.testing.assert_array_equal(groups[-1], np.arange(size - (n + 1), size))
+
+
+def test_units_of_several_layers_with_an_embedding():
+    """Two directions of two units with 6 columns each, 1 output, a table of 3 rows and 4 columns."""
+    groups = unit_groups(cells.build("elman"), 2, 2, [(2, 6), (2, 6), (1, 5), (3, 4)])
+    assert [len(group) for group in groups] == [6] * 4 + [5] + [4] * 3
+    np.testing.assert_array_equal(np.concatenate(groups), np.arange(2 * 12 + 5 + 12))
 
 
 def test_what_it_refuses():
@@ -130,5 +138,5 @@ def test_what_it_refuses():
     with pytest.raises(UserMistake, match="softmax"):
         Kalman().check_network(network(hidden=4, output="softmax"), "learner")
     Kalman().check_network(network(hidden=4, output="logistic"), "learner")
-    settings, job = network(hidden=8), task(features=2, outputs=1)
+    settings, job = network(hidden=8), task(features=2, outputs=1, batch=1)
     assert Kalman("unit").bytes_needed(settings, job) < Kalman().bytes_needed(settings, job) / 4
