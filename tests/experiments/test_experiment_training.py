@@ -1,0 +1,64 @@
+"""What the experiments that train claim, at a size of seconds, against baselines that are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+import gradlab
+from gradlab.experiment.grid import expand
+
+Ran = Callable[..., xr.Dataset]
+
+
+def baselines(folder: Path, name: str) -> list[dict[str, float]]:
+    """Return the baselines of every task of an experiment, along the sweep."""
+    return [task.baselines(0, 0) for task in expand(gradlab.load_spec(folder / f"{name}.toml")).tasks]
+
+
+def test_beyond_the_wall_only_the_clipped_descent_stays_on_the_plane(ran: Ran) -> None:
+    ds = ran("pascanu-cliff", "landscape.first.num=5", "landscape.second.num=5")
+    loss = ds["descent_loss"].isel(replicate=0)
+    first, second = (ds[f"descent_{name}"].isel(replicate=0) for name in ("first", "second"))
+    inside = (first >= 4.2) & (first <= 5.2) & (second >= -2.75) & (second <= -2.1)
+    assert bool(inside.sel(clip="norm(1.0)").all())
+    assert not bool(inside.sel(clip="off").isel(update=-1))
+    ends = loss.isel(update=-1)
+    assert float(ends.sel(clip="norm(1.0)")) < 0.1 * float(ends.sel(clip="off"))
+
+
+def test_reading_word_by_word_beats_the_bag_of_words(ran: Ran, folder: Path) -> None:
+    ds = ran("negation", "replicates=1", "training.updates=400", "training.records=2")
+    (bound,) = baselines(folder, "negation")
+    assert bound["bag_of_words"] == 0.4375
+    assert (ds["final_metric"].sel(cell="elman") < 0.05).all()
+    assert (ds["metric"].isel(update=0) > 0.35).all()  # nobody is born knowing it
+
+
+def test_slots_are_told_by_what_came_before(ran: Ran, folder: Path) -> None:
+    ds = ran("slots", "replicates=1", "training.updates=300", "training.records=2", "training.evaluate=300")
+    (bound,) = baselines(folder, "slots")
+    assert bound["word_alone"] == pytest.approx(1 / 12, rel=1e-12, abs=0.0)
+    assert (ds["final_metric"].sel(cell=["elman", "jordan"]) < 0.02).all()
+
+
+def test_a_year_is_forecast_better_than_by_the_last_one(ran: Ran, folder: Path) -> None:
+    ds = ran("sunspots-forecast", "replicates=3", "training.records=2")
+    record, shuffled = (bound["last_value"] for bound in baselines(folder, "sunspots-forecast"))
+    assert record == pytest.approx(0.953, rel=1e-3, abs=0.0)
+    errors = ds["final_metric"]
+    assert (errors.sel(column="sunspots") < 0.65 * record).all()
+    assert (errors.sel(column="shuffled") > ds["chance"].sel(column="shuffled") / 40).all()
+    assert shuffled > record
+
+
+def test_more_than_the_last_character_is_used(ran: Ran, folder: Path) -> None:
+    ds = ran("characters", "replicates=1", "training.updates=400", "training.records=2")
+    (bound,) = baselines(folder, "characters")
+    assert bound["bigram"] == pytest.approx(3.04, abs=0.005)
+    assert bound["unigram"] == pytest.approx(4.05, abs=0.005)
+    assert (ds["final_metric"].sel(cell="elman") < 0.9 * bound["bigram"]).all()
+    assert (ds["metric"].isel(update=0) > bound["unigram"]).all()
