@@ -266,6 +266,9 @@ class Cluster(Workers):
                 return
             if isinstance(error, KilledWorker | CancelledError):  # it died and came back; others cancelled it
                 self._again(job, blamed=isinstance(error, KilledWorker))
+            elif isinstance(error, OSError):  # the connection's: what a case raises comes as a result
+                self._again(job, blamed=False)
+                return  # whether there is still a scheduler is for the watch to find out
             else:
                 self._jobs[job.at].remove(job)
                 job.theirs = None

@@ -289,6 +289,25 @@ def test_a_suspect_has_its_worker_alone():
     assert isinstance(suspect.ours.exception(0), clusters.WorkerDied)
 
 
+def test_a_connection_that_breaks_is_no_result():
+    """Whether the scheduler is gone is found out by looking, not by what a block's result raised."""
+
+    from distributed.comm.core import CommClosedError
+
+    class Broken(Promise):
+        def result(self):
+            raise CommClosedError("gone")
+
+    cluster = paper(job(), a=1)
+    kept = cluster._jobs["a"][0]
+    kept.theirs = Broken()
+    cluster._returned(kept, kept.theirs)
+    assert not kept.ours.done()
+    assert (list(cluster._waiting), kept.deaths) == ([kept], 0)
+    cluster._change({"a": 1})
+    assert cluster._jobs["a"] == [kept]
+
+
 def test_a_job_of_a_stranger_is_not_taken():
     cluster = paper(job(), a=1)
     kept = cluster._jobs["a"][0]
