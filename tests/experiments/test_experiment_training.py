@@ -62,3 +62,29 @@ def test_more_than_the_last_character_is_used(ran: Ran, folder: Path) -> None:
     assert bound["unigram"] == pytest.approx(4.05, abs=0.005)
     assert (ds["final_metric"].sel(cell="elman") < 0.9 * bound["bigram"]).all()
     assert (ds["metric"].isel(update=0) > bound["unigram"]).all()
+
+
+def test_a_small_threshold_saves_a_large_learning_rate(ran: Ran) -> None:
+    rules = (
+        'sweep.clip=[{name="off"}, {name="norm", threshold=0.1}, {name="norm", threshold=1.0}, '
+        '{name="norm", threshold=10.0}]'
+    )
+    rates = "training.optimiser.rate=[0.01, 0.1, 0.31622776601683794, 1.0]"
+    error = ran("clip-rules", "replicates=1", rules, rates)["final_metric"].isel(replicate=0)
+    rate = error["rate"].values
+    off, tight, loose, idle = (error.sel(clip=c) for c in ("off", "norm(0.1)", "norm(1.0)", "norm(10.0)"))
+    assert float(off.sel(rate=rate[2])) < 0.05
+    assert float(loose.sel(rate=rate[2])) < 0.05
+    assert float(tight.sel(rate=rate[2])) > 0.2  # it creeps
+    assert float(tight.sel(rate=1.0)) < 0.05
+    assert min(float(one.sel(rate=1.0)) for one in (off, loose, idle)) > 0.3
+    assert (idle.isel(rate=[0, 1]) == off.isel(rate=[0, 1])).all()  # it never acts
+
+
+def test_relu_with_the_identity_leaves_the_plateau_and_tanh_stays(ran: Ran) -> None:
+    ds = ran("irnn-adding", "replicates=2", "task.length=20", "training.updates=1500", "training.evaluate=50")
+    plateau = float(ds["chance"].max())
+    assert plateau == pytest.approx(1 / 6, rel=1e-12, abs=0.0)
+    late = ds["loss"].isel(update=slice(-8, None)).mean("update")
+    assert (late.sel(activation="relu") < plateau / 2).all()
+    assert (late.sel(activation="tanh") > 0.75 * plateau).all()
