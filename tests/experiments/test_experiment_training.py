@@ -88,3 +88,11 @@ def test_relu_with_the_identity_leaves_the_plateau_and_tanh_stays(ran: Ran) -> N
     late = ds["loss"].isel(update=slice(-8, None)).mean("update")
     assert (late.sel(activation="relu") < plateau / 2).all()
     assert (late.sel(activation="tanh") > 0.75 * plateau).all()
+
+
+def test_an_lstm_adds_where_an_elman_network_does_not(ran: Ran, folder: Path) -> None:
+    ds = ran("hochreiter-adding", "replicates=1", "task.length=[25]", "training.updates=400")
+    late = ds["loss"].isel(update=slice(-8, None)).mean("update").isel(replicate=0, length=0)
+    plateau = float(ds["chance"].max())
+    assert float(late.sel(cell="lstm(forget_bias=1.0)")) < plateau / 10
+    assert float(late.sel(cell="elman")) > plateau / 2
