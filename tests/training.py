@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gradlab import tasks
+from gradlab.core.errors import UserMistake
 from gradlab.learning import clipping, optimisers, schedules
-from gradlab.measure.train import train
+from gradlab.measure.train import check_training_memory, train
 from gradlab.measure.training import Trainee
 from gradlab.network.settings import NetworkSettings
 
@@ -32,6 +33,18 @@ def last_state(block, record=(), **options):
     kept = []
     train(block, record, checkpoint=lambda state: kept.append(copied(state)), every=1e9, **options)
     return kept[-1]
+
+
+def tight(block, record):
+    """Return about the least memory that a block can be trained with."""
+    memory = 1 << 12
+    while True:
+        try:
+            check_training_memory(block, record, memory)
+        except UserMistake:
+            memory += memory // 8
+        else:
+            return memory
 
 
 def assert_same(one, other, where=""):

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradlab.learning.layers import Layers
+from gradlab.measure.training_size import CHUNK, evaluation_segment
 from gradlab.measure.updates import Array, Batch, Pass, draw
 from gradlab.network.readout import OUTPUTS
-
-CHUNK = 100  # samples that are judged at once; part of what the numbers are
 
 
 def evaluate(work: Pass, samples: int) -> Array:
@@ -24,7 +23,7 @@ def evaluate(work: Pass, samples: int) -> Array:
         cases,
         work.parameters,
         work.learner,
-        max(1, work.segment * task.batch // min(samples, CHUNK)),
+        evaluation_segment(task.steps),
         work.workspace.part("evaluation"),
     )
     total, counts = np.zeros(len(cases)), np.zeros(len(cases), dtype=np.int64)

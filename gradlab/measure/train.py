@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.history import ORDINARY, State, begin, results
 from gradlab.measure.records import DIVERGED
-from gradlab.measure.size import Sizes, sizes_of, tile_and_segment
+from gradlab.measure.size import tile_and_segment
 from gradlab.measure.tile import Tile, group_key
 from gradlab.measure.training import TrainingBlock
+from gradlab.measure.training_size import training_sizes
 
 __all__ = ["Progress", "check_training_memory", "train"]
 
@@ -90,7 +91,7 @@ def train(
     wanted = frozenset(record)
     state = begin(block, wanted) if start is None else {name: a.copy() for name, a in start.items()}
     workspace = workspace or Workspace()
-    tile, segment = tile_and_segment(_sizes(block, wanted), memory)
+    tile, segment = tile_and_segment(training_sizes(block, wanted), memory)
     reporter = _Reporter(block, state, checkpoint, every, progress)
     for rows in _tiles(block, state, tile):
         own = Tile(block, state, rows, wanted, segment, workspace)
@@ -103,21 +104,14 @@ def check_training_memory(
     block: TrainingBlock, record: Collection[str], memory: int, total: Callable[[int], int] = int
 ) -> None:
     """Raise UserMistake if not even one case of the block fits into `memory` bytes; see `check_memory`."""
-    tile_and_segment(_sizes(block, frozenset(record)), memory, total)
+    tile_and_segment(training_sizes(block, frozenset(record)), memory, total)
 
 
 def training_bytes(block: TrainingBlock, record: Collection[str], memory: int) -> int:
     """Return the bytes that `train` takes for its buffers."""
-    sizes = _sizes(block, frozenset(record))
+    sizes = training_sizes(block, frozenset(record))
     tile, segment = tile_and_segment(sizes, memory)
     return sizes.total(min(tile, len(block.cases)), segment)
-
-
-def _sizes(block: TrainingBlock, wanted: frozenset[str]) -> Sizes:
-    """Return the bytes that a case takes."""
-    case = block.cases[0]
-    taps = {"state"} & {name.removeprefix("log10_").removesuffix("_gradient_norm") for name in wanted}
-    return sizes_of(case.network, [case.task], 1, True, taps, 0)
 
 
 def _tiles(block: TrainingBlock, state: State, size: int) -> list[NDArray[np.int64]]:

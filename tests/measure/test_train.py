@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training import assert_same, copied, last_state, trainee
+from training import assert_same, copied, last_state, tight, trainee
 
 from gradlab.core.errors import UserMistake
 from gradlab.learning import learners
@@ -16,9 +16,11 @@ from gradlab.learning.workspace import Workspace
 from gradlab.measure import evaluation
 from gradlab.measure.history import BY_LOSS, BY_PARAMETERS, TRAINING_RECORDS
 from gradlab.measure.records import DIVERGED, OK
+from gradlab.measure.size import tile_and_segment
 from gradlab.measure.train import train
 from gradlab.measure.trainable import Trainable, draw_blocks
 from gradlab.measure.training import Training, TrainingBlock, check_trainee
+from gradlab.measure.training_size import training_sizes
 from gradlab.measure.updates import Pass, draw
 
 ALL = tuple(TRAINING_RECORDS)
@@ -86,7 +88,10 @@ def test_a_case_is_what_it_is_alone(name):
 def test_tiles_and_stretches_change_no_bit():
     block = mixed({"cell": "lstm", "hidden": 4})
     whole = train(block, ALL)
-    for memory in (1 << 18, 1 << 16):
+    least = tight(block, ALL)
+    assert tile_and_segment(training_sizes(block, ALL), least)[0] == 1
+    assert tile_and_segment(training_sizes(block, ALL), least)[1] < 24
+    for memory in (least, 2 * least):
         assert_same(whole, train(block, ALL, memory=memory), str(memory))
 
 
@@ -153,7 +158,7 @@ def test_interrupted_at_every_update(name):
 
 def test_interrupted_between_tiles_and_after_a_divergence():
     block = TrainingBlock(exploding([1e-3, 1e200, 1e-2, 1e3, 1e-1]), SHORT)
-    states, small = [], 1 << 15
+    states, small = [], tight(block, ALL)
     whole = train(block, ALL)
     train(block, ALL, memory=small, checkpoint=lambda s: states.append(copied(s)), every=0.0)
     assert len(states) > SHORT.updates + 2, "several tiles"

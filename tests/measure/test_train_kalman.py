@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training import assert_same, copied, last_state, trainee
+from training import assert_same, copied, last_state, tight, trainee
 
 from gradlab.core.errors import UserMistake
 from gradlab.learning import learners
@@ -128,10 +128,10 @@ def test_one_update_of_the_readout_is_bayesian_ridge_regression(groups):
 @pytest.mark.parametrize("name", ["elman", "lstm", "deep", "embedding"])
 def test_a_case_is_what_it_is_alone(name, groups):
     block = TrainingBlock(cases(NETWORKS[name]), SHORT, kalman(groups, process_noise=1e-3))
-    together = train(block, ALL)
+    together, least = train(block, ALL), tight(block, ALL)
     assert (together["status"] == OK).all()
     for i in range(3):
-        single = train(replace(block, cases=(block.cases[i],)), ALL, memory=1 << 17)
+        single = train(replace(block, cases=(block.cases[i],)), ALL, memory=least)
         assert_same({record: values[i : i + 1] for record, values in together.items()}, single, str(i))
     assert (together["clip_active"] == 0).all()
     assert (together["clip_factor"] == 1).all()

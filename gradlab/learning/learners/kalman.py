@@ -96,8 +96,9 @@ class Kalman(AbstractLearner):
         units += [task.features] * (network.embedding or 0)
         groups = [sum(units)] if self.groups == "global" else units
         seen = task.n_outputs * len(task.looks()) * task.batch
-        # The derivatives, once more while they are gathered, what the covariances make of them, and a gain.
-        return int(8 * (2 * sum(count**2 for count in groups) + 5 * seen * sum(units) + 3 * seen**2))
+        # Covariances, those in the state and the next ones; derivatives, once more while they are gathered,
+        # what the covariances make of them, and a gain.
+        return int(8 * (3 * sum(count**2 for count in groups) + 5 * seen * sum(units) + 3 * seen**2))
 
 
 def kalman_update(
