@@ -96,3 +96,30 @@ def test_an_lstm_adds_where_an_elman_network_does_not(ran: Ran, folder: Path) ->
     plateau = float(ds["chance"].max())
     assert float(late.sel(cell="lstm(forget_bias=1.0)")) < plateau / 10
     assert float(late.sel(cell="elman")) > plateau / 2
+
+
+def test_symbols_are_copied_better_than_without_memory(ran: Ran, folder: Path) -> None:
+    ds = ran("copy-memory", "replicates=1", "task.length=5", "training.updates=500", "training.records=2")
+    (bound,) = baselines(folder, "copy-memory")
+    assert bound["memoryless"] == 0.875
+    wrong = ds["final_metric"].isel(replicate=0)
+    assert float(wrong.sel(spectrum="orthogonal(radius=1.0)")) < 0.1
+    assert (wrong < 0.8).all()
+
+
+def test_networks_that_draw_the_wave_have_as_many_parameters(folder: Path) -> None:
+    spec = gradlab.load_spec(folder / "clockwork-wave.toml")
+    counts = []
+    for cell in ("clockwork([1, 2, 4, 8, 16, 32, 64])", "elman", "lstm(forget_bias=5.0)"):
+        parameters = gradlab.draw(spec, cell=cell, replicate=0).parameters
+        free = parameters["weight_ih_l0"].size + parameters["bias_ih_l0"].size + parameters["weight_ho"].size
+        counts.append(free + parameters["bias_o"].size + int((parameters["weight_hh_l0"] != 0).sum()))
+    assert counts == [1135, 1121, 1169]
+
+
+def test_a_clockwork_network_draws_the_wave_first(ran: Ran) -> None:
+    ds = ran("clockwork-wave", "replicates=1", "training.updates=100", "training.records=2")
+    missed = ds["final_metric"].isel(replicate=0)
+    clockwork = float(missed.sel(cell="clockwork([1, 2, 4, 8, 16, 32, 64])"))
+    assert clockwork < 0.25
+    assert (missed.drop_sel(cell="clockwork([1, 2, 4, 8, 16, 32, 64])") > 2 * clockwork).all()
