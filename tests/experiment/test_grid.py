@@ -80,7 +80,7 @@ def test_the_main_job_is_expanded_quickly_into_its_distinct_settings():
 
 
 def test_a_hundred_thousand_points_are_fast():
-    start = time.perf_counter()
+    start = time.process_time()
     grid = grid_of(
         {
             "network.spectrum.radius": {"start": 0.1, "stop": 2.0, "num": 100},
@@ -88,7 +88,7 @@ def test_a_hundred_thousand_points_are_fast():
             "task.length": {"start": 1, "stop": 500, "num": 500},
         }
     )
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
     assert grid.n_cases == 100_000
 
 
