@@ -130,6 +130,16 @@ MISTAKES = {
         spec(network="layers = 2", rest='[learner]\nname = "rtrl"'),
         "learner: expected a network of one layer in one direction of time for 'rtrl', got 2 layers.",
     ),
+    "a filter beside a clip rule": (
+        spec(SERIES, rest='[clip]\nname = "norm"\nthreshold = 1.0\n[learner]\nname = "kalman"'),
+        "clip: expected 'off' with the learner 'kalman', got norm. It has no gradient that could be clipped; "
+        "its gain makes the step.",
+    ),
+    "a filter of classes": (
+        spec(rest='[learner]\nname = "kalman"'),
+        "task.loss: expected 'mse' for the learner 'kalman', got 'cross_entropy'. It takes outputs for "
+        "targets with normal noise; classes are not that.",
+    ),
     "updates on an axis": (
         spec(rest='[sweep]\n"training.updates" = [10, 20]'),
         "training: expected the same updates, spacing and records for all cases, got 2 different ones",
@@ -190,7 +200,8 @@ def test_one_clear_message_and_nothing_runs(name: str, cli: Cli, monkeypatch: py
 def test_the_base_of_the_mistakes_is_none(cli: Cli) -> None:
     """What they are made of runs: each is refused for what is changed in it."""
     Path("series.csv").write_text("v\n" + "\n".join(str(i % 7) for i in range(60)) + "\n")
-    for number, text in enumerate((spec(), spec(SERIES), landscape(FIRST, SECOND))):
+    filtered = spec(SERIES, rest='[learner]\nname = "kalman"\ngroups = "unit"')
+    for number, text in enumerate((spec(), spec(SERIES), filtered, landscape(FIRST, SECOND))):
         Path("spec.toml").write_text(text)
         rest = ("--workers", 1, "--no-figures", "--quiet")
         result = cli("run", "spec.toml", "-o", f"a{number}", *rest)
