@@ -21,14 +21,29 @@ import gradlab
 from gradlab.api import draw_figures
 from gradlab.archive.manifest import check
 from gradlab.archive.packed import pack
-from gradlab.experiment.spec import with_settings
+from gradlab.experiment.spec import Spec, with_settings
 from gradlab.running import Way, plan_of, run_archive
 
 HOME = Path(__file__).resolve().parent
 EXPERIMENTS = HOME.parent / "experiments"
 MOST = 1_000_000
 MOST_FIGURES = 2
-FIGURES = ("landscape", "training", "success", "norms", "flow", "phase", "profile", "learners", "credit", "paths", "memory", "clipping", "lengths", "cells")
+FIGURES = (
+    "landscape",
+    "training",
+    "success",
+    "norms",
+    "flow",
+    "phase",
+    "profile",
+    "learners",
+    "credit",
+    "paths",
+    "memory",
+    "clipping",
+    "lengths",
+    "cells",
+)
 SCALARS = (
     'record=["log10_gradient_norm", "log10_clipped_gradient_norm", "clip_factor", "clip_angle", '
     '"loss", "growth_rate", "regime"]'
@@ -44,6 +59,16 @@ SMALLER: tuple[tuple[str, ...], ...] = (
 OWN_STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "pascanu-cliff": ((), ("landscape.first.num=160", "landscape.second.num=160")),
 }
+#: Of trainings the figures are of the whole run, and the archive is of its first updates: it is to be measured
+#: again in seconds.
+FIRST_UPDATES: tuple[tuple[str, ...], ...] = (
+    ("training.updates=100", "training.records=20"),
+    ("training.updates=100", "training.records=20", "replicates=1"),
+)
+#: Figures of experiments that take longer than a few minutes are drawn from less, too.
+LONG: dict[str, tuple[str, ...]] = {
+    "pascanu-temporal-order": ("training.updates=2000", "task.length=[20, 30]", "replicates=3"),
+}
 AUTHOR = "The gradlab developers"
 
 
@@ -51,15 +76,15 @@ def made(name: str, folder: Path) -> dict[str, Any]:
     """Run, draw and pack one experiment; return its entry in the index."""
     spec = gradlab.load_spec(folder / "experiments" / f"{name}.toml")
     target = HOME / "archives" / f"{name}.zip"
-    steps = OWN_STEPS.get(name, SMALLER)
+    trained = spec.measure == "train"
+    steps = FIRST_UPDATES if trained else OWN_STEPS.get(name, SMALLER)
+    whole = LONG.get(name, ()) if trained else steps[0]
+    figures = drawn(name, run(name, spec, whole, folder / "whole" / name), folder)
     for number, settings in enumerate(steps):
-        archive = folder / str(number) / name
-        smaller = with_settings(spec, settings)
-        command = ["gradlab", "run", f"experiments/{name}.toml"]
-        command += [word for one in settings for word in ("--set", one)]
-        run_archive(plan_of(smaller), archive, way=Way(workers=os.cpu_count() or 1, command=command))
-        if number == 0:
-            figures = drawn(name, archive, folder)
+        same = settings == whole
+        archive = folder / ("whole" if same else str(number)) / name
+        if not same:
+            run(name, spec, settings, archive)
         packed = pack(archive, folder / f"{name}.zip", authors=[AUTHOR])
         if packed.stat().st_size <= MOST:
             break
@@ -75,6 +100,15 @@ def made(name: str, folder: Path) -> dict[str, Any]:
         **described(target),
         "figures": [described(one) for one in figures],
     }
+
+
+def run(name: str, spec: Spec, settings: tuple[str, ...], archive: Path) -> Path:
+    """Run an experiment with some settings; return its archive."""
+    command = ["gradlab", "run", f"experiments/{name}.toml"]
+    command += [word for one in settings for word in ("--set", one)]
+    way = Way(workers=os.cpu_count() or 1, command=command)
+    run_archive(plan_of(with_settings(spec, settings)), archive, way=way)
+    return archive
 
 
 def drawn(name: str, archive: Path, folder: Path) -> list[Path]:
