@@ -59,8 +59,8 @@ SMALLER: tuple[tuple[str, ...], ...] = (
 OWN_STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "pascanu-cliff": ((), ("landscape.first.num=160", "landscape.second.num=160")),
 }
-#: Of trainings the figures are of the whole run, and the archive is of its first updates: it is to be measured
-#: again in seconds.
+#: Of trainings the figures are of the whole run, and the archive is of its first updates: it is to be
+#: measured again in seconds.
 FIRST_UPDATES: tuple[tuple[str, ...], ...] = (
     ("training.updates=100", "training.records=20"),
     ("training.updates=100", "training.records=20", "replicates=1"),
@@ -95,6 +95,7 @@ def made(name: str, folder: Path) -> dict[str, Any]:
     return {
         "spec": f"experiments/{name}.toml",
         "settings": list(settings),
+        **({"settings_of_figures": list(whole)} if whole != settings else {}),
         "cases": int((gradlab.open_archive(target)["settings_key"] != "").sum()),
         "content_digest": check(target).content_digest,
         **described(target),
