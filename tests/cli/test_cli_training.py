@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,6 +223,18 @@ def test_a_disk_that_fills_meanwhile_is_told_and_nothing_finished_is_lost(
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("the state of a training could not be kept (No space left on device)") == 1
     assert "Traceback" not in ended.stderr
+    assert digest("a") == digest(whole)
+
+
+def test_a_folder_for_states_that_cannot_be_made_is_one_message(cli: Cli, spec: Path, whole: Path) -> None:
+    killed(spec, "a", 1)
+    shutil.rmtree("a/checkpoints")
+    Path("a/checkpoints").write_text("in the way")
+    result = cli("run", spec, "-o", "a", "--workers", 1, *REST)
+    assert result.exit_code == 2
+    assert "a/checkpoints: expected a folder that can be made, got File exists" in result.stderr
+    Path("a/checkpoints").unlink()
+    assert cli("run", spec, "-o", "a", "--workers", 1, *REST).exit_code == 0
     assert digest("a") == digest(whole)
 
 
