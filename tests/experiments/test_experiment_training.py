@@ -123,3 +123,15 @@ def test_a_clockwork_network_draws_the_wave_first(ran: Ran) -> None:
     clockwork = float(missed.sel(cell="clockwork([1, 2, 4, 8, 16, 32, 64])"))
     assert clockwork < 0.25
     assert (missed.drop_sel(cell="clockwork([1, 2, 4, 8, 16, 32, 64])") > 2 * clockwork).all()
+
+
+def test_temporal_order_is_learnt_first_with_the_regulariser_and_not_from_sigmoid_weights(ran: Ran) -> None:
+    small = ("replicates=1", "task.length=[20]", "training.updates=800", "training.evaluate=500")
+    ds = ran("pascanu-temporal-order", *small).isel(replicate=0, length=0)
+    sigmoid, basic, smart = (ds.isel(spectrum=i) for i in range(3))
+    plain = {"clip": "norm(1.0)", "omega": 0.0}
+    regularised = {"clip": "norm(1.0)", "omega": 0.1}
+    assert int(smart["solved_at"].sel(regularised)) >= 0
+    assert int(smart["solved_at"].sel(plain)) == -1
+    assert int(basic["solved_at"].sel(plain)) == -1
+    assert float(sigmoid["final_metric"].min()) > 0.65  # guessing: 0.75
