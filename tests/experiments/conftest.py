@@ -16,6 +16,7 @@ from gradlab.experiment.spec import with_settings
 from gradlab.running import plan_of
 
 FOLDER = Path(__file__).parents[2] / "experiments"
+FEW_UPDATES = 40
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def shortened(axis: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def thinned() -> Callable[[str], gradlab.Spec]:
-    """Return an experiment at one replicate, with the first and last value of every axis."""
+    """Return an experiment at one replicate, with the first and last value of every axis, and few updates."""
 
     def thin(name: str) -> gradlab.Spec:
         table = gradlab.load_spec(FOLDER / f"{name}.toml").to_dict()
@@ -42,6 +43,8 @@ def thinned() -> Callable[[str], gradlab.Spec]:
         for sweep in tables if isinstance(tables, list) else [tables]:
             for key in [key for key in sweep if key not in ("zip", "where", "rename")]:
                 sweep[key] = shortened(sweep[key])
+        if "training" in table:
+            table["training"] = {**table["training"], "updates": FEW_UPDATES}
         return gradlab.Spec.from_dict({**table, "replicates": 1}, FOLDER)
 
     return thin
