@@ -55,3 +55,9 @@ def program() -> Callable[..., subprocess.Popen[str]]:
         return subprocess.Popen([*PROGRAM, *map(str, arguments)], text=True, env=environment, **pipes)
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no terminal's width decide what is printed: pytest sets one in the processes it starts."""
+    monkeypatch.delenv("COLUMNS", raising=False)
