@@ -21,6 +21,7 @@ from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 from gradlab.tasks._examples import Examples
 from tests.benchmarks.problem import RATE, THRESHOLD, UPDATES, Array, Kernel, Problem
+from tests.benchmarks.single import single
 
 threadpool_limits(1)
 NORMS = (
@@ -51,7 +52,7 @@ class Given(AbstractTask):
 
 def prepare(problem: Problem, record: bool) -> dict[str, Any]:
     """The block, the state that holds the benchmark's weights, and what is recorded."""
-    arrays = problem.draw()
+    arrays = single(problem)
     sizes = {"features": problem.features, "outputs": problem.outputs}
     task = Given(batch=problem.batch, length=problem.length, **sizes)
     network = NetworkSettings.build({"cell": problem.cell, "hidden": problem.hidden})

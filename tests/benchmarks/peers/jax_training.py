@@ -7,6 +7,7 @@ within the scan, the scan unrolled or not. Compilation happens in the warm-up an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -14,8 +15,65 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tests.benchmarks.peers.jax_kernel import CELLS, WAYS, Carry, Case, Way, device_arrays
 from tests.benchmarks.problem import RATE, THRESHOLD, UPDATES, Array, Kernel, Problem
+from tests.benchmarks.single import Single, single
+
+jax.config.update("jax_enable_x64", True)
+
+Case = tuple[jax.Array, ...]
+Carry = tuple[jax.Array, jax.Array]
+
+
+def elman(z: jax.Array, memory: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    return jnp.tanh(z), memory
+
+
+def lstm(z: jax.Array, memory: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    i, f, g, o = jnp.split(z, 4, axis)
+    memory = jax.nn.sigmoid(f) * memory + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(memory), memory
+
+
+CELLS = {"elman": elman, "lstm": lstm}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of writing it."""
+
+    over_cases: str = "map"
+    batch_first: bool = True
+    inputs: str = "in the scan"
+    unroll: int = 1
+
+    def __str__(self) -> str:
+        layout = "batch first" if self.batch_first else "features first"
+        return f"{self.over_cases}, {layout}, inputs {self.inputs}, unroll {self.unroll}"
+
+
+WAYS = (
+    Way(),
+    Way(unroll=4),
+    Way(inputs="beforehand"),
+    Way(batch_first=False, inputs="beforehand"),
+    Way(over_cases="vmap"),
+)
+
+
+def device_arrays(arrays: Single, batch_first: bool) -> Case:
+    """Cases in front; weights and data in the layout wanted."""
+    plain: tuple[Array, ...] = (
+        arrays.recurrent,
+        arrays.input,
+        arrays.bias[:, :, None],
+        arrays.readout,
+        arrays.readout_bias[:, :, None],
+        arrays.inputs.transpose(1, 0, 2, 3),
+        arrays.targets,
+    )
+    if batch_first:
+        plain = tuple(array.swapaxes(-1, -2) for array in plain)
+    return tuple(jnp.asarray(np.ascontiguousarray(array)) for array in plain)
 
 
 def case_loss(problem: Problem, way: Way, parameters: Case, X: jax.Array, Y: jax.Array) -> jax.Array:
@@ -59,7 +117,7 @@ def kernel(update: Callable[[Case], tuple[Case, jax.Array]], cases: Case) -> Arr
 
 
 def variants(problem: Problem) -> Iterator[tuple[str, Kernel]]:
-    arrays = problem.draw()
+    arrays = single(problem)
     for way in WAYS:
         one = partial(case_update, problem, way)
         function = jax.vmap(one) if way.over_cases == "vmap" else partial(lax.map, one)

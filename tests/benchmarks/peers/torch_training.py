@@ -12,11 +12,47 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tests.benchmarks.peers.torch_kernel import CELLS, Weights, product, weights
 from tests.benchmarks.problem import RATE, THRESHOLD, UPDATES, Array, Kernel, Problem
+from tests.benchmarks.single import Single, single
 
 torch.set_num_threads(1)
 PARAMETERS = ("W", "U", "b", "V", "c")
+Weights = dict[str, Tensor]
+
+
+def weights(arrays: Single, batch_first: bool) -> Weights:
+    """The arrays as tensors in the layout wanted; `outputs = product(weight, state)` in both."""
+    columns = {
+        "W": arrays.recurrent,
+        "U": arrays.input,
+        "b": arrays.bias[:, :, None],
+        "V": arrays.readout,
+        "c": arrays.readout_bias[:, :, None],
+        "X": arrays.inputs,
+        "Y": arrays.targets,
+    }
+    tensors = {key: torch.from_numpy(value) for key, value in columns.items()}
+    if batch_first:
+        tensors = {key: value.transpose(-1, -2).contiguous() for key, value in tensors.items()}
+    return tensors
+
+
+def product(batch_first: bool, addend: Tensor, weight: Tensor, state: Tensor) -> Tensor:
+    """`addend + weight state`, a case at a time."""
+    return torch.baddbmm(addend, state, weight) if batch_first else torch.baddbmm(addend, weight, state)
+
+
+def elman(z: Tensor, memory: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    return torch.tanh(z), memory
+
+
+def lstm(z: Tensor, memory: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    i, f, g, o = z.chunk(4, axis)
+    memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(memory), memory
+
+
+CELLS = {"elman": elman, "lstm": lstm}
 
 
 def losses(problem: Problem, p: Weights, data: Weights, batch_first: bool, beforehand: bool) -> Tensor:
@@ -60,7 +96,7 @@ def kernel(problem: Problem, w: Weights, batch_first: bool, beforehand: bool, si
 
 
 def variants(problem: Problem) -> Iterator[tuple[str, Kernel]]:
-    arrays = problem.draw()
+    arrays = single(problem)
     ways = [(True, False), (True, True), (False, False), (False, True)]
     for batch_first, beforehand in ways:
         w = weights(arrays, batch_first)

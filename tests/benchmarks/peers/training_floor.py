@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.problem import GATES, UPDATES, Array, Kernel, Problem
+from tests.benchmarks.single import single
 
 threadpool_limits(1)
 
@@ -30,7 +31,7 @@ def kernel(problem: Problem, affine: Array, buffers: dict[str, Array]) -> Array:
 
 
 def variants(problem: Problem) -> Iterator[tuple[str, Kernel]]:
-    arrays, rows = problem.draw(), GATES[problem.cell] * problem.hidden
+    arrays, rows = single(problem), GATES[problem.cell] * problem.hidden
     affine = np.concatenate([arrays.recurrent, arrays.input, arrays.bias[:, :, None]], axis=2)
     width, cases, batch = affine.shape[2], problem.cases, problem.batch
     stream = np.random.default_rng(0)
