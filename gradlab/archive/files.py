@@ -125,6 +125,7 @@ class Files(ABC):
         except OSError as error:
             got = error.strerror or shown(str(error))
             raise UserMistake(Problem(self.where(name), "a file that can be read", got)) from None
+        # zipfile raises the last three for methods, encryption and headers that it does not know.
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as e:
             got = f"a damaged one ({shown(str(e), 80)})"
             raise UserMistake(Problem(self.where(name), "a file that can be read", got)) from None

@@ -85,7 +85,7 @@ def one_thread() -> threadpool_limits:
     The limit is undone by leaving it as a context. It reaches only libraries that are loaded, so SciPy,
     which has its own BLAS and is otherwise loaded by the first matrix that is drawn, is loaded first.
     """
-    import scipy.linalg  # noqa: F401
+    import scipy.linalg  # noqa: F401  # for its BLAS to be there when the limit is set
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1, user_api="blas")

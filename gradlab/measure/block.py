@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,19 +24,16 @@ class AbstractBlock(ABC):
     some of the runs alone gives the same bits for their cases.
     """
 
+    runs: tuple[Any, ...]
+
     @property
-    @abstractmethod
     def size(self) -> int:
         """Number of runs."""
+        return len(self.runs)
 
-    @property
-    @abstractmethod
-    def breadth(self) -> int:
-        """Cases of each run."""
-
-    @abstractmethod
     def part(self, start: int, stop: int) -> Self:
         """Return the block with these runs alone."""
+        return replace(self, runs=self.runs[start:stop])  # type: ignore[type-var]  # every block is a dataclass
 
     @abstractmethod
     def measure(

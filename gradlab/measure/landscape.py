@@ -70,20 +70,6 @@ class Block(AbstractBlock):
     runs: tuple[Run, ...]
     views: tuple[LandscapeView, ...]
 
-    @property
-    def size(self) -> int:
-        """Number of networks."""
-        return len(self.runs)
-
-    @property
-    def breadth(self) -> int:
-        """Cases of each network."""
-        return len(self.views)
-
-    def part(self, start: int, stop: int) -> Block:
-        """Return the block with these networks alone."""
-        return replace(self, runs=self.runs[start:stop])
-
     def measure(
         self, record: Collection[str], memory: int, workspace: Workspace, checkpoint: Path | None = None
     ) -> dict[str, Array]:

@@ -37,20 +37,6 @@ class Block(AbstractBlock):
     training: Training
     learner: AbstractLearner
 
-    @property
-    def size(self) -> int:
-        """Number of cases."""
-        return len(self.runs)
-
-    @property
-    def breadth(self) -> int:
-        """One: nothing is shared."""
-        return 1
-
-    def part(self, start: int, stop: int) -> Block:
-        """Return the block with these cases alone."""
-        return replace(self, runs=self.runs[start:stop])
-
     def measure(
         self, record: Collection[str], memory: int, workspace: Workspace, checkpoint: Path | None = None
     ) -> dict[str, Array]:

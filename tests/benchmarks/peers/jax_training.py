@@ -7,7 +7,6 @@ within the scan, the scan unrolled or not. Compilation happens in the warm-up an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -15,49 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tests.benchmarks.peers.jax_kernel import CELLS, WAYS, Pair, Way, product
 from tests.benchmarks.problem import RATE, THRESHOLD, UPDATES, Array, Kernel, Problem
 from tests.benchmarks.single import Single, single
 
-jax.config.update("jax_enable_x64", True)
-
 Case = tuple[jax.Array, ...]
-Carry = tuple[jax.Array, jax.Array]
-
-
-def elman(z: jax.Array, memory: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    return jnp.tanh(z), memory
-
-
-def lstm(z: jax.Array, memory: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    i, f, g, o = jnp.split(z, 4, axis)
-    memory = jax.nn.sigmoid(f) * memory + jax.nn.sigmoid(i) * jnp.tanh(g)
-    return jax.nn.sigmoid(o) * jnp.tanh(memory), memory
-
-
-CELLS = {"elman": elman, "lstm": lstm}
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way of writing it."""
-
-    over_cases: str = "map"
-    batch_first: bool = True
-    inputs: str = "in the scan"
-    unroll: int = 1
-
-    def __str__(self) -> str:
-        layout = "batch first" if self.batch_first else "features first"
-        return f"{self.over_cases}, {layout}, inputs {self.inputs}, unroll {self.unroll}"
-
-
-WAYS = (
-    Way(),
-    Way(unroll=4),
-    Way(inputs="beforehand"),
-    Way(batch_first=False, inputs="beforehand"),
-    Way(over_cases="vmap"),
-)
 
 
 def device_arrays(arrays: Single, batch_first: bool) -> Case:
@@ -82,21 +43,18 @@ def case_loss(problem: Problem, way: Way, parameters: Case, X: jax.Array, Y: jax
     cell, axis = CELLS[problem.cell], 1 if way.batch_first else 0
     shape = (problem.batch, problem.hidden) if way.batch_first else (problem.hidden, problem.batch)
 
-    def product(weight: jax.Array, state: jax.Array) -> jax.Array:
-        return state @ weight if way.batch_first else weight @ state
-
     def from_inputs(x: jax.Array) -> jax.Array:
-        return product(U, x) + b
+        return product(way, U, x) + b
 
     beforehand = way.inputs == "beforehand"
     driven = jax.vmap(from_inputs)(X) if beforehand else X
 
-    def step(carry: Carry, drive: jax.Array) -> tuple[Carry, None]:
+    def step(carry: Pair, drive: jax.Array) -> tuple[Pair, None]:
         addend = drive if beforehand else from_inputs(drive)
-        return cell(addend + product(W, carry[0]), carry[1], axis), None
+        return cell(addend, product(way, W, carry[0]), carry, axis), None
 
     (state, _), _ = lax.scan(step, (jnp.zeros(shape), jnp.zeros(shape)), driven, unroll=way.unroll)
-    return jnp.square(product(V, state) + c - Y).mean()
+    return jnp.square(product(way, V, state) + c - Y).mean()
 
 
 def case_update(problem: Problem, way: Way, case: Case) -> tuple[Case, jax.Array]:
