@@ -97,11 +97,11 @@ def surely_wrong(
     """Return what is wrong with the sections whatever the filters and the names of the axes are.
 
     For a spec that has been found wrong already: what else can be said of it. Sections in `skip` are not
-    looked at.
+    looked at; where there is a filter, what is wrong at some points only is not told.
     """
     keys = dict.fromkeys(key for sweep in sweeps for key in sweep.axes)
-    names = {key: f"axis{i}" for i, key in enumerate(keys)}
-    free = [replace(s, where="", rename={key: names[key] for key in s.axes}) for s in sweeps]
+    free = [replace(s, where="", rename={key: key for key in s.axes}) for s in sweeps]
+    filtered = any(sweep.where for sweep in sweeps)
     try:
         axes, points = unite(base, free, replicates)
     except UserMistake:
@@ -110,7 +110,7 @@ def surely_wrong(
     for section in base:
         if section not in (*skip, "seed"):
             try:
-                _distinct(base, section, axes, points, only_everywhere=True)
+                _distinct(base, section, axes, points, only_everywhere=filtered)
             except UserMistake as mistake:
                 problems += mistake.problems
     return problems

@@ -22,10 +22,10 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.streams import canonical
 from gradlab.experiment import schema, sections
 from gradlab.experiment.dims import taken_name
-from gradlab.experiment.expansion import Expansion, resolve, surely_wrong, untouched
+from gradlab.experiment.expansion import Expansion, resolve, surely_wrong
 from gradlab.experiment.measures import AbstractMeasure, measure_of, names, record_names
 from gradlab.experiment.overrides import overridden
-from gradlab.experiment.sweeps import OPTIONS, Sweep, flattened, read_sweeps
+from gradlab.experiment.sweeps import OPTIONS, Sweep, flattened, read_sweeps, understood
 from gradlab.experiment.tables import Table, plain, with_paths, without_none
 from gradlab.experiment.toml import read_toml, to_toml
 
@@ -169,8 +169,7 @@ class Spec(BaseModel):
         if problems:
             raise UserMistake([*problems, *_beside(table, problems)])
         self._given = given
-        self._check_measure(table)
-        self._check_axis_names(self.expanded())
+        self._check(table)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], base: str | Path | None = None) -> Spec:
@@ -239,36 +238,23 @@ class Spec(BaseModel):
         """Return the grid points with their distinct settings; what is wrong with them is raised."""
         return resolve(self.of_measure, self.base, self.sweeps, self.replicates)
 
-    def _check_measure(self, table: Mapping[str, Any]) -> None:
-        """Refuse sections and records that are of another measure."""
-        measure, problems = self.of_measure, list[Problem]()
-        others = [section for section in sections.SECTIONS if section not in measure.sections]
-        given = {key.partition(".")[0]: f"sweep.{key}" for sweep in self.sweeps for key in sweep.axes}
-        for section in others:
-            if section in table or section in given:
-                owners = [name for name in names() if section in measure_of(name).sections]
-                expected = f"a section that the measure {self.measure!r} reads"
-                hint = f"It belongs to measure = {' or '.join(map(repr, owners))}."
-                where = section if section in table else given[section]
-                problems.append(Problem(where, expected, shown(section), hint))
-        problems += [
-            Problem(
-                "record", f"a record of the measure {self.measure!r}", name, nearest(name, measure.records)
-            )
-            for name in self.record or ()
-            if name not in measure.records
-        ]
-        if problems:
+    def _check(self, table: Mapping[str, Any]) -> None:
+        """Refuse settings that cannot be built, or that are of another measure than this one."""
+        problems = _misplaced(self.of_measure, table, self.sweeps)
+        try:
+            expanded = self.expanded()
+        except UserMistake as mistake:
+            raise UserMistake([*problems, *mistake.problems]) from None
+        if problems := [*problems, *self._taken_names(expanded)]:
             raise UserMistake(problems)
 
-    def _check_axis_names(self, expanded: Expansion) -> None:
-        """Refuse an axis with the name of a dimension of what is recorded."""
+    def _taken_names(self, expanded: Expansion) -> list[Problem]:
+        """Return the problems of axes with the name of a dimension of what is recorded."""
         measure = self.of_measure
         record = set(measure.records) - measure.on_request if self.record is None else self.record
-        dims = {dim for name in record for dim in measure.records[name]}
-        names = [(key, name) for axis in expanded.axes for key, name in axis.names.items() if name in dims]
-        if names:
-            raise UserMistake([taken_name(key, name) for key, name in names])
+        dims = {dim for name in record for dim in measure.records.get(name, ())}
+        names = [(key, name) for axis in expanded.axes for key, name in axis.names.items()]
+        return [taken_name(key, name) for key, name in names if name in dims]
 
     def to_dict(self) -> Table:
         """Return the plain table with defaults filled in; it gives the same cases again.
@@ -338,18 +324,43 @@ def _problems(error: ErrorDetails) -> Sequence[Problem]:
     return [Problem(where, error["msg"], shown(error["input"]))]
 
 
+def _misplaced(measure: AbstractMeasure, table: Mapping[str, Any], sweeps: Sequence[Sweep]) -> list[Problem]:
+    """Return the problems of sections and records of a spec that are of another measure than its own."""
+    problems = []
+    swept = {key.partition(".")[0]: f"{sweep.place}.{key}" for sweep in sweeps for key in sweep.axes}
+    for section in sections.SECTIONS:
+        if section in measure.sections or not (section in table or section in swept):
+            continue
+        owners = [name for name in names() if section in measure_of(name).sections]
+        expected = f"a section that the measure {measure.name!r} reads"
+        hint = f"It belongs to measure = {' or '.join(map(repr, owners))}."
+        where = section if section in table else swept[section]
+        problems.append(Problem(where, expected, shown(section), hint))
+    record = table.get("record") or ()
+    given = list(record) if isinstance(record, list | tuple) else [record]
+    expected = f"a record of the measure {measure.name!r}"
+    return problems + [
+        Problem("record", expected, name, nearest(name, measure.records))
+        for name in record_names()
+        if name in given and name not in measure.records
+    ]
+
+
 def _beside(table: Table, found: Sequence[Problem]) -> list[Problem]:
     """Return what else is wrong with a spec in which problems were found: as much as can be told."""
     wrong = {problem.where.partition(".")[0].partition("[")[0] for problem in found}
-    measure = measure_of(table["measure"] if table.get("measure") in names() else "probe")
-    base = {section: table.get(section, sections.FALLBACK[section]) for section in measure.sections}
-    base["seed"] = 0
     tables = table.get("sweep", [])
     tables = tables if isinstance(tables, list) else [tables]
-    if "sweep" not in wrong:
-        return surely_wrong(base, read_sweeps(tables), 1, wrong)
-    keys = [key for sweep in tables if isinstance(sweep, Mapping) for key, _ in flattened(sweep)]
-    return untouched(base, {*wrong, *(key.partition(".")[0] for key in keys)})
+    sweeps, _ = understood(tables)
+    # What an axis that cannot be read was to give to a section is not known to be missing there.
+    keys = {key for sweep in tables if isinstance(sweep, Mapping) for key, _ in flattened(sweep)}
+    wrong |= {key.partition(".")[0] for key in keys.difference(*(sweep.axes for sweep in sweeps))}
+    known = table.get("measure", "probe") in names()
+    measure = measure_of(table.get("measure", "probe") if known else "probe")
+    base = {section: table.get(section, sections.FALLBACK[section]) for section in measure.sections}
+    base["seed"] = 0
+    misplaced = _misplaced(measure, table, sweeps) if known else []
+    return misplaced + surely_wrong(base, sweeps, 1, wrong)
 
 
 def _filled(section: str, table: Table, keys: Sequence[str]) -> Table:

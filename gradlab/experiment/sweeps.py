@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +71,37 @@ def read_sweep(table: object, place: str) -> Sweep:
     UserMistake
         With every problem of its axes and options that can be seen without the rest of the spec.
     """
-    if not isinstance(table, Mapping):
-        raise UserMistake(Problem(place, "a table of axes", shown(table)))
     problems: list[Problem] = []
+    sweep = _understood(table, place, problems)
+    if problems:
+        raise UserMistake(problems)
+    return sweep
+
+
+def read_sweeps(tables: list[Table]) -> tuple[Sweep, ...]:
+    """Return all sweep tables understood; every problem of every table is reported."""
+    sweeps, problems = understood(tables)
+    if problems:
+        raise UserMistake(problems)
+    return sweeps
+
+
+def understood(tables: Sequence[object]) -> tuple[tuple[Sweep, ...], list[Problem]]:
+    """Return what can be understood of sweep tables, and the problems of the rest.
+
+    Axes that cannot be read are left out, values that stand twice stand once.
+    """
+    problems: list[Problem] = []
+    places = ["sweep"] if len(tables) == 1 else [f"sweep[{i}]" for i in range(len(tables))]
+    sweeps = [_understood(table, place, problems) for table, place in zip(tables, places, strict=True)]
+    return tuple(sweeps), problems
+
+
+def _understood(table: object, place: str, problems: list[Problem]) -> Sweep:
+    """Return what can be understood of a sweep table; problems are added to the list."""
+    if not isinstance(table, Mapping):
+        problems.append(Problem(place, "a table of axes", shown(table)))
+        return Sweep(place, {}, (), "", {})
     axes: dict[str, list[Any]] = {}
     keys: list[str] = []
     for key, setting in flattened(table):
@@ -91,29 +119,14 @@ def read_sweep(table: object, place: str) -> Sweep:
             hint = (
                 "Zip first the key whose values all differ." if any(key in group for group in zipped) else ""
             )
-            problems += _repeated(key, values, place, hint)
+            axes[key] = _differing(key, values, place, hint, problems)
     where = table.get("where", "")
     if not isinstance(where, str):
         problems.append(Problem(f"{place}.where", 'a filter such as "radius < 1.2", as a text', shown(where)))
     rename = _renamed(table.get("rename", {}), keys, place, problems)
-    if problems:
-        raise UserMistake(problems)
-    dims = [next((group for group in zipped if key in group), (key,)) for key in axes]
-    return Sweep(place, axes, tuple(dict.fromkeys(dims)), where.strip(), rename)
-
-
-def read_sweeps(tables: list[Table]) -> tuple[Sweep, ...]:
-    """Return all sweep tables understood; every problem of every table is reported."""
-    sweeps: list[Sweep] = []
-    problems: list[Problem] = []
-    for i, table in enumerate(tables):
-        try:
-            sweeps.append(read_sweep(table, "sweep" if len(tables) == 1 else f"sweep[{i}]"))
-        except UserMistake as mistake:
-            problems += mistake.problems
-    if problems:
-        raise UserMistake(problems)
-    return tuple(sweeps)
+    whole = [group for group in zipped if _of_one_length(group, axes)]
+    dims = [next((group for group in whole if key in group), (key,)) for key in axes]
+    return Sweep(place, axes, tuple(dict.fromkeys(dims)), str(where).strip(), rename)
 
 
 def _check_key(key: str, place: str) -> None:
@@ -128,15 +141,17 @@ def _check_key(key: str, place: str) -> None:
         )
 
 
-def _repeated(key: str, values: list[Any], place: str, hint: str) -> list[Problem]:
-    """Return a problem if the axis has a value twice."""
-    seen: set[Any] = set()
+def _differing(key: str, values: list[Any], place: str, hint: str, problems: list[Problem]) -> list[Any]:
+    """Return the values of an axis, each once; the first that stands twice is a problem."""
+    once: dict[Any, Any] = {}
+    twice = []
     for value in values:
         mark = identity(key, value)
-        if mark in seen:
-            return [Problem(f"{place}.{key}", "values that differ", f"{shown(value)} twice", hint)]
-        seen.add(mark)
-    return []
+        if mark in once:
+            twice.append(Problem(f"{place}.{key}", "values that differ", f"{shown(value)} twice", hint))
+        once.setdefault(mark, value)
+    problems += twice[:1]
+    return list(once.values())
 
 
 def _zipped(
@@ -168,6 +183,11 @@ def _zipped(
             got = " and ".join(f"{length} of {key}" for key, length in lengths.items())
             problems.append(Problem(where, "zipped axes of equal length", got))
     return [tuple(group) for group in groups]
+
+
+def _of_one_length(group: tuple[str, ...], axes: Mapping[str, list[Any]]) -> bool:
+    """Return whether the keys are those of axes with equally many values."""
+    return all(key in axes for key in group) and len({len(axes[key]) for key in group}) == 1
 
 
 def _renamed(setting: object, keys: list[str], place: str, problems: list[Problem]) -> dict[str, str]:

@@ -207,7 +207,7 @@ def test_a_wrong_sweep_does_not_hide_what_else_is_wrong():
             "sweep": {"task.batch": [1, 2], "clip.threshold": [], "where": "btch < 2"},
         }
     )
-    assert {p.where for p in found} == {"sweep.clip.threshold", "network.hiden"}
+    assert {p.where for p in found} == {"sweep.clip.threshold", "network.hiden", "task.lenght"}
     found = problems(
         {
             "network": {"hiden": 3},
@@ -216,6 +216,31 @@ def test_a_wrong_sweep_does_not_hide_what_else_is_wrong():
         }
     )
     assert {p.where for p in found} == {"sweep.where", "network.hiden", "network.dtyp", "task.lenght"}
+
+
+def test_neither_a_repeated_value_nor_another_measures_section_hides_what_else_is_wrong():
+    found = problems(
+        {
+            "record": ["metric"],
+            "network": {"hiden": 3},
+            "task": {"name": "noise", "length": 0},
+            "training": {"updates": 3},
+            "sweep": {"network.spectrum.radius": [0.5, 0.5], "network.activation": ["tanh", "tanhh"]},
+        }
+    )
+    wanted = {"network.hiden", "network.activation", "task.length", "training", "record"}
+    assert {p.where for p in found} == {"sweep.network.spectrum.radius", *wanted}
+    found = problems(
+        {"measure": "train", "landscape": {}, "network": {"hiden": 3}, "record": ["growth_rate"]}
+    )
+    assert {p.where for p in found} == {"landscape", "network.hiden", "record"}
+
+
+def test_what_an_unreadable_axis_was_to_give_is_not_called_missing():
+    table = {"clip": {"name": "norm"}, "sweep": {"clip.threshold": []}, "network": {"hiden": 3}}
+    assert {p.where for p in problems(table)} == {"sweep.clip.threshold", "network.hiden"}
+    zipped = {"task.length": [5, 5], "task.batch": [1, 2, 3], "zip": [["task.length", "task.batch"]]}
+    assert {p.where for p in problems({"sweep": zipped})} == {"sweep.zip", "sweep.task.length"}
 
 
 def test_what_a_wrong_filter_may_have_meant_to_leave_out_is_not_held_against_the_spec():
