@@ -20,7 +20,7 @@ from gradlab.figures.selection import (
 )
 from gradlab.learning.clipping import registry as rules
 
-_CLIP, _THRESHOLD = "clip", "clip.threshold"
+_CLIP, _THRESHOLD, _OMEGA = "clip", "clip.threshold", "training.omega"
 
 
 def axis_of(ds: xr.Dataset, key: str) -> str | None:
@@ -86,6 +86,30 @@ def rule_axis(ds: xr.Dataset) -> str | None:
     axes = [axis_of(ds, key) for key in (_CLIP, _THRESHOLD)]
     several = [axis for axis in axes if axis is not None and ds.sizes[axis] > 1]
     return next(iter(several), None) or next((axis for axis in axes if axis is not None), None)
+
+
+def with_regulariser(ds: xr.Dataset, *taken: str) -> xr.Dataset:
+    """Return the dataset with the regulariser's strength beside the clip rule, on one axis.
+
+    Where both vary, a rule with and without the regulariser is two ways to train. Labels become
+    "norm(1.0), omega 0.1"; pairs that were not run are left out. Nothing is done where one of both axes
+    is not there, has one value, or is `taken`.
+    """
+    rule, omega = axis_of(ds, _CLIP), axis_of(ds, _OMEGA)
+    if rule is None or omega is None or min(ds.sizes[rule], ds.sizes[omega]) < 2 or {rule, omega} & {*taken}:
+        return ds
+    ran = np.ones((ds.sizes[rule], ds.sizes[omega]), dtype=bool)
+    if "case_key" in ds:
+        asked = ds["case_key"] != ""
+        ran = asked.any([dim for dim in asked.dims if dim not in (rule, omega)]).transpose(rule, omega).values
+    rules_at, strengths_at = np.nonzero(ran)
+    labels = [
+        f"{label}, {omega} {strength:g}" if strength else str(label)
+        for label, strength in zip(ds[rule].values[rules_at], ds[omega].values[strengths_at], strict=True)
+    ]
+    beside = [name for name in ds.coords if ds[name].dims in ((rule,), (omega,))]
+    pairs = ds.drop_vars(beside).isel({rule: ("pair", rules_at), omega: ("pair", strengths_at)})
+    return pairs.rename(pair=rule).assign_coords({rule: (rule, np.array(labels), ds[rule].attrs)})
 
 
 def other_axes(ds: xr.Dataset, *taken: str | None) -> list[str]:

@@ -113,8 +113,8 @@ def sliced(ds: xr.Dataset, shown: Iterable[str | None]) -> Sliced:
 
     The value is: no clipping, full back-propagation, the longest length, the largest network or
     batch, the layer nearest the loss (of each network, where they differ), the forward direction,
-    otherwise the middle one of numbers and the first of labels. Axes with only one value are named
-    as well.
+    otherwise the middle one of numbers and the first of labels. Of numbers it is the nearest to that at
+    which most cases were run. Axes with only one value are named as well.
     """
     keep, words = {axis for axis in shown if axis is not None}, []
     for axis in axes_of(ds):
@@ -230,9 +230,21 @@ def _cut(ds: xr.Dataset, axis: str) -> tuple[xr.Dataset, str]:
         # Networks of fewer layers have nothing at the largest number.
         top = ds["layers"].astype(int).reset_coords(drop=True) - 1
         return ds.isel(layer=top).drop_vars("layer", errors="ignore"), "nearest the loss"
-    index = _default_index(ds, axis)
+    index = _nearest_run(ds, axis, _default_index(ds, axis))
     value = text_of(ds[axis].values[index]) if axis in ds.coords else str(index)
     return ds.isel({axis: index}), value
+
+
+def _nearest_run(ds: xr.Dataset, axis: str, index: int) -> int:
+    """Return the place nearest `index` at which the sweep has most cases, if the axis is one of numbers.
+
+    A filter may have left out some of the curves at a value, and a figure without them would mislead.
+    """
+    if "case_key" not in ds or axis not in ds["case_key"].dims or not is_numeric(ds, axis):
+        return index
+    asked = ds["case_key"] != ""
+    count = asked.sum([dim for dim in asked.dims if dim != axis]).values
+    return int(min(np.flatnonzero(count == count.max()), key=lambda place: abs(place - index)))
 
 
 def _default_index(ds: xr.Dataset, axis: str) -> int:

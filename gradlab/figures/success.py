@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
-from gradlab.figures.axes import axis_of, divided, evenly, other_axes, rule_axis
+from gradlab.figures.axes import axis_of, divided, evenly, other_axes, rule_axis, with_regulariser
 from gradlab.figures.selection import (
     DIVERGED,
     MOST_LABELS,
@@ -67,6 +67,7 @@ class Success(AbstractFigure):
             task = f"the task {ds.attrs['task']}" if "task" in ds.attrs else "a task"
             expected = "trainings of a task with a criterion of success"
             raise UserMistake(Problem(f"figure {self.name!r}", expected, f"{task}, which has none"))
+        ds = with_regulariser(ds, self.x, self.curve, self.panel)
         x = self._numbers(ds)
         taken = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else None
         curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds, x, taken)
@@ -81,7 +82,8 @@ class Success(AbstractFigure):
         if curve is not None:
             panels.legend(page.figure, [_look(key, i) for i in key.order], key.title)
         criterion = f"solved: {ds.attrs['criterion']}" if "criterion" in ds.attrs else ""
-        many = f"Wilson's 95 % intervals, {replicates_of(cut.ds)} replicates"
+        replicates = replicates_of(cut.ds)
+        many = f"Wilson's 95 % intervals, {replicates} replicate{'s' * (replicates > 1)}"
         gone = diverged_words(cut.ds)
         panels.small_print(page.figure, [*cut.words, criterion, many, gone, counted_out(cut.ds, DIVERGED)])
         return page.figure

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gradlab.figures import panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
-from gradlab.figures.axes import divided, evenly, other_axes, rule_axis
+from gradlab.figures.axes import divided, evenly, other_axes, rule_axis, with_regulariser
 from gradlab.figures.needs import check_updates
 from gradlab.figures.selection import (
     DIVERGED,
@@ -71,7 +71,7 @@ class Training(AbstractFigure):
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         check_updates(ds, self.name, _LOSS)
-        ds = narrowed(ds, _LOSS)
+        ds = with_regulariser(narrowed(ds, _LOSS), self.curve, self.panel)
         taken = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else None
         curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds, taken)
         panel = taken or next(iter(other_axes(ds, curve)), None)

@@ -14,7 +14,7 @@ from gradlab.core.errors import UserMistake
 from gradlab.figures import draw_all, registry, updates
 from gradlab.figures.axes import norm_bound, rule_axis
 from gradlab.figures.flow import reach
-from gradlab.figures.selection import DIVERGED, NOT_RUN
+from gradlab.figures.selection import DIVERGED, NOT_RUN, sliced
 from gradlab.figures.smoothness import fitted
 from gradlab.figures.success import wilson
 
@@ -327,6 +327,44 @@ def test_runs_that_did_not_run_are_no_failures_and_diverged_ones_are(success):
     ds["status"][1, 1, :2], ds["solved_at"][1, 1, :2] = DIVERGED, -1
     rule = plot("success", ds).axes[0].containers[1].lines[0]
     np.testing.assert_allclose(rule.get_ydata(), [1.0, 0.6, 1.0], rtol=1e-14)
+
+
+@pytest.fixture(scope="module")
+def regularised():
+    return gradlab.run(
+        {
+            "measure": "train",
+            "network": {"hidden": 4},
+            "task": {"name": "temporal_order", "batch": 3},
+            "training": {"updates": 2, "evaluate": 10},
+            "sweep": {
+                "clip": ["off", {"name": "norm", "threshold": 1.0}],
+                "training.omega": [0.0, 0.5],
+                "task.length": [10, 12],
+                "where": 'omega == 0 or clip != "off"',
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["success", "training"])
+def test_rules_with_and_without_the_regulariser_are_curves_and_pairs_that_were_not_run_are_none(
+    regularised, name
+):
+    figure = plot(name, regularised)
+    labels = [text for text in legend_texts(figure) if "guess" not in text]
+    assert labels == ["off", "norm(1.0)", "norm(1.0), omega 0.5"]
+    assert "omega:" not in small_print(figure)
+
+
+def test_regulariser_that_is_chosen_is_an_axis_of_its_own(regularised):
+    figure = plot("training", regularised, curve="omega", panel="length")
+    assert {"0", "0.5"} <= set(legend_texts(figure))
+
+
+def test_cut_is_where_most_cases_were_run(regularised):
+    cut = sliced(regularised, ("clip", "length"))
+    assert "omega: 0" in cut.words
 
 
 def test_success_without_lengths_is_against_another_number(training):
