@@ -6,7 +6,8 @@ gradlab runs all cases, and its whole process is timed, archive included. xyzpy 
 random sample (equally many of each activation, length and clip) and is scaled up; JAX runs a random
 quarter of the (activation, length) pairs with all radii, clips and replicates, compilation counted, and
 is scaled up (`--all`: everything). The tools take turns in rounds; medians and ranges are reported, and
-each round has another sample.
+each round has another sample. The last line is the floor: what the matrix products and activations of
+the sweep's distinct work take in two processes that run already.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ TOOLS = {
     "xyzpy + PyTorch, 2 threads": ("torch_loop", "1"),
     "JAX, jit and vmap": ("jax_sweep", "vmap"),
     "JAX, jit and map, 2 devices": ("jax_sweep", "map"),
+    "products and activations alone, 2 processes": ("floor_sweep", "2"),
 }
 OURS = "gradlab, 2 workers"
 
@@ -57,6 +59,8 @@ def total(tool: str, sweep: Sweep, per_stratum: int, seed: int, everything: bool
         with tempfile.TemporaryDirectory() as folder:
             seconds, answer = run(module, sweep.name, way, folder)
         return {"seconds": seconds, "cases": answer["cases"], "call": answer["seconds"]}
+    if module == "floor_sweep":
+        return run(module, sweep.name, way, threads=1)[1]
     if module == "torch_loop":
         threads = CORES // int(way)
         _, answer = run(module, sweep.name, way, threads, per_stratum, seed, threads=threads)
