@@ -67,7 +67,7 @@ class Trajectory:
         self.first_overflow = np.full(cases, -1, dtype=np.int64)
         self.saturation = np.empty((stack.length, cases), dtype=dtype) if saturation else None
         self._looked = {} if keep_states else dict.fromkeys(looks, np.empty(0))
-        self._ring = self.segment + 1 if keep_states else 2
+        self._ring = self.segment + 1 if keep_states else 1  # products are done with it before it changes
         self._carried_ring = self.segment + 1 if keep_carried else 2
         self._take_buffers(workspace)
         one = (cases, stack.hidden, stack.batch)
@@ -95,7 +95,7 @@ class Trajectory:
             workspace.take(f"carried {part}", (self._carried_ring, *one), dtype)
             for part in stack.cell.state_parts[1:]
         ]
-        self._hidden_ring = self._ring if stack.feedback is not None else 2
+        self._hidden_ring = self.segment + 1 if stack.feedback is not None else 2
         self._hidden = workspace.take("hidden", (self._hidden_ring, *one), dtype)
         # Blocks in front: [W U b] of every row block of every case, as the products take them.
         blocked = stack.affine.reshape(cases, blocks, n, width).transpose(1, 0, 2, 3)
@@ -185,9 +185,9 @@ class Trajectory:
             cell.forward(stack.activation, t, stack.diagonal, local, old_state, new_state, saturation)
             if careful:
                 self._check(t, local, new_state)
-            self._feed(new[1], new_state[0], t + 1)
             if large_inputs:
                 _note_size(self.state_exponent, t, now[0])
+            self._feed(new[1], new_state[0], t + 1)
             if t in self._looked:
                 self._looked[t] = new_state[0].copy()
         self._held = start
