@@ -71,7 +71,7 @@ def ldexp(array: Array | float, power: Array, out: Array | None = None) -> Array
     return np.asarray(np.ldexp(array, small, out=out))
 
 
-def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> None:
+def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> list[Array]:
     """Bring mantissas back to the middle of the range, in place and without rounding.
 
     Parameters
@@ -82,14 +82,20 @@ def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> None:
         Their powers of two.
     where : boolean array of shape (lane, case)
         The cases to bring back; zero samples stay zero.
+
+    Returns
+    -------
+    list of arrays of shape (cases brought back, hidden, batch)
+        The parts of those cases as they are now.
     """
     lane, case = np.nonzero(where)
     chosen = [part[lane, case] for part in parts]
     peak = np.maximum.reduce([np.abs(part).max(axis=-2) for part in chosen])
     shift = np.where(peak > 0, np.frexp(peak)[1], 0).astype(exponent.dtype)
     for part, values in zip(parts, chosen, strict=True):
-        part[lane, case] = ldexp(values, -shift[:, None, :])
+        part[lane, case] = ldexp(values, -shift[:, None, :], out=values)
     exponent[lane, case] += shift
+    return chosen
 
 
 def log2_of(squares: Array, exponent: Array | int) -> Array:

@@ -193,9 +193,10 @@ class Pass:
         astray = (~((total >= self.low) & (total <= self.high)) & ~self.dead[:active]).any(axis=-1)
         if not astray.any():
             return squares[0]
-        renormalise(parts, self.exponent[:active], astray)
+        brought_back = renormalise(parts, self.exponent[:active], astray)
         self.shifted = True
-        squares = [self.sample_squares(part) for part in parts]
+        for known, chosen in zip(squares, brought_back, strict=True):
+            known[astray] = np.matmul(self.ones, chosen * chosen)[..., 0, :]
         dead = np.logical_and.reduce([values == 0 for values in squares])
         self.dead[:active] = dead
         self.exponent[:active][dead] = DEAD

@@ -12,11 +12,13 @@ from gradlab.core.scaled import LOG10_2, ldexp, log2_of, log2_total, window
 from gradlab.learning.gradients import is_structured, tied
 from gradlab.learning.trajectory import Trajectory
 from gradlab.learning.views import Views
+from gradlab.learning.workspace import Workspace
 
 Array = NDArray[Any]
 
 ADJOINTS = ("state", "memory", "preactivation")
 PATHS = ("memory", "rest", "total")
+AT_ONCE = 1 << 14  # squares turned into logarithms together: the temporaries stay in the cache
 
 
 class Taps:
@@ -33,6 +35,8 @@ class Taps:
         For each lane its number of views.
     cases, batch, segment : int
         Sizes.
+    workspace : Workspace
+        Where what is gathered lives.
 
     Attributes
     ----------
@@ -50,6 +54,7 @@ class Taps:
         cases: int,
         batch: int,
         segment: int,
+        workspace: Workspace,
     ):
         self._names = frozenset(names)
         if "path" in self._names:
@@ -67,8 +72,11 @@ class Taps:
         self._segment = segment
         gathered = {"state"} & self._names or ({"state"} if "sample" in self._names else set())
         gathered |= set(along) & self._names
-        self._squares = {n: np.zeros((segment, lanes, cases, batch)) for n in gathered}
-        self._exponents = {n: np.zeros((segment, lanes, cases, batch), dtype=np.int64) for n in gathered}
+        kept = (segment, lanes, cases, batch)
+        self._squares = {n: workspace.take(f"squares {n}", kept, np.float64) for n in gathered}
+        self._exponents = {n: workspace.take(f"exponents {n}", kept, np.int64) for n in gathered}
+        for buffer in (*self._squares.values(), *self._exponents.values()):
+            buffer[...] = 0
         self._factors: tuple[Array, Array] | None = None
         self._first_view = np.concatenate([[0], np.cumsum(self._views)])
         self._rescaled = np.zeros(sum(self._views), dtype=bool)
@@ -168,21 +176,27 @@ class Taps:
 
     def reduce(self, start: int, stop: int, active: int) -> None:
         """Turn what was gathered over the time steps `start` to `stop` into records."""
+        together = max(1, AT_ONCE // (self._cases * self._batch))
         for i in range(active):
-            first, last = start, min(stop - 1, self._last[i])
-            if last < first:
-                continue
-            slots = np.arange(last, first - 1, -1) % self._segment
-            lags = slice(self._last[i] - last, self._last[i] - first + 1)
-            for v in range(self._views[i]):
-                for name in self._squares:
-                    self._reduce_one(name, i, v, slots, lags)
-                if "weight" in self._names:
-                    squares, exponent = (kept[slots, int(self._first_view[i]) + v] for kept in self._shares)
-                    log10 = LOG10_2 * log2_of(squares, exponent) - np.log10(self._batch)
-                    self.records["weight"][i][v, :, lags] = log10.T
+            end = min(stop, self._last[i] + 1)
+            for first in range(start, end, together):
+                times = range(first, min(first + together, end))
+                for v in range(self._views[i]):
+                    self._reduce_view(i, v, times)
 
-    def _reduce_one(self, name: str, i: int, v: int, slots: Array, lags: slice) -> None:
+    def _reduce_view(self, i: int, v: int, times: range) -> None:
+        """Turn a few neighbouring time steps of one view into records; lags count back in time."""
+        first = times.start % self._segment
+        slots = slice(first, first + len(times))
+        lags = slice(self._last[i] - times.stop + 1, self._last[i] - times.start + 1)
+        for name in self._squares:
+            self._reduce_one(name, i, v, slots, lags)
+        if "weight" in self._names:
+            squares, exponent = (kept[slots, int(self._first_view[i]) + v] for kept in self._shares)
+            log10 = LOG10_2 * log2_of(squares, exponent) - np.log10(self._batch)
+            self.records["weight"][i][v, :, lags] = log10[::-1].T
+
+    def _reduce_one(self, name: str, i: int, v: int, slots: slice, lags: slice) -> None:
         squares = self._squares[name][slots, i]
         view = int(self._first_view[i]) + v
         exponent = self._exponents[name][slots, i]
@@ -191,11 +205,11 @@ class Taps:
             squares, exponent = squares * mantissa * mantissa, exponent + power
         if name in self.records:
             total = LOG10_2 * log2_total(squares, exponent) - np.log10(self._batch)
-            self.records[name][i][v, :, lags] = total.T
+            self.records[name][i][v, :, lags] = total[::-1].T
         if name == "state" and "mean" in self.records:
             each = LOG10_2 * log2_of(squares, exponent)
-            self.records["mean"][i][v, :, lags] = each.mean(axis=-1).T
-            self.records["std"][i][v, :, lags] = _spread(each).T
+            self.records["mean"][i][v, :, lags] = each.mean(axis=-1)[::-1].T
+            self.records["std"][i][v, :, lags] = _spread(each)[::-1].T
 
 
 def _spread(logs: Array) -> Array:

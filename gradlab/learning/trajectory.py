@@ -67,7 +67,7 @@ class Trajectory:
         self.first_overflow = np.full(cases, -1, dtype=np.int64)
         self.saturation = np.empty((stack.length, cases), dtype=dtype) if saturation else None
         self._looked = {} if keep_states else dict.fromkeys(looks, np.empty(0))
-        self._ring = self.segment + 1 if keep_states else 2
+        self._ring = self.segment + 1 if keep_states else 1  # products are done with it before it changes
         self._carried_ring = self.segment + 1 if keep_carried else 2
         self._take_buffers(workspace)
         one = (cases, stack.hidden, stack.batch)
@@ -95,7 +95,7 @@ class Trajectory:
             workspace.take(f"carried {part}", (self._carried_ring, *one), dtype)
             for part in stack.cell.state_parts[1:]
         ]
-        self._hidden_ring = self._ring if stack.feedback is not None else 2
+        self._hidden_ring = self.segment + 1 if stack.feedback is not None else 2
         self._hidden = workspace.take("hidden", (self._hidden_ring, *one), dtype)
         # Blocks in front: [W U b] of every row block of every case, as the products take them.
         blocked = stack.affine.reshape(cases, blocks, n, width).transpose(1, 0, 2, 3)
@@ -108,6 +108,11 @@ class Trajectory:
             (state, state[:, :m], state[:, m:-1], state[:, m:]) for state in self._fed
         ]
         self._others = [[other[i] for other in others] for i in range(self._carried_ring)]
+        hidden = list(self._hidden)
+        self._parts: list[tuple[Array, ...]] = [
+            (hidden[i % self._hidden_ring], *self._others[i % self._carried_ring])
+            for i in range(self.segment + 1)
+        ]
 
     def _moderate(self) -> bool:
         """Whether no weight is so large that a bounded state could still overflow."""
@@ -161,29 +166,28 @@ class Trajectory:
         stop = min(start + self.segment, stack.length)
         inputs = stack.inputs(start, stop)
         stored = self._stored[start]
-        for old_part, value in zip((self._hidden[0], *self._others[0]), stored, strict=True):
+        for old_part, value in zip(self._parts[0], stored, strict=True):
             np.copyto(old_part, value)
         self._feed(self._states[0][1], stored[0], start)
         large_inputs = bool(max(inputs.max(initial=0.0), -inputs.min(initial=0.0)) ** 2 > self._limit)
         new_state: tuple[Array, ...] = ()
-        ring, hidden_ring, carried_ring = self._ring, self._hidden_ring, self._carried_ring
+        ring, careful = self._ring, self._watch or large_inputs
         for i, t in enumerate(range(start, stop)):
             now, new = self._states[i % ring], self._states[(i + 1) % ring]
             # Cells get contiguous arrays; one copy beside the inputs is cheaper than strided passes.
-            old_state = (self._hidden[i % hidden_ring], *self._others[i % carried_ring])
-            new_state = (self._hidden[(i + 1) % hidden_ring], *self._others[(i + 1) % carried_ring])
+            old_state, new_state = self._parts[i], self._parts[i + 1]
             local, z, z_inward = self._local[i]
-            np.copyto(now[2], inputs[i])
+            now[2][:] = inputs[i]
             np.matmul(self._affine, now[0], out=z)
             if len(z_inward):
                 np.matmul(self._inward, now[3], out=z_inward)
             saturation = self.saturation[t] if self.saturation is not None else None
             cell.forward(stack.activation, t, stack.diagonal, local, old_state, new_state, saturation)
-            if self._watch or large_inputs:
+            if careful:
                 self._check(t, local, new_state)
-            self._feed(new[1], new_state[0], t + 1)
             if large_inputs:
                 _note_size(self.state_exponent, t, now[0])
+            self._feed(new[1], new_state[0], t + 1)
             if t in self._looked:
                 self._looked[t] = new_state[0].copy()
         self._held = start
@@ -195,7 +199,7 @@ class Trajectory:
         """Write what the recurrent weights see at time step `t`; before the first step that is zero."""
         feedback = self.stack.feedback
         if feedback is None:
-            np.copyto(out, state)
+            out[:] = state
         elif t == 0:
             out[...] = 0.0
         else:

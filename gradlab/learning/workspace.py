@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.scratch import aligned
+
 
 class Workspace:
     """Named buffers, grown when a larger one is asked for and reused otherwise.
@@ -25,7 +27,7 @@ class Workspace:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in self._buffers or self._buffers[name].size < size:
             self._buffers.pop(name, None)
-            self._buffers[name] = np.empty(size, dtype=np.uint8)
+            self._buffers[name] = aligned(size)
         array: NDArray[Any] = self._buffers[name][:size].view(dtype).reshape(shape)
         return array
 

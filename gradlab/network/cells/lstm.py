@@ -88,14 +88,13 @@ class Lstm(AbstractCell):
     ) -> None:
         """Take one step; see the equations of the class."""
         gates, candidate, output = local[:2], local[2], local[3]
-        output_slope, forget = local[4], local[5]
+        s_input, forget = opened = local[4:]
+        output_slope = local[4]  # takes the place of s(i)
         state, memory = new
-        s_input = scratch("input gate", memory.shape, memory.dtype)
         g, s_output, phi_c = (
             scratch(name, memory.shape, memory.dtype) for name in ("g", "output gate", "squashed")
         )
-        _logistic.evaluate(gates[0], s_input, gates[0])
-        _logistic.evaluate(gates[1], forget, gates[1])
+        _logistic.evaluate(gates, opened, gates)
         activation.evaluate(candidate, g, candidate)
         _logistic.evaluate(output, s_output, output)
         if saturation is not None:
@@ -104,15 +103,10 @@ class Lstm(AbstractCell):
         np.multiply(s_input, g, out=memory)
         np.multiply(forget, old[1], out=state)
         np.add(memory, state, out=memory)
+        np.multiply(candidate, s_input, out=candidate)
         activation.evaluate(memory, phi_c, output_slope)
         np.multiply(s_output, phi_c, out=state)
-        for factor, by in (
-            (gates[0], g),
-            (gates[1], old[1]),
-            (candidate, s_input),
-            (output, phi_c),
-            (output_slope, s_output),
-        ):
+        for factor, by in ((gates[0], g), (gates[1], old[1]), (output, phi_c), (output_slope, s_output)):
             np.multiply(factor, by, out=factor)
 
     def complete(self, diagonal: Array, local: Array, adjoint: Sequence[Array]) -> None:

@@ -106,17 +106,17 @@ class PeepholeLstm(AbstractCell):
     ) -> None:
         """Take one step; see the equations of the class."""
         gates, candidate, output = local[:2], local[2], local[3]
-        output_slope, forget, before, after = local[4:]
+        opened, before, after = local[4:6], local[6], local[7]
+        s_input, forget = opened
+        output_slope = local[4]  # takes the place of s(i)
         state, memory = new
-        s_input, g, s_output, phi_c = (
-            scratch(name, memory.shape, memory.dtype)
-            for name in ("input gate", "g", "output gate", "squashed")
+        g, s_output, phi_c = (
+            scratch(name, memory.shape, memory.dtype) for name in ("g", "output gate", "squashed")
         )
         np.copyto(before, old[1])
         for gate, peephole in zip(gates, diagonal[:2], strict=True):
             np.add(gate, np.multiply(peephole, before, out=state), out=gate)
-        _logistic.evaluate(gates[0], s_input, gates[0])
-        _logistic.evaluate(gates[1], forget, gates[1])
+        _logistic.evaluate(gates, opened, gates)
         activation.evaluate(candidate, g, candidate)
         np.multiply(s_input, g, out=after)
         np.add(after, np.multiply(forget, before, out=state), out=after)
@@ -126,15 +126,10 @@ class PeepholeLstm(AbstractCell):
         if saturation is not None:
             each = local[:4].reshape(4, len(saturation), -1).mean(axis=-1)
             np.mean(each, axis=0, out=saturation)
+        np.multiply(candidate, s_input, out=candidate)
         activation.evaluate(memory, phi_c, output_slope)
         np.multiply(s_output, phi_c, out=state)
-        for factor, by in (
-            (gates[0], g),
-            (gates[1], before),
-            (candidate, s_input),
-            (output, phi_c),
-            (output_slope, s_output),
-        ):
+        for factor, by in ((gates[0], g), (gates[1], before), (output, phi_c), (output_slope, s_output)):
             np.multiply(factor, by, out=factor)
         np.add(output_slope, np.multiply(diagonal[2], output, out=s_output), out=output_slope)
 
