@@ -64,8 +64,7 @@ class Trained:
 
         task, sizes, cell = self.prepared.task, self.prepared.sizes, self.prepared.cell
         steps = range(task.length)
-        # The way back through a reverse direction ends at the last time step, wherever the loss looks.
-        lags = steps if sizes.bidirectional else range(task.lags)
+        lags = steps if sizes.bidirectional else range(task.lags)  # a reverse direction ends at the last
         along: dict[str, Sequence[Any]] = {"path": PATHS, "loss_time": steps, "time": steps, "lag": lags}
         if sizes.layers > 1:
             along["layer"] = range(sizes.layers)

@@ -10,7 +10,7 @@ import gradlab
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("at", ["final", [1, 4]])
-def test_looks_before_the_last_time_step_give_the_records_of_the_run(layers: int, at: str | list[int]) -> None:
+def test_early_looks_give_the_records_of_the_run(layers: int, at: str | list[int]) -> None:
     network = {"cell": "lstm", "hidden": 4, "layers": layers, "bidirectional": True}
     task = {"name": "noise", "features": 3, "batch": 2, "length": 9, "at": at}
     run = gradlab.run({"network": network, "task": task})
