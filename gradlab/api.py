@@ -99,7 +99,16 @@ def run(
     from gradlab.core.checks import integer
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
-    from gradlab.running import Way, attributes, dense_keys, load_labels, plan_of, run_archive, workers_for
+    from gradlab.running import (
+        Way,
+        attributes,
+        dense_keys,
+        load_labels,
+        plan_of,
+        room_beside,
+        run_archive,
+        workers_for,
+    )
 
     resolved = as_spec(spec)
     workers = integer("workers", workers, at_least=1)
@@ -127,8 +136,9 @@ def run(
         from gradlab.experiment.runner import execute
         from gradlab.experiment.sink import MemorySink
 
+        room = room_beside(plan, bound, processes.sharers)
         sink = MemorySink(plan)
-        execute(plan, sink, workers=processes, memory=bound, progress=progress, meanwhile=load_labels)
+        execute(plan, sink, workers=processes, memory=room, progress=progress, meanwhile=load_labels)
     if sink.failures:
         failed = sum(len(index) for index, _, _ in sink.failures)
         text = f"{failed} of {plan.grid.n_cases} cases failed; the first error was:\n{sink.failures[0][1]}"

@@ -41,6 +41,28 @@ def check_plan(plan: Plan, memory: int, workers: int = 1) -> None:
     check_blocks(blocks, plan.record, memory, min(workers, max(1, len(blocks))))
 
 
+def room_beside(plan: Plan, memory: int, workers: int = 1) -> int:
+    """Return the bytes that are left of `memory` where the data of all cases are held in memory.
+
+    Raises
+    ------
+    UserMistake
+        If one case at a time does not fit, or does not beside the data.
+    """
+    import math
+
+    check_plan(plan, memory, workers)
+    numbers = sum(math.prod(plan.shape(name)) for name in plan.record)
+    held = 8 * math.prod(plan.grid.shape) * (numbers + 6)
+    try:
+        check_plan(plan, memory - held, workers)
+    except UserMistake:
+        expected = f"room beside the data of {plan.grid.n_cases} cases, which take {held >> 20} MiB"
+        hint = "Give out=, an archive that is written as it goes; or raise memory=, or narrow record=."
+        raise UserMistake(Problem("memory", expected, f"{memory >> 20} MiB", hint)) from None
+    return memory - held
+
+
 def workers_for(plan: Plan, most: int, scheduler: str | Client | Workers | None = None) -> Workers:
     """Start the processes that are to run a plan: `most`, or fewer if there are not so many blocks.
 

@@ -64,8 +64,8 @@ class Trained:
 
         task, sizes, cell = self.prepared.task, self.prepared.sizes, self.prepared.cell
         steps = range(task.length)
-        along: dict[str, Sequence[Any]] = {"path": PATHS, "loss_time": steps, "time": steps}
-        along["lag"] = range(task.lags)
+        lags = steps if sizes.bidirectional else range(task.lags)  # a reverse direction ends at the last
+        along: dict[str, Sequence[Any]] = {"path": PATHS, "loss_time": steps, "time": steps, "lag": lags}
         if sizes.layers > 1:
             along["layer"] = range(sizes.layers)
         if sizes.bidirectional:

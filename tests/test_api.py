@@ -124,6 +124,20 @@ def test_memory_and_workers_are_checked_and_change_nothing(dataset):
         gradlab.run(TABLE, memory="a lot")
 
 
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"replicates": 20000}, "room beside the data of 20000 cases, which take 91[0-9] MiB, got 1024 MiB"),
+        ({"task": {"name": "noise", "length": 10**9}}, "at least [0-9]{6} MiB for cases of this size"),
+    ],
+)
+def test_data_that_do_not_fit_in_memory_are_refused_before_they_are_allocated(table, message):
+    """The allocation itself would end in the kernel's killing the process."""
+    task = {"name": "noise", "features": 2, "batch": 2, "length": 1000}
+    with pytest.raises(UserMistake, match=message):
+        gradlab.run({"network": {"hidden": 4}, "task": task, **table})
+
+
 def test_draw_gives_what_was_measured(dataset):
     for radius, activation, length in ((0.5, "tanh", 5), (1.1, "tanh", 8)):
         case = gradlab.draw(

@@ -15,6 +15,7 @@ from gradlab.archive import directory
 from gradlab.archive.copying import BY_DEFAULT, copy_cases
 from gradlab.archive.creation import create_data, write_attributes, write_keys
 from gradlab.archive.directory import State
+from gradlab.archive.manifest import unseal
 from gradlab.archive.united import FINISHED, Held, Index, United, among, carried, read_held, same_grid, unite
 from gradlab.archive.variables import KEYS, STATUS, VARIABLES
 from gradlab.archive.verify import check_structure
@@ -202,6 +203,7 @@ def begin(meeting: Meeting) -> None:
             data = path / directory.DATA
             create_data(data, target.layout, wanted.tile, case_keys(target), target.attrs)
         return
+    unseal(path)
     directory.sweep_temporaries(path)
     former = former_specs(path, resolved) if meeting.left.any() else {}
     if meeting.rewrites:

@@ -1,6 +1,7 @@
 """The manifest of an archive: every file with its size and digest, and one digest of what they say.
 
-``manifest.json`` is written by `seal` when a run ends, and read by `check`. It holds
+``manifest.json`` is written by `seal` when a run ends, removed by `unseal` when the next one begins to
+write, and read by `check`. Nothing is added to what differs from it: `check_unaltered`. It holds
 
 ``format``, ``version``
     ``"gradlab manifest"`` and 1.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from gradlab.core.errors import Problem, UserMistake
 FORMAT = "gradlab manifest"
 VERSION = 1
 ASIDE = (directory.MANIFEST, directory.LOCK)
+_MADE = (directory.MARKER, directory.RESOLVED, directory.FAILURES)
 _UNFINISHED = f"{directory.CHECKPOINTS}/"
 #: What a packed file has besides the archive's own files.
 OF_PACKED = ("ro-crate-metadata.json", "README.md")
@@ -84,6 +86,36 @@ def seal(path: str | Path) -> str:
     with directory.disk(path / directory.MANIFEST, "Every case that was written is kept"):
         directory.replace_text(path / directory.MANIFEST, _text(digest, listed))
     return digest
+
+
+def unseal(path: Path) -> None:
+    """Remove the manifest of an archive that is about to be written into."""
+    (path / directory.MANIFEST).unlink(missing_ok=True)
+
+
+def check_unaltered(path: Path) -> None:
+    """Refuse a sealed archive of which data or settings are others than they were: it would be sealed so.
+
+    What no writer has finished has no seal, and is not looked at.
+
+    Raises
+    ------
+    UserMistake
+        With every file that was altered, cut or made longer, or is missing, or surplus among the data.
+    """
+    files = DirectoryFiles(path)
+    if directory.MANIFEST not in files:
+        return
+    listed = {name: entry for name, entry in read_manifest(files)["files"].items() if _is_made(name)}
+    there = {name: size for name, size in files.sizes.items() if _is_made(name)}
+    hint = "Nothing is added to what is damaged: take a sound copy, or begin another archive."
+    if found := list(_differences(files, listed, there)):
+        raise UserMistake([replace(problem, hint=hint) for problem in found])
+
+
+def _is_made(name: str) -> bool:
+    """Whether a file is of the data, the settings or the failures of an archive, and not of a user's own."""
+    return name.startswith((f"{directory.DATA}/", f"{directory.FORMER}/")) or name in _MADE
 
 
 def list_figures(path: str | Path) -> None:

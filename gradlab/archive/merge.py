@@ -18,7 +18,7 @@ from gradlab.archive.creation import create_data
 from gradlab.archive.directory import State
 from gradlab.archive.extend import case_keys, former_specs, with_lone, write_former
 from gradlab.archive.lock import writing
-from gradlab.archive.manifest import seal
+from gradlab.archive.manifest import check_unaltered, seal
 from gradlab.archive.reading import read_provenance
 from gradlab.archive.united import FINISHED, Held, Index, among, carried, point, read_held, same_grid, unite
 from gradlab.archive.variables import STATUS
@@ -60,6 +60,8 @@ def merge(paths: Sequence[Path], out: Path, *, accept_older_code: bool = False) 
     problems = [problem for path in (*paths, *([out] if there else [])) for problem in check_structure(path)]
     if problems:
         raise UserMistake(problems)
+    for path in paths:
+        check_unaltered(path)
     held = [read_held(path / directory.DATA) for path in paths]
     gates = any("gate" in one.layout.coordinates for one in held)
     held = [with_lone(one, path, gates) for one, path in zip(held, paths, strict=True)]

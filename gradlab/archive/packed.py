@@ -87,7 +87,7 @@ def _sealed(path: Path) -> Files:
     files = DirectoryFiles(path)
     seal = check(files)
     if seal.problems:
-        hint = "Run the experiment into it again: that seals it."
+        hint = "Run the experiment into it again, which seals it unless its data are damaged."
         more = f", and {len(seal.problems) - 1} more" if len(seal.problems) > 1 else ""
         raise UserMistake(Problem(str(path), "a sealed archive", f"{seal.problems[0]}{more}", hint))
     return files

@@ -24,7 +24,7 @@ from gradlab.archive.creation import array_of
 from gradlab.archive.directory import State
 from gradlab.archive.extend import Meeting, Wanted, begin, meet
 from gradlab.archive.failures import FailureLog
-from gradlab.archive.manifest import seal
+from gradlab.archive.manifest import check_unaltered, seal
 from gradlab.archive.schema import AxisLike, layout
 from gradlab.archive.united import FINISHED, Held, Index, read_held
 from gradlab.archive.variables import KEYS, STATUS, VARIABLES, Variable
@@ -329,6 +329,8 @@ def meet_to_write(path: Path, asked: Wanted, *, prune: bool = False) -> Meeting:
     """Return how a spec and what is at `path` meet, once a killed run's last moves have been made."""
     with directory.disk(path):
         directory.settle(path)
+        if directory.state(path) is State.ARCHIVE:
+            check_unaltered(path)
         return meet(path, asked, prune=prune)
 
 
@@ -346,6 +348,7 @@ def check_own(path: Path, key: str) -> None:
         return
     if problems := check_structure(path):
         raise UserMistake(problems)
+    check_unaltered(path)
     if read_held(path / directory.DATA).settings.ravel().tolist() != [key]:
         got = "an archive of another one"
         raise UserMistake(Problem(str(path), "the archive of this measurement", got, "Give another --out."))
@@ -353,11 +356,13 @@ def check_own(path: Path, key: str) -> None:
 
 @contextlib.contextmanager
 def sealed(path: Path) -> Iterator[None]:
-    """Seal the archive when the body is done, also after an interruption."""
+    """Seal the archive when the body is done, also if it was interrupted or broke the seal and failed."""
     try:
         yield
-    except KeyboardInterrupt:
-        if directory.state(path) is State.ARCHIVE:
-            seal(path)
+    except BaseException as error:
+        open_one = directory.state(path) is State.ARCHIVE and not (path / directory.MANIFEST).exists()
+        if isinstance(error, KeyboardInterrupt | UserMistake) and open_one:
+            with contextlib.suppress(UserMistake):  # what failed is told, and it may be the disk
+                seal(path)
         raise
     seal(path)

@@ -15,8 +15,10 @@ def new(name: Name) -> None:
     For example:
       gradlab new mine
     """
+    import shlex
+
     from gradlab.cli.starter import write_starter
     from gradlab.cli.terminal import clean, write
 
     path = write_starter(name)
-    write(f"{clean(path)} is written. Run it with: gradlab run {clean(path)}\n")
+    write(f"{clean(path)} is written. Run it with: gradlab run {clean(shlex.quote(str(path)))}\n")

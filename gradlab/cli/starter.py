@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from gradlab.core.checks import shown
@@ -65,7 +66,7 @@ def write_starter(name: str) -> Path:
     stem = path.stem
     if not name.strip() or not name.isprintable() or stem in ("", ".toml") or name.endswith(("/", "\\")):
         raise UserMistake(Problem("NAME", "a name for a file", shown(name)))
-    text = TEXT.format(file=path, title=json.dumps(stem, ensure_ascii=False))
+    text = TEXT.format(file=shlex.quote(str(path)), title=json.dumps(stem, ensure_ascii=False))
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -91,10 +91,11 @@ class Registry(Generic[E]):
             return typing.cast(E, setting)
         table = {"name": setting} if isinstance(setting, str) else setting
         if not isinstance(table, Mapping) or "name" not in table:
+            article = "an" if self.kind[0] in "aeio" else "a"
             raise UserMistake(
                 Problem(
                     where,
-                    f"the name of a {self.kind}, or a table with one",
+                    f"the name of {article} {self.kind}, or a table with one",
                     shown(setting),
                     nearest("", self.names()),
                 )

@@ -150,11 +150,12 @@ def unfit_learner(learner: Any, clip: Any) -> list[Problem]:
 
 
 def _check_sizes(settings: NetworkSettings) -> None:
-    """Refuse a spectrum that has no matrix of the network's size."""
+    """Refuse a spectrum that has no matrix of the network's size, or none that can be scaled as wanted."""
     problems: list[Problem] = []
     for spectrum in settings.spectra:
         try:
             spectrum.check_size(settings.hidden)
+            spectrum.check_scaling(settings.hidden)
         except UserMistake as mistake:
             problems += mistake.under("network.spectrum").problems
     if problems:

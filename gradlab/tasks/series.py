@@ -65,9 +65,17 @@ class Series(AbstractTask):
             got = f"outputs = {self.n_outputs}, loss = {self.loss!r}"
             expected, hint = 'one output with loss "mse" or "unit"', "The next reading is one number."
             raise UserMistake(Problem("outputs", expected, got, hint))
+        self._check_room()
+
+    def _check_room(self) -> None:
+        """Raise UserMistake if the record is too short for one sequence of windows."""
         readings = len(self._record()[0])
-        needed = self.features + self.length
-        if readings < needed:
+        if readings < 2:
+            raise UserMistake(Problem("file", "two readings at least", f"{readings} in {shown(self.file)}"))
+        if self.features >= readings:
+            expected = f"at most {readings - 1} ({readings} readings, one of which is to be told)"
+            raise UserMistake(Problem("features", expected, shown(self.features), "Shorten the window."))
+        if readings < self.features + self.length:
             expected = f"at most {readings - self.features} ({readings} readings less the window)"
             hint = "Shorten the length or the window (features)."
             raise UserMistake(Problem("length", expected, shown(self.length), hint))
@@ -207,9 +215,7 @@ def _read_column(file: str, column: str, modified: int, size: int) -> tuple[Arra
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a UTF-8 CSV file"
         raise UserMistake(Problem("file", "a readable CSV file", f"{shown(file)} ({reason})")) from None
     header = [name.strip() for name in rows[0]] if rows else []
-    if column not in header:
-        expected = f"a column of {Path(file).name}"
-        raise UserMistake(Problem("column", expected, shown(column), nearest(column, header)))
+    _check_header(header, file, column)
     place = header.index(column)
     numbers = []
     for line, row in enumerate(rows[1:], start=2):
@@ -228,3 +234,17 @@ def _read_column(file: str, column: str, modified: int, size: int) -> tuple[Arra
     values = np.array(numbers)
     values.setflags(write=False)
     return values, hashlib.sha256(values.tobytes()).hexdigest()[:32]
+
+
+def _check_header(header: list[str], file: str, column: str) -> None:
+    """Raise UserMistake unless exactly one column has the name."""
+    name = Path(file).name
+    if not any(header):
+        expected = "a CSV file whose first line names its columns"
+        raise UserMistake(Problem("file", expected, f"nothing in the first line of {name}"))
+    if header.count(column) > 1:
+        expected = f"a column of {name} whose name no other has"
+        raise UserMistake(Problem("column", expected, f"{shown(column)}, which {header.count(column)} have"))
+    if column not in header:
+        hint = f"{nearest(column, header)} The first line names the columns, with commas between them."
+        raise UserMistake(Problem("column", f"a column of {name}", shown(column), hint))

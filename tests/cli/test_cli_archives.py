@@ -201,7 +201,7 @@ def test_new_refuses_what_it_cannot_write(cli: Cli, name: str, message: str) -> 
 
 
 def test_an_odd_name_is_quoted_in_the_spec(cli: Cli) -> None:
-    assert cli("new", 'a "b" {c}').exit_code == 0
+    assert cli("new", 'a "b" {c}').output.endswith("""gradlab run 'a "b" {c}.toml'\n""")
     assert cli("plan", 'a "b" {c}.toml', "--json").exit_code == 0
 
 

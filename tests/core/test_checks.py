@@ -133,3 +133,9 @@ def test_two_entries_of_one_name_are_a_bug():
     registry.register(Thing)
     with pytest.raises(ValueError, match="two entries are named 'thing' in the catalogue of thing"):
         registry.register(Thing)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("cell", "a cell"), ("initialiser", "an initialiser")])
+def test_a_catalogue_is_named_with_its_article(kind, words):
+    with pytest.raises(UserMistake, match=f"the name of {words}, or a table with one, got 3"):
+        Registry(kind, "gradlab.network.cells").build(3, "here")

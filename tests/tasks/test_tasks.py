@@ -301,9 +301,15 @@ def test_content_counts_and_not_the_path(tmp_path, record):
         ("d\n1\nnan\n", r"got 'nan' in line 3"),
         ("d\n1\ninf\n", r"got 'inf' in line 3"),
         ("a,b\n1,2\n", r"task\.column: expected a column of r\.csv, got 'd'\. Known: a, b\."),
-        ("", r"task\.column: expected a column of r\.csv, got 'd'"),
+        (
+            "a;d\n1;2\n",
+            r"column of r\.csv, got 'd'\. Known: a;d\. The first line names the columns, with commas",
+        ),
+        ("", r"task\.file: expected a CSV file whose first line names its columns, got nothing in "),
+        ("d,d\n1,2\n", r"column of r\.csv whose name no other has, got 'd', which 2 have"),
         ("d\n1\n2\n3\n", r"task\.length: expected at most 1 \(3 readings less the window\), got 5"),
-        ("d\n", r"task\.length: expected at most"),
+        ("d\n", r"task\.file: expected two readings at least, got 0 in "),
+        ("d\n1\n2\n", r"task\.features: expected at most 1 \(2 readings, one of which is to be told\)"),
     ],
 )
 def test_csv_mistakes_are_named(tmp_path, text, message):

@@ -135,6 +135,19 @@ class AbstractSpectrum(ABC):
         """Raise UserMistake if the family has no matrix of this size (with these settings)."""
         integer("size", size, at_least=1)
 
+    def absent(self, size: int) -> tuple[str, ...]:
+        """Return what every matrix of this size has none of, with these settings: "radius", "norm"."""
+        return ()
+
+    def check_scaling(self, size: int) -> None:
+        """Raise UserMistake if a property that is zero in every matrix of this size is to be scaled up.
+
+        `draw` raises too, but what can be known before anything runs is told before.
+        """
+        for way in self._given():
+            if getattr(self, way) > 0.0 and way in self.absent(size):
+                raise UserMistake(self._unscalable(way, size))
+
     def identity(self) -> dict[str, Any]:
         """Return the plain table that determines the numbers: what content keys are made of."""
         return settings_of(self)
@@ -173,9 +186,7 @@ class AbstractSpectrum(ABC):
             property to be scaled is zero.
         """
         self.check_size(size)
-        masked = None if mask is None else mask.tobytes()
-        key = (canonical(self.law_settings()), size, seed, replicate, part, masked)
-        matrix, known = _memory.get(key, lambda: self._measured(size, seed, replicate, part, mask))
+        matrix, known = self._held(size, seed, replicate, part, mask)
         factor = self._factor(known, size)
         scaled = Drawn(matrix * factor, known.radius * factor, known.norm * factor, known.henrici_departure)
         if factor == 0.0:
@@ -183,6 +194,19 @@ class AbstractSpectrum(ABC):
         if self.radius is not None:
             return replace(scaled, radius=self.radius)
         return scaled if self.norm is None else replace(scaled, norm=self.norm)
+
+    def _held(
+        self,
+        size: int,
+        seed: int = 0,
+        replicate: int = 0,
+        part: str = "",
+        mask: NDArray[np.bool_] | None = None,
+    ) -> tuple[Matrix, Properties]:
+        """Return the unscaled matrix and what it is like, from memory if it is there."""
+        masked = None if mask is None else mask.tobytes()
+        key = (canonical(self.law_settings()), size, seed, replicate, part, masked)
+        return _memory.get(key, lambda: self._measured(size, seed, replicate, part, mask))
 
     def _measured(
         self, size: int, seed: int, replicate: int, part: str, mask: NDArray[np.bool_] | None
@@ -208,18 +232,22 @@ class AbstractSpectrum(ABC):
         if way not in ("radius", "norm") or wanted == 0.0:
             return wanted
         held = known.radius if way == "radius" else known.norm
-        absent = held <= NO_RADIUS * known.norm if way == "radius" else held == 0.0
-        factor = math.inf if absent else wanted / held
+        factor = math.inf if way in zeros(known) else wanted / held
         if not math.isfinite(factor):
-            raise UserMistake(
-                Problem(
-                    way,
-                    f"0, or a matrix of {self.name!r} of size {size} whose {way} is not 0",
-                    f"{way} = {wanted:g} for one with radius {known.radius:.3g} and norm {known.norm:.3g}",
-                    f"A zero {way} cannot be scaled up.",
-                )
-            )
+            unlike = f" for one with radius {known.radius:.3g} and norm {known.norm:.3g}"
+            raise UserMistake(self._unscalable(way, size, unlike))
         return factor
+
+    def _unscalable(self, way: str, size: int, unlike: str = "") -> Problem:
+        expected = f"0, or a matrix of {self.name!r} of size {size} whose {way} is not 0"
+        got = f"{way} = {getattr(self, way):g}{unlike}"
+        return Problem(way, expected, got, f"A zero {way} cannot be scaled up.")
+
+
+def zeros(known: Properties) -> tuple[str, ...]:
+    """Return which of radius and norm are zero, to rounding."""
+    no_radius = ("radius",) if known.radius <= NO_RADIUS * known.norm else ()
+    return (*no_radius, "norm") if known.norm == 0.0 else no_radius
 
 
 def _scale(where: str, value: Any) -> float | None:

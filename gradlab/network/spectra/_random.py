@@ -59,6 +59,11 @@ def check_count(eigenvalues: str | tuple[Any, ...], size: int) -> None:
         )
 
 
+def all_zero(eigenvalues: str | tuple[Any, ...]) -> bool:
+    """Return whether eigenvalues are listed and every one of them is zero."""
+    return not isinstance(eigenvalues, str) and not np.any(np.hstack(eigenvalues))
+
+
 def block_diagonal(eigenvalues: str | tuple[Any, ...], size: int, stream: np.random.RandomState) -> Matrix:
     """Return the real normal matrix with the eigenvalues on its diagonal, pairs as 2 x 2 blocks.
 

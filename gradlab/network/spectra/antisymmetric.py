@@ -30,6 +30,10 @@ class Antisymmetric(AbstractSpectrum):
     normal: ClassVar[bool] = True
     law_radius: ClassVar[float | None] = 2.0
 
+    def absent(self, size: int) -> tuple[str, ...]:
+        """Return both for a single unit, which has the zero matrix only."""
+        return ("radius", "norm") if size == 1 else ()
+
     def law(self, size: int, stream: np.random.RandomState) -> Matrix:
         """Return ``(G - G^T)/sqrt(2 size)`` with G standard normal."""
         g = stream.standard_normal((size, size))

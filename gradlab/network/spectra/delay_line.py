@@ -31,6 +31,10 @@ class DelayLine(AbstractSpectrum):
     exact_radius: ClassVar[bool] = False
     deterministic: ClassVar[bool] = True
 
+    def absent(self, size: int) -> tuple[str, ...]:
+        """Return the radius, and for a single unit, which has nobody to pass its state to, the norm."""
+        return ("radius", "norm") if size == 1 else ("radius",)
+
     def law(self, size: int, stream: np.random.RandomState) -> Matrix:
         """Return ones below the diagonal."""
         return np.eye(size, k=-1)

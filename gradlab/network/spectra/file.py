@@ -10,7 +10,7 @@ import numpy as np
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import settings_of
 from gradlab.network.npy import read_matrix
-from gradlab.network.spectra._base import AbstractSpectrum, Matrix, registry
+from gradlab.network.spectra._base import AbstractSpectrum, Matrix, registry, zeros
 
 
 @registry.register
@@ -56,6 +56,10 @@ class File(AbstractSpectrum):
             raise UserMistake(
                 Problem("path", f"a matrix of shape ({size}, {size}), as hidden says", got, hint)
             )
+
+    def absent(self, size: int) -> tuple[str, ...]:
+        """Return what the matrix that the file holds has none of."""
+        return zeros(self._held(size)[1])
 
     def identity(self) -> dict[str, Any]:
         """Return the settings with the digest of the file's bytes in place of its path."""

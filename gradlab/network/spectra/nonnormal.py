@@ -11,7 +11,7 @@ import numpy as np
 
 from gradlab.core.checks import number
 from gradlab.network.spectra._base import AbstractSpectrum, Check, Matrix, registry
-from gradlab.network.spectra._random import block_diagonal, check_count, eigenvalue_setting, haar
+from gradlab.network.spectra._random import all_zero, block_diagonal, check_count, eigenvalue_setting, haar
 
 
 @registry.register
@@ -54,6 +54,12 @@ class Nonnormal(AbstractSpectrum):
     def check_size(self, size: int) -> None:
         """Raise UserMistake unless listed eigenvalues are `size` many."""
         check_count(self.eigenvalues, size)
+
+    def absent(self, size: int) -> tuple[str, ...]:
+        """Return the radius if all listed eigenvalues are zero, and the norm if nothing is above them."""
+        if not all_zero(self.eigenvalues):
+            return ()
+        return ("radius", "norm") if size == 1 or self.feed_forward == 0.0 else ("radius",)
 
     def law(self, size: int, stream: np.random.RandomState) -> Matrix:
         """Return the Schur form in a random basis."""

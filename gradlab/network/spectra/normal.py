@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gradlab.network.spectra._base import AbstractSpectrum, Check, Matrix, registry
-from gradlab.network.spectra._random import block_diagonal, check_count, eigenvalue_setting, haar
+from gradlab.network.spectra._random import all_zero, block_diagonal, check_count, eigenvalue_setting, haar
 
 
 @registry.register
@@ -43,6 +43,10 @@ class Normal(AbstractSpectrum):
     def check_size(self, size: int) -> None:
         """Raise UserMistake unless listed eigenvalues are `size` many."""
         check_count(self.eigenvalues, size)
+
+    def absent(self, size: int) -> tuple[str, ...]:
+        """Return both if all listed eigenvalues are zero."""
+        return ("radius", "norm") if all_zero(self.eigenvalues) else ()
 
     def law(self, size: int, stream: np.random.RandomState) -> Matrix:
         """Return the eigenvalues, on the unit circle or disc or as listed, in a random basis."""
