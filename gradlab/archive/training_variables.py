@@ -63,6 +63,15 @@ TRAINING = (
         "loss of the best predictor that has no memory of the inputs; NaN where it is not known",
     ),
     Variable(
+        "baseline",
+        "metric of a simple predictor",
+        "1",
+        "what a simple predictor (`predictor`) reaches in the task's own metric, exactly or counted on the "
+        "evaluation's data; NaN where the task states no such predictor, and in cases measured before this "
+        "was kept",
+        ("predictor",),
+    ),
+    Variable(
         "solved_at",
         "updates until solved",
         "updates",

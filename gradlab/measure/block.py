@@ -69,9 +69,9 @@ class AbstractBlock(ABC):
         """Return the bytes that `measure` will take under a bound."""
 
     @property
-    @abstractmethod
-    def gates(self) -> tuple[str, ...]:
-        """Names of what records with a dimension ``gate`` have along it."""
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """What the block's records have along dimensions whose labels are not the same in every block."""
+        return {}
 
     @property
     @abstractmethod

@@ -95,11 +95,6 @@ class Block(AbstractBlock):
         )
 
     @property
-    def gates(self) -> tuple[str, ...]:
-        """No record has any."""
-        return ()
-
-    @property
     def kind(self) -> object:
         """Structure of the networks, and the tasks."""
         return self.runs[0].network.structure(), tuple(view.task for view in self.views)

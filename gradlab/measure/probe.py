@@ -69,9 +69,9 @@ class Block(AbstractBlock):
         return buffer_bytes(self, record, memory)
 
     @property
-    def gates(self) -> tuple[str, ...]:
+    def labels(self) -> dict[str, tuple[str, ...]]:
         """Row blocks that a matrix is drawn for."""
-        return self.runs[0].network.cell.drawn_blocks
+        return {"gate": self.runs[0].network.cell.drawn_blocks}
 
     @property
     def kind(self) -> object:

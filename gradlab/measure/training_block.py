@@ -16,6 +16,7 @@ from gradlab.core.streams import digest
 from gradlab.learning.learners import AbstractLearner
 from gradlab.learning.schedules.constant import Constant
 from gradlab.learning.workspace import Workspace
+from gradlab.measure.baselines import predictors
 from gradlab.measure.block import AbstractBlock
 from gradlab.measure.checkpoint import Keeper, file_name
 from gradlab.measure.history import begin
@@ -96,9 +97,9 @@ class Block(AbstractBlock):
         return training_bytes(self.whole, record, memory)
 
     @property
-    def gates(self) -> tuple[str, ...]:
-        """No record has any."""
-        return ()
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """The simple predictors of its tasks."""
+        return {"predictor": predictors(dict.fromkeys(case.task for case in self.runs))}
 
     @property
     def kind(self) -> object:

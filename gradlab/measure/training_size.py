@@ -8,6 +8,7 @@ from math import isqrt
 
 import numpy as np
 
+from gradlab.measure.baselines import predictors
 from gradlab.measure.history import TRAINING_RECORDS
 from gradlab.measure.size import Sizes, sample_bytes, sizes_of
 from gradlab.measure.training import Trainee, TrainingBlock
@@ -54,6 +55,7 @@ def _kept_bytes(block: TrainingBlock, wanted: Collection[str], slots: int) -> in
     case, training = block.cases[0], block.training
     each = _KEPT * parameter_bytes(case.network, case.task) + 2 * slots
     along = {"update": len(training.recorded()), "lag": case.task.lags}
+    along["predictor"] = len(predictors([case.task]))
     for name, dims in TRAINING_RECORDS.items():
         if name in wanted:
             each += 3 * 8 * int(np.prod([along[dim] for dim in dims], dtype=np.int64))

@@ -221,7 +221,7 @@ class AbstractTask(ABC):
         return len(self.looks()) * each[self.loss_entry.target_kind]
 
     def baselines(self, seed: int, replicate: int) -> dict[str, float]:
-        """Return by name what simple predictors reach in the task's metric."""
+        """Return by name what simple predictors reach in the task's metric; the names are always the same."""
         return {}
 
     def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:

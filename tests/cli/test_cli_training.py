@@ -247,3 +247,22 @@ def test_a_wider_spec_trains_only_what_is_new(cli: Cli, spec: Path) -> None:
     assert "8 cases of 12 there already, 4 new." in result.stderr
     assert cli("run", "wider.toml", "-o", "b", "--workers", 1, *REST).exit_code == 0
     assert digest("a") == digest("b")
+
+
+def test_what_simple_predictors_reach_is_told_once_where_it_is_one_number(cli: Cli, spec: Path) -> None:
+    told = "What simple predictors reach in the same metric: constant 0.75."
+    result = cli("run", spec, "-o", "a", "--workers", 1, "--no-figures")
+    assert result.stdout.count(told) == 1
+    assert cli("show", "a").stdout.count(told) == 1
+    many = SPEC.replace('clip = ["off", { name = "norm", threshold = 0.5 }]', '"task.bits" = [2, 3]')
+    Path("many.toml").write_text(many)
+    result = cli("run", "many.toml", "-o", "b", "--workers", 1, "--no-figures")
+    assert "What simple predictors" not in result.stdout
+    (heading,) = [line for line in result.stdout.splitlines() if "cases" in line and "constant" in line]
+    column = heading.index("constant") + len("constant") - 1
+    found = [
+        line.split()[-1]
+        for line in result.stdout.splitlines()
+        if len(line) > column and "0." in line[column - 5 :]
+    ]
+    assert sorted(found) == ["0.75", "0.75", "0.875", "0.875"]
