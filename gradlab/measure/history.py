@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.learning.learners.kalman import Kalman
+from gradlab.measure.carrying import first_states, named
 from gradlab.measure.filtering import first_covariances
 from gradlab.measure.records import OK
 from gradlab.measure.trainable import draw_blocks
@@ -68,6 +69,8 @@ def begin(block: TrainingBlock, wanted: Collection[str]) -> State:
         blocks = [values for name, values in state.items() if name.startswith("parameter ")]
         for i, own in enumerate(first_covariances(block.learner, cases[0].network, blocks)):
             state[f"covariance {i}"] = own
+    if training.carry_state:
+        state |= named(first_states(cases))
     state["done"] = np.zeros(count, dtype=np.int64)
     state["running"] = np.ones(count, dtype=bool)
     state["status"] = np.full(count, OK, dtype=np.int8)

@@ -15,6 +15,7 @@ from gradlab.learning.gradient import ScaledGradient, angle
 from gradlab.learning.learners.kalman import Kalman
 from gradlab.learning.optimisers import AbstractOptimiser
 from gradlab.learning.workspace import Workspace
+from gradlab.measure.carrying import Carried
 from gradlab.measure.evaluation import evaluate
 from gradlab.measure.filtering import Filter
 from gradlab.measure.history import BY_LOSS, BY_PARAMETERS, State
@@ -100,13 +101,14 @@ class Tile:
         self._parameters = Trainable(network, blocks)
         learner = self._block.learner
         self._work = Pass(self._cases, self._parameters, learner, self._segment, self._workspace)
+        self._carried = Carried.of(state, rows)
         self._filter: Filter | None = None
         if isinstance(learner, Kalman):
             groups = sum(name.startswith("covariance ") for name in state)
             self._filter = Filter(learner, [state[f"covariance {i}"][rows] for i in range(groups)])
 
     def store(self) -> None:
-        """Bring parameters and slots of the state up to date."""
+        """Bring parameters, slots and what is carried over in the state up to date."""
         if not self._changed:
             return
         for i, block in enumerate(self._parameters.blocks):
@@ -115,6 +117,8 @@ class Tile:
                 self._state[f"slot {name} {i}"][self.rows] = slots[i]
         for i, covariance in enumerate(() if self._filter is None else self._filter.covariances):
             self._state[f"covariance {i}"][self.rows] = covariance
+        if self._carried is not None:
+            self._carried.store(self._state, self.rows)
         self._changed = False
 
     def _leave(self, ended: NDArray[np.bool_]) -> None:
@@ -163,7 +167,7 @@ class Tile:
         recorded = k is not None
         profile = recorded and "log10_state_gradient_norm" in self._wanted
         saturation = recorded and "saturation" in self._wanted
-        batch = draw(self._cases, "training", u, None, self._workspace)
+        batch = self._draw(u)
         names = ("state",) if profile else ()
         seen = self._work.run(u, batch, names, saturation=saturation, unclipped=recorded)
         before = seen.gradient.log2_norm()
@@ -172,6 +176,8 @@ class Tile:
         changed, clips = self._step(u, seen, before, recorded)
         if self._filter is not None:
             self._filter.update(self._work, batch, seen)
+        if self._carried is not None and seen.ends is not None:
+            self._carried.states = seen.ends
         self._restore(seen.gone, old)
         self._changed = True
         self.loss = seen.loss
@@ -182,6 +188,12 @@ class Tile:
                 self._state["record smoothness"][self.rows, k] = self._smoothness(u, batch, seen, old)
         self._state["done"][self.rows] = u + 1
         self._mark(u, seen.gone)
+
+    def _draw(self, u: int) -> Batch:
+        """Return the examples of update `u`, with the states they go on from if any are carried over."""
+        if self._carried is not None:
+            return self._carried.draw(self._cases, u, self._workspace)
+        return draw(self._cases, "training", u, None, self._workspace)
 
     def _step(self, u: int, seen: Seen, before: Array, recorded: bool) -> tuple[Array, dict[str, Array]]:
         """Clip and move; return in which cases the rule acted, and what is recorded of it."""
