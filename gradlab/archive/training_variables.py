@@ -28,7 +28,7 @@ TRAINING = (
         "share of updates at which clipping acted",
         "1",
         "share of the updates since the last recorded one, this one included, at which the clip rule changed "
-        "the gradient; NaN for rules on adjoints",
+        "the gradient; of rules on adjoints, at which they changed an adjoint at any time step",
         _EACH,
     ),
     Variable(

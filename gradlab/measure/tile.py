@@ -173,7 +173,7 @@ class Tile:
         before = seen.gradient.log2_norm()
         known = {"weights": self._matrix_records()} if recorded else {}
         old = self._copies(seen.gone, recorded and "smoothness" in self._wanted)
-        changed, clips = self._step(u, seen, before, recorded)
+        acted, clips = self._step(u, seen, before, recorded)
         if self._filter is not None:
             self._filter.update(self._work, batch, seen)
         if self._carried is not None and seen.ends is not None:
@@ -181,7 +181,7 @@ class Tile:
         self._restore(seen.gone, old)
         self._changed = True
         self.loss = seen.loss
-        self._state["active"][self.rows] += np.stack([changed, np.ones_like(changed)], axis=1)
+        self._state["active"][self.rows] += np.stack([acted, np.ones_like(acted)], axis=1)
         if k is not None:
             self._record(k, seen, before, {**clips, **known.get("weights", {})})
             if "smoothness" in self._wanted:
@@ -201,7 +201,7 @@ class Tile:
         history = self._state["history"][self.rows, :u] if "history" in self._state else None
         factors = [case.schedule.factor(u, updates) for case in self._cases]
         rates = (self._rates * np.array(factors))[:, None, None]
-        acted = np.zeros(len(self.rows), dtype=bool)
+        acted = np.zeros(len(self.rows), dtype=bool) if seen.acted is None else seen.acted
         after, turned = before.copy(), np.zeros(len(self.rows))
         for group in self._groups:
             rows, clip = group.rows, group.clip
@@ -221,15 +221,16 @@ class Tile:
             self._state["history"][self.rows, u] = before
         if not recorded:
             return acted, {}
+        changed = acted
         if seen.unclipped is not None:
             after, before = before, seen.unclipped.log2_norm()
-            turned, acted = angle(seen.unclipped, seen.gradient), _differ(seen.unclipped, seen.gradient)
+            turned, changed = angle(seen.unclipped, seen.gradient), _differ(seen.unclipped, seen.gradient)
         return acted, {
             "log10_gradient_norm": before * LOG10_2,
             "log10_clipped_gradient_norm": after * LOG10_2,
             "clip_factor": np.exp2(np.where(np.isfinite(before), after - before, 0.0)),
             "clip_angle": turned,
-            "clip_active": acted.astype(np.float64),
+            "clip_active": changed.astype(np.float64),
         }
 
     def _copies(self, gone: Array, everything: bool) -> list[Array]:
@@ -248,10 +249,7 @@ class Tile:
         state, rows = self._state, self.rows
         known["loss"] = seen.loss
         acted = state["active"][rows]
-        share = acted[:, 0] / np.maximum(acted[:, 1], 1)
-        # Whether a rule on adjoints acted is known only where the pass without it is made, too.
-        adjoint = self._cases[0].clip.scope == "adjoint"
-        known["clip_active_share"] = np.full(len(share), np.nan) if adjoint else share
+        known["clip_active_share"] = acted[:, 0] / np.maximum(acted[:, 1], 1)
         state["active"][rows] = 0
         lags = self._cases[0].task.lags
         if "log10_state_gradient_norm" in self._wanted and seen.back is not None:

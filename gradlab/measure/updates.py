@@ -117,6 +117,8 @@ class Seen:
         The backward pass, where there was one.
     ends : list of lists of arrays, or None
         The states after the last time step, where they are carried over.
+    acted : boolean array of shape (case,), or None
+        Where a rule acts on adjoints, whether it did at any time step.
     unclipped : ScaledGradient or None
         Where a rule acts on adjoints and that was asked for, the gradient without it.
     """
@@ -128,6 +130,7 @@ class Seen:
     lane: Lane
     back: Backward | None
     ends: list[list[Array]] | None
+    acted: NDArray[np.bool_] | None = None
     unclipped: ScaledGradient | None = None
 
 
@@ -221,12 +224,16 @@ class Pass:
         lane = self.lane(batch)
         if self.learner.name == "bptt" or self.learner.for_training:
             omega = _Omega(layers) if self._omegas.any() else None
-            back = backpropagate(layers, [lane], names, gradients=True, workspace=self.workspace, watch=omega)
+            acts = self._clip is not _OFF
+            back = backpropagate(
+                layers, [lane], names, gradients=True, workspace=self.workspace, watch=omega, acted=acts
+            )
             gone = self.left_range(layers) | (back.overflow[0] >= 0)
             gradient = self._mean(back.gradients[0][0], gone)
             if omega is not None:
                 gradient = self._regularised(gradient, omega.total, gone)
             seen = Seen(back.loss[0].mean(axis=-1), gone, gradient, layers, lane, back, ends)
+            seen.acted = None if back.acted is None else back.acted[0]
             if unclipped and self._clip is not _OFF:
                 plain = replace(lane, clip=_OFF, views=(_OFF,))
                 own = self.workspace.part("unclipped")
