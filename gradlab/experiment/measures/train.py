@@ -79,7 +79,7 @@ class Train(AbstractMeasure):
     def seconds(self, grid: Grid, row: int) -> float:
         """Return about how long a case takes by itself."""
         run = self.run(grid, row, 0)
-        return case_seconds(run.case, run.training)
+        return case_seconds(run.case, run.training, run.learner)
 
     def together(self, seconds: float, total: float) -> float:
         """Return how many cases are trained together."""
