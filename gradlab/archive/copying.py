@@ -22,12 +22,14 @@ Array = NDArray[Any]
 REGION_BYTES = 32 * 2**20  # of one variable that is in memory at a time
 
 #: What was not recorded of cases because it tells nothing of them, with what it would have been: adjoint
-#: of a memory that no cell has, and full back-propagation compared with itself.
+#: of a memory that no cell has, full back-propagation compared with itself, and simple predictors that no
+#: task states; these were not kept before schema 3 either.
 BY_DEFAULT = {
     "log10_memory_gradient_norm": np.nan,
     "cosine_to_bptt": 1.0,
     "learner_bias": 0.0,
     "learner_spread": 0.0,
+    "baseline": np.nan,
 }
 
 

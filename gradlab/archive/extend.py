@@ -217,6 +217,7 @@ def begin(meeting: Meeting) -> None:
     write_former(path, former)
     directory.write_specs(path, given, resolved)
     write_attributes(path / directory.DATA, target.layout, target.attrs)
+    directory.write_marker(path, complete=True)  # of the schema that the attributes tell
     if not np.array_equal(meeting.old.code, target.code):
         keys = case_keys(target)
         write_keys(path / directory.DATA, {name: keys[name] for name in ("code_key", "case_key")})

@@ -3,7 +3,7 @@
 An archive is a directory, or a zip file of one (`gradlab.archive.packed`):
 
 =======================  =========================================================================
-``archive.json``         ``{"format": "gradlab archive", "schema": 2, "complete": true}``, written
+``archive.json``         ``{"format": "gradlab archive", "schema": 3, "complete": true}``, written
                          first with ``complete`` false and last with true: while it is false no
                          case has been written and the directory may be made anew
 ``spec.toml``            the spec as given (absent when the run was made from Python)
@@ -28,15 +28,16 @@ numbers, and by which code it was measured by ``code_key``, a fingerprint of gra
 (`gradlab.core.fingerprint`); ``case_key`` is a digest of both. A changed spec that is run into an archive
 takes cases over by their ``settings_key``, wherever they stand. In schema 1 there were neither
 ``settings_key`` nor ``code_key`` nor a manifest, and ``case_key`` was what ``settings_key`` is; such an
-archive is read as it is, and becomes one of schema 2 when a run writes into it.
+archive is read as it is, and becomes one of today's schema when a run writes into it. Before schema 3
+trainings did not keep what simple predictors reach (``baseline``): it is NaN in cases that are taken over.
 
 ``data.zarr`` holds one array a variable. The dimensions of every variable begin with the *case
 dimensions*: the axes of the sweep in the spec's order, then ``replicate``. After them come those it has
-of ``layer`` (0 is nearest the input), ``direction``, ``gate``, ``path``, ``loss_time``, ``lag`` and
-``time``, in this order. ``layer``, ``direction`` and ``gate`` are there only where some network of the
-sweep has several layers, both directions, or several row blocks of recurrent weights; what a network
-has not got of them is NaN, and so are the ends of rows past a case's own lags or time steps. The grid
-is dense: a point that a filter left out has empty keys and status ``not_run`` for ever.
+of ``update``, ``layer`` (0 is nearest the input), ``direction``, ``gate``, ``path``, ``predictor``,
+``loss_time``, ``lag`` and ``time``, in this order. ``layer``, ``direction`` and ``gate`` are there only
+where some network of the sweep has several layers, both directions, or several row blocks of recurrent
+weights; what a network has not got of them is NaN, and so are the ends of rows past a case's own lags or
+time steps. The grid is dense: a point that a filter left out has empty keys and status ``not_run`` for ever.
 Each axis has a coordinate of its own name (numbers as float64 or int64, labels as variable-length
 text); settings zipped with it are further coordinates along it, named in the group's attribute
 ``coordinates``.
@@ -163,6 +164,11 @@ _OWN_COORDINATES: dict[str, dict[str, str]] = {
         "long_name": "path",
         "units": "1",
         "description": "what the adjoint came through: the memory alone, all else, or both together",
+    },
+    "predictor": {
+        "long_name": "simple predictor",
+        "units": "1",
+        "description": "what a task states the metric of, to judge networks by",
     },
     "loss_time": {
         "long_name": "time step of the loss",

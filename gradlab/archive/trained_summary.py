@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradlab.archive.variables import STATUS
 
@@ -22,15 +23,14 @@ def training_groups(ds: xr.Dataset) -> list[dict[str, Any]]:
     -------
     list of dict
         `at` : label by axis; `cases`, `solved`, `diverged` : counts; `metric` : median over the replicates
-        of the last one; `loss` : median of the last recorded one. None where nothing is known. At most
-        `MOST_GROUPS` of them.
+        of the last one, None where nothing is known; `baselines` : by name what simple predictors reach in
+        it (median over the replicates). At most `MOST_GROUPS` of them.
     """
+    names = ["status", "solved_at", "final_metric", "case_key", *(["baseline"] if "baseline" in ds else [])]
     axes = [str(dim) for dim in ds["status"].dims if dim != "replicate"]
     found = []
     for place in itertools.product(*(range(ds.sizes[axis]) for axis in axes)):
-        one = ds[["status", "solved_at", "final_metric", "case_key"]].isel(
-            dict(zip(axes, place, strict=True))
-        )
+        one = ds[names].isel(dict(zip(axes, place, strict=True)))
         status = one["status"].values
         ran = np.isin(status, (STATUS["ok"], STATUS["diverged"]))
         if not ran.any():
@@ -41,6 +41,7 @@ def training_groups(ds: xr.Dataset) -> list[dict[str, Any]]:
             "solved": int((one["solved_at"].values[ran] >= 0).sum()),
             "diverged": int((status == STATUS["diverged"]).sum()),
             "metric": _median(one["final_metric"].values[ran]),
+            "baselines": _baselines(one, ran),
         }
         found.append(group)
     found.sort(key=lambda group: (-group["solved"], group["metric"] is None, group["metric"] or 0.0))
@@ -60,6 +61,15 @@ def descents(ds: xr.Dataset) -> list[dict[str, Any]]:
                 {"at": at, "loss": [float(own[0]), float(own.min()), float(own[-1])], "updates": own.size - 1}
             )
     return found[:MOST_GROUPS]
+
+
+def _baselines(one: xr.Dataset, ran: NDArray[np.bool_]) -> dict[str, float]:
+    """Return what the simple predictors of a point reach, those that its task states."""
+    if "baseline" not in one:
+        return {}
+    values = one["baseline"].transpose("replicate", "predictor").values[ran]
+    each = zip(one["predictor"].values.tolist(), map(_median, values.T), strict=True)
+    return {str(name): value for name, value in each if value is not None}
 
 
 def _median(values: Any) -> float | None:

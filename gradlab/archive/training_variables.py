@@ -28,7 +28,7 @@ TRAINING = (
         "share of updates at which clipping acted",
         "1",
         "share of the updates since the last recorded one, this one included, at which the clip rule changed "
-        "the gradient; NaN for rules on adjoints",
+        "the gradient; of rules on adjoints, at which they changed an adjoint at any time step",
         _EACH,
     ),
     Variable(
@@ -61,6 +61,15 @@ TRAINING = (
         "loss of the best guess",
         "1",
         "loss of the best predictor that has no memory of the inputs; NaN where it is not known",
+    ),
+    Variable(
+        "baseline",
+        "metric of a simple predictor",
+        "1",
+        "what a simple predictor (`predictor`) reaches in the task's own metric, exactly or counted on the "
+        "evaluation's data; NaN where the task states no such predictor, and in cases measured before this "
+        "was kept",
+        ("predictor",),
     ),
     Variable(
         "solved_at",

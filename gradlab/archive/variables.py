@@ -23,9 +23,9 @@ __all__ = [
     "Variable",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: Schema version from which on an archive has the variable; others are there since version 1.
-SINCE = {"settings_key": 2, "code_key": 2}
+SINCE = {"settings_key": 2, "code_key": 2, "baseline": 3}
 #: What tells which case stands at a point, and which code measured it.
 KEYS = ("settings_key", "code_key", "case_key")
 ALWAYS = ("status", "first_overflow", *KEYS)

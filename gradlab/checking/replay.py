@@ -29,6 +29,7 @@ Place = tuple[int, ...]
 TOLERANCE = 1e-6
 _ENVIRONMENT = ("gradlab", "python", "platform", "cpu", "blas")
 _LIBRARIES = ("numpy", "scipy")
+_LABELLED = ("gate", "predictor")  # dimensions along which archives may have other names than their specs
 
 
 @dataclass(frozen=True)
@@ -242,26 +243,35 @@ def _measured(
     wanted = {(*grid.points[row].tolist(), replicate): key for (row, replicate), key in mine.items()}
     sink = _Gather(plan, wanted)
     execute(plan, sink, workers=workers, memory=grid.spec.memory)
-    gates = [str(one) for one in read_array(files, forms, "gate")] if "gate" in forms else []
+    there = {dim: [str(one) for one in read_array(files, forms, dim)] for dim in _LABELLED if dim in forms}
     for (row, _), key in mine.items():
         blocks = plan.gates or grid.networks[grid.network_index[row]].cell.drawn_blocks[:1]
         case = sink.found[key]
         for name in case.keys() & plan.measure.records.keys():
-            case[name] = _spread(case[name], name, plan, forms, gates, blocks)
+            own = {"gate": blocks, "predictor": plan.along.get("predictor", ())}
+            case[name] = _spread(case[name], name, plan, forms, there, own)
     return sink.found
 
 
 def _spread(
-    values: Array, name: str, plan: Plan, forms: dict[str, Form], gates: list[str], blocks: Sequence[str]
+    values: Array,
+    name: str,
+    plan: Plan,
+    forms: dict[str, Form],
+    there: Mapping[str, list[str]],
+    own: Mapping[str, Sequence[str]],
 ) -> Array:
-    """Return one case's record with the archive's dimensions; what the case has not got is NaN."""
+    """Return one case's record with the archive's dimensions; what the case has not got is NaN.
+
+    `there` and `own` are the labels that the archive and the case have along dimensions of names.
+    """
     form = forms[name]
     for axis, dim in enumerate(d for d in plan.measure.records[name] if d in form.dims):
         size = form.shape[form.dims.index(dim)]
         if dim not in plan.along:
             values = np.expand_dims(values, axis)
-        if dim == "gate":
-            places = [gates.index(block) for block in blocks if block in gates]
+        if dim in there:
+            places = [there[dim].index(label) for label in own[dim] if label in there[dim]]
         else:
             places = list(range(min(values.shape[axis], size)))
         if places == list(range(size)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gradlab.cli.group import CASES_FAILED, INTERRUPTED
+from gradlab.cli.logbook import Log, logged
 from gradlab.cli.progress import Progress
 from gradlab.cli.report import (
     axes_line,
@@ -71,7 +72,7 @@ class Wish:
     partition: str | None = None
 
 
-def run_spec(spec: Spec, text: str, wish: Wish) -> None:
+def run_spec(spec: Spec, text: str, wish: Wish, log: Log) -> None:
     """Run a spec into an archive, draw its figures, and print what was found.
 
     Parameters
@@ -82,6 +83,8 @@ def run_spec(spec: Spec, text: str, wish: Wish) -> None:
         What the archive keeps as the spec given.
     wish : Wish
         How.
+    log : Log
+        Gets what is printed, and more of how far it is.
 
     Raises
     ------
@@ -91,11 +94,17 @@ def run_spec(spec: Spec, text: str, wish: Wish) -> None:
         With code 1 if cases failed, 130 if it was interrupted.
     """
     try:
-        result = _run(spec, text, wish)
+        result = _run(spec, text, wish, log)
     except KeyboardInterrupt:
-        tell(f"Interrupted. What was finished is kept in {clean(wish.out)}. To continue:")
-        tell(f"  {shlex.join(wish.command)}")
+        told = (
+            f"Interrupted. What was finished is kept in {clean(wish.out)}. To continue:",
+            f"  {shlex.join(wish.command)}",
+        )
+        for line in told:
+            tell(line)
+        log.write(*told)
         raise typer.Exit(INTERRUPTED) from None
+    log.show(*closing(result))
     if wish.as_json:
         say_json(result)
     elif not wish.quiet:
@@ -104,11 +113,16 @@ def run_spec(spec: Spec, text: str, wish: Wish) -> None:
     if failed:
         for line in failure_lines(failed, result["counts"]["all"], wish.out):
             tell(line)
+            log.write(line)
         raise typer.Exit(CASES_FAILED)
 
 
 def sweep_flags(
-    given: Mapping[str, Any], settings: Sequence[str], out: Path | None, command: list[str]
+    given: Mapping[str, Any],
+    settings: Sequence[str],
+    out: Path | None,
+    command: list[str],
+    log: Path | None = None,
 ) -> None:
     """Run the spec that the flags of ``gradlab sweep`` describe, or print it.
 
@@ -122,6 +136,8 @@ def sweep_flags(
         The archive's directory; None: under ``results``, named by a digest of the spec.
     command : list of str
         The command line.
+    log : Path, optional
+        The log file.
 
     Raises
     ------
@@ -130,6 +146,14 @@ def sweep_flags(
     typer.Exit
         As `run_spec` does.
     """
+    with logged(None if given["print_spec"] else log, command) as book:
+        _sweep(given, settings, out, command, book)
+
+
+def _sweep(
+    given: Mapping[str, Any], settings: Sequence[str], out: Path | None, command: list[str], log: Log
+) -> None:
+    """Run the spec that flags describe, or print it; see `sweep_flags`."""
     from gradlab.cli.flags import spec_of
     from gradlab.core.streams import digest
     from gradlab.experiment.toml import to_toml
@@ -155,10 +179,10 @@ def sweep_flags(
         quiet=given["quiet"],
         as_json=given["as_json"],
     )
-    run_spec(spec, text, wish)
+    run_spec(spec, text, wish, log)
 
 
-def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
+def _run(spec: Spec, text: str, wish: Wish, log: Log) -> dict[str, Any]:
     """Return what was found and done, as a plain table."""
     from gradlab.api import open_archive
     from gradlab.archive.directory import CHECKPOINTS
@@ -166,19 +190,20 @@ def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
     from gradlab.experiment.spec import parse_memory
     from gradlab.running import Way, check_plan, plan_of, run_archive
 
+    log.check_outside(wish.out)
     memory = spec.memory if wish.memory is None else parse_memory(wish.memory, "--memory")
     partition = None if wish.partition is None else parse_partition(wish.partition, "--partition")
     plan = plan_of(spec)
     workers, cluster, crew = _workers(wish, plan, memory)
     if not wish.out.exists():
         check_plan(plan, memory, workers)
-    note = (lambda line: None) if wish.quiet else tell
+    note = _noting(wish, log)
     if spec.title:
         note(clean(spec.title))
     note(axes_line(plan.grid))
     note(f"To {clean(wish.out)}, with {crew} and at most {size(memory)}.")
     began = time.perf_counter()
-    with Progress(wish.quiet) as progress:
+    with Progress(wish.quiet, log) as progress:
 
         def started(counts: Mapping[str, int]) -> None:
             for line in there_lines(counts):
@@ -208,6 +233,17 @@ def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
     result["workers"] = cluster.count if cluster else workers
     result["figures"] = _figures(wish, note) if wish.figures else {}
     return result
+
+
+def _noting(wish: Wish, log: Log) -> Callable[[str], None]:
+    """Return what tells a line to whom it is meant for."""
+
+    def note(line: str) -> None:
+        if not wish.quiet:
+            tell(line)
+        log.write(line)
+
+    return note
 
 
 def _workers(wish: Wish, plan: Plan, memory: int) -> tuple[int, Cluster | None, str]:

@@ -66,6 +66,16 @@ AcceptOlderCode: TypeAlias = Annotated[
 NoFigures: TypeAlias = Annotated[bool, typer.Option("--no-figures", help="Draw no figures.")]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but problems.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for a script.")]
+LogFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        help="Append to this file what is run, every ten seconds how far it is, what was found and any "
+        "problem, a time before every line; with --quiet, too.",
+        show_default=False,
+    ),
+]
 Outside: TypeAlias = Annotated[
     Path | None,
     typer.Option(

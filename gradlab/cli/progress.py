@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from gradlab.cli.logbook import Log
 from gradlab.cli.terminal import cases, duration, tell
 from gradlab.cli.watch import Watch
 
@@ -25,10 +26,12 @@ class Progress:
     ----------
     quiet : bool
         Show nothing.
+    log : Log, optional
+        Is told, too, quiet or not.
     """
 
-    def __init__(self, quiet: bool):
-        self.quiet = quiet
+    def __init__(self, quiet: bool, log: Log | None = None):
+        self.quiet, self._log = quiet, log or Log(None)
         self.there = self.done = self.failed = self.total = 0
         self._began = self._latest = time.perf_counter()
         self._bar: Bar | None = None
@@ -61,14 +64,15 @@ class Progress:
 
     def watch(self, folder: Path, updates: int) -> None:
         """Show what blocks that take long tell meanwhile; to be called after `start`."""
-        if not self.quiet and self.there < self.total:
+        if (self._log.open or not self.quiet) and self.there < self.total:
             self._watch = Watch(folder, updates, self._tell_watched)
             self._watch.__enter__()
 
     def _tell_watched(self) -> None:
         assert self._watch is not None
         now = time.perf_counter()
-        if self._bar is None and now - self._told[0] >= SECONDS_BETWEEN_LINES:
+        self._log_progress()
+        if self._bar is None and not self.quiet and now - self._told[0] >= SECONDS_BETWEEN_LINES:
             self._told = (now, self.done)
             for line in (self.state(), *self._watch.told.groups):
                 tell(line)
@@ -78,10 +82,17 @@ class Progress:
         self.done += done
         self.failed += failed
         self._latest = time.perf_counter()
+        self._log_progress()
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], advance=done)
         elif not self.quiet:
             self._tell_sparsely()
+
+    def _log_progress(self) -> None:
+        if self._log.open:
+            finished = self.there + self.done
+            groups = self.groups if finished < self.total else ()
+            self._log.progress(finished, self.total, [self.state(), *(f"  {line}" for line in groups)])
 
     def _tell_sparsely(self) -> None:
         now = time.perf_counter()

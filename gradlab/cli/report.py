@@ -96,7 +96,7 @@ def closing(found: Mapping[str, Any]) -> list[Any]:
     if found["curves"]:
         lines.append(_curves(found))
     if found.get("groups"):
-        lines.append(_groups(found["groups"]))
+        lines += _groups(found["groups"])
     if found.get("descents"):
         lines.append(_descents(found["descents"]))
     if found["held"]:
@@ -123,20 +123,30 @@ def _curves(found: Mapping[str, Any]) -> Table:
     return table
 
 
-def _groups(groups: Sequence[Mapping[str, Any]]) -> Table:
+def _groups(groups: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return the table of a training, and what simple predictors reach: a line if it is the same for all."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, title="What became of the replicates", title_justify="left")
     for name in groups[0]["at"]:
         table.add_column(safe(clean(name)), overflow="fold")
-    for name in ("cases", "solved", "diverged", "metric at the end (median)"):
-        table.add_column(name, justify="right")
+    predictors = list(dict.fromkeys(name for group in groups for name in group["baselines"]))
+    alike = all(group["baselines"] == groups[0]["baselines"] for group in groups)
+    columns = [] if alike else predictors
+    words = [clean(name).replace("_", " ") for name in predictors]
+    for name in ("cases", "solved", "diverged", "metric at the end (median)", *(words if columns else ())):
+        table.add_column(safe(name), justify="right")
     for group in groups:
         labels = [safe(label(value)) for value in group["at"].values()]
         metric = "" if group["metric"] is None else f"{group['metric']:.4g}"
-        table.add_row(*labels, *(str(group[name]) for name in ("cases", "solved", "diverged")), metric)
-    return table
+        reached = [f"{group['baselines'][n]:.4g}" if n in group["baselines"] else "" for n in columns]
+        counts = (str(group[name]) for name in ("cases", "solved", "diverged"))
+        table.add_row(*labels, *counts, metric, *reached)
+    if columns or not predictors:
+        return [table]
+    each = [f"{word} {groups[0]['baselines'][n]:.4g}" for word, n in zip(words, predictors, strict=True)]
+    return [table, safe(f"What simple predictors reach in the same metric: {', '.join(each)}.")]
 
 
 def _descents(descents: Sequence[Mapping[str, Any]]) -> Table:

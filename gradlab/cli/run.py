@@ -11,6 +11,7 @@ from gradlab.cli.group import command_line
 from gradlab.cli.options import (
     AcceptOlderCode,
     Json,
+    LogFile,
     Memory,
     NoFigures,
     Prune,
@@ -50,6 +51,7 @@ def run(
     accept_older_code: AcceptOlderCode = False,
     no_figures: NoFigures = False,
     quiet: Quiet = False,
+    log: LogFile = None,
     as_json: Json = False,
 ) -> None:
     """Measure every case of a spec, into an archive with data and figures.
@@ -66,9 +68,9 @@ def run(
       gradlab run mine.toml --scheduler tcp://10.0.0.1:8786
     """
     from gradlab.cli.execution import Wish, run_spec
+    from gradlab.cli.logbook import logged
     from gradlab.cli.specs import given_text, read_spec
 
-    loaded = read_spec(spec, settings or [])
     wish = Wish(
         out=out if out is not None else Path("results") / spec.stem,
         command=command_line(ctx),
@@ -82,4 +84,6 @@ def run(
         quiet=quiet,
         as_json=as_json,
     )
-    run_spec(loaded, given_text(spec, loaded, settings or []), wish)
+    with logged(log, wish.command) as book:
+        loaded = read_spec(spec, settings or [])
+        run_spec(loaded, given_text(spec, loaded, settings or []), wish, book)

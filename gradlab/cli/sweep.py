@@ -12,6 +12,7 @@ from gradlab.cli.group import command_line
 from gradlab.cli.options import (
     AcceptOlderCode,
     Json,
+    LogFile,
     Memory,
     NoFigures,
     Prune,
@@ -140,6 +141,7 @@ def sweep(
     accept_older_code: AcceptOlderCode = False,
     no_figures: NoFigures = False,
     quiet: Quiet = False,
+    log: LogFile = None,
     as_json: Json = False,
     print_spec: PrintSpec = False,
 ) -> None:
@@ -154,5 +156,6 @@ def sweep(
     """
     from gradlab.cli.execution import sweep_flags
 
-    given = {name: value for name, value in ctx.params.items() if name not in ("out", "settings")}
-    sweep_flags(given, settings or [], out, command_line(ctx))
+    apart = ("out", "settings", "log")
+    given = {name: value for name, value in ctx.params.items() if name not in apart}
+    sweep_flags(given, settings or [], out, command_line(ctx), log)

@@ -34,6 +34,17 @@ def tell(line: str = "") -> None:
         print(line, file=sys.stderr, flush=True)  # noqa: T201  # this is the one place that prints
 
 
+def plain(*renderables: Any) -> str:
+    """Return texts with markup, tables and the like as plain text."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    console = Console(file=text, width=NARROWEST, highlight=False, no_color=True, force_terminal=False)
+    for renderable in renderables:
+        console.print(renderable, soft_wrap=isinstance(renderable, str))
+    return text.getvalue()
+
+
 def say(*renderables: Any) -> None:
     """Write texts with markup, tables and the like to standard output."""
     from rich.console import Console

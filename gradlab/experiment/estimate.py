@@ -7,12 +7,14 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradlab.experiment.plan import Plan, PlannedBlock
 from gradlab.experiment.runner import PARENT_BYTES, WORKER_BYTES, memory_share
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.block import AbstractBlock
 
+Rates = NDArray[np.float64]  # seconds for a unit of each sort of work
 MOST_CALIBRATIONS = 6
 START_SECONDS = 1.2  # until worker processes have started, on a machine of today
 
@@ -65,11 +67,11 @@ def estimate(
     begun = time.perf_counter()
     blocks = list(plan.blocks(finished))
     samples, share, workspace = _samples(blocks), memory_share(memory, workers), Workspace()
-    rates: dict[object, float] = {}
+    rates: dict[object, Rates] = {}
     for kind, block in samples.items():
         rates[kind] = _seconds_per_unit(block, plan.record, share, workspace, warm=bool(rates))
-    typical = float(np.median(list(rates.values()))) if rates else 0.0
-    work = sum(b.block.units(plan.record) * rates.get(b.block.kind, typical) for b in blocks)
+    typical = np.median(list(rates.values()), axis=0) if rates else np.zeros(1)
+    work = sum(float(np.dot(b.block.units(plan.record), rates.get(b.block.kind, typical))) for b in blocks)
     calibration = time.perf_counter() - begun
     buffers = max((b.block.buffer_bytes(plan.record, share) for b in blocks), default=0)
     shared, unshared = (
@@ -101,11 +103,19 @@ def _samples(blocks: list[PlannedBlock]) -> dict[object, AbstractBlock]:
 
 def _seconds_per_unit(
     block: AbstractBlock, record: tuple[str, ...], memory: int, workspace: Workspace, warm: bool
-) -> float:
-    """Time a small copy of a block, twice unless the buffers are warm: fresh memory has its price."""
-    trial, seconds = block.trial(), 0.0
-    for _ in range(1 if warm else 2):
-        begun = time.perf_counter()
-        trial.measure(record, memory, workspace)
-        seconds = time.perf_counter() - begun
-    return seconds / trial.units(record)
+) -> Rates:
+    """Time small copies of a block, twice unless the buffers are warm: fresh memory has its price."""
+    trials, seconds = block.trials(), 0.0
+    taken = []
+    for trial in trials:
+        for _ in range(1 if warm else 2):
+            begun = time.perf_counter()
+            trial.measure(record, memory, workspace)
+            seconds = time.perf_counter() - begun
+        taken.append(seconds)
+    units = np.array([trial.units(record) for trial in trials])
+    done = units.any(axis=0)  # what a sort of work takes of which there is none is not known, nor needed
+    rates = np.zeros(len(trials))
+    rates[done] = np.linalg.lstsq(units[:, done], np.array(taken))[0]
+    # Where noise makes one of them negative, all the time is put down to the first sort.
+    return rates if (rates >= 0).all() else np.where(np.arange(len(rates)) == 0, taken[0] / units[0, 0], 0.0)

@@ -188,22 +188,22 @@ def _rows(plan: Plan, index: NDArray[np.int64]) -> list[int]:
 
 
 def _flattened(plan: Plan, planned: PlannedBlock, result: dict[str, Array]) -> dict[str, Array]:
-    """Return records with one row a case, layers, directions and gates at their places in the whole sweep.
+    """Return records with one row a case, layers, directions and labels at their places in the whole sweep.
 
     What a case lacks of them is NaN. Lags and time steps stay as many as the block has.
     """
-    blocks, records = planned.block.gates, plan.measure.records
-    gates = list(plan.along.get("gate", ()))
+    labels, records = planned.block.labels, plan.measure.records
     out = {}
     for name, values in result.items():
         dims = records.get(name, ())
         whole = values.reshape(*values.shape[:2], *(1,) * (len(dims) + 2 - values.ndim), *values.shape[2:])
-        flat = whole.reshape(-1, *whole.shape[2:])
+        flat = whole.reshape(whole.shape[0] * whole.shape[1], *whole.shape[2:])
         for axis, dim in reversed(list(enumerate(dims, start=1))):
             if dim not in plan.along:
                 flat = flat.squeeze(axis)
-            elif dim == "gate":
-                flat = _spread(flat, axis, [gates.index(block) for block in blocks], len(gates))
+            elif dim in labels:
+                every = list(plan.along[dim])
+                flat = _spread(flat, axis, [every.index(label) for label in labels[dim]], len(every))
             elif dim in ("layer", "direction"):
                 flat = _spread(flat, axis, list(range(flat.shape[axis])), len(plan.along[dim]))
         out[name] = flat

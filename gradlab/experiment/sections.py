@@ -49,13 +49,11 @@ CATALOGUES: Mapping[str, Registry[Any]] = {
 #: What understands a section that is a table of settings and no entry of a catalogue.
 TABLES: Mapping[str, Any] = {"landscape": LandscapeSettings, "training": TrainingSettings}
 
-#: Settings that networks have had from some release on, with what they were before: so told apart, keys of
+#: Settings that sections have had from some release on, with what they were before: so told apart, keys of
 #: cases stay what they are.
-_LATER: Mapping[str, Any] = {
-    "layers": 1,
-    "bidirectional": False,
-    "output": "identity",
-    "initial_state": 0.0,
+_LATER: Mapping[str, Mapping[str, Any]] = {
+    "network": {"layers": 1, "bidirectional": False, "output": "identity", "initial_state": 0.0},
+    "training": {"carry_state": False},
 }
 
 _NAMES: Mapping[str, Mapping[str, str]] = {
@@ -171,9 +169,10 @@ def to_table(section: str, settings: Any) -> Table:
 def identity(section: str, settings: Any) -> Any:
     """Return what determines the numbers: the settings, with files by content instead of by name."""
     table = settings.identity() if hasattr(settings, "identity") else to_table(section, settings)
-    if section != "network":
+    later = _LATER.get(section)
+    if later is None:
         return table
-    return {key: value for key, value in table.items() if key not in _LATER or value != _LATER[key]}
+    return {key: value for key, value in table.items() if key not in later or value != later[key]}
 
 
 @dataclasses.dataclass(frozen=True)

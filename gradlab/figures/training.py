@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -42,6 +43,7 @@ _LOGARITHMIC = 20.0
 """What spans such a factor is shown by its logarithm."""
 _HEIGHT = 1.25
 _CHANCE: dict[str, Any] = {"color": "black", "linestyle": (0, (4, 3)), "linewidth": 0.7}
+_DASHES: tuple[Any, ...] = ((0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (8, 3)), (0, (3, 1, 1, 1, 1, 1)))
 _END: dict[str, Any] = {"linestyle": "none", "marker": "x", "markersize": 4, "markeredgewidth": 0.9}
 
 
@@ -88,13 +90,13 @@ class Training(AbstractFigure):
             frame = _frame(curves)
             for ax, part, values in zip(row, parts.values(), curves, strict=True):
                 _draw_panel(ax, part, values, record, key, frame)
-            levels = _draw_chance(row, parts) if record == _LOSS else []
+            levels = _draw_chance(row, parts) if record == _LOSS else _draw_baselines(row, parts)
             _set_frame(row[0], frame, levels)
             cropped += [record] if frame.cropped else []
         labels = {_LOSS: axis_label(ds, _LOSS), _METRIC: metric_label(ds)}
         panels.name_rows(rows, [_HEIGHT] * len(records), [labels[name] for name in records])
         page.body.supxlabel("update")
-        panels.show_key(page, key, _legend(rows[0]))
+        panels.show_key(page, key, _legend([ax for row in rows for ax in row], _styles(cut.ds)))
         panels.small_print(page.figure, [*cut.words, *_words(cut.ds, cropped)])
         return page.figure
 
@@ -208,6 +210,31 @@ def _draw_chance(row: tuple[Axes, ...], parts: dict[str, xr.Dataset]) -> list[fl
     return drawn
 
 
+def _draw_baselines(row: tuple[Axes, ...], parts: dict[str, xr.Dataset]) -> list[float]:
+    """Draw what simple predictors reach in every panel where it is one number; return at which heights."""
+    drawn: list[float] = []
+    for ax, part in zip(row, parts.values(), strict=True):
+        if "baseline" not in part:
+            continue
+        data = masked(part, "baseline", DIVERGED)
+        for i, (name, style) in enumerate(_styles(part).items()):
+            levels = np.unique(data.isel(predictor=i).values)
+            levels = levels[np.isfinite(levels)]
+            if len(levels) == 1:
+                ax.axhline(levels[0], zorder=1, gid=f"baseline {name}", **style)
+                drawn.append(float(levels[0]))
+    return drawn
+
+
+def _styles(ds: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Return how the line of every simple predictor looks."""
+    names = map(str, ds["predictor"].values.tolist()) if "baseline" in ds else ()
+    return {
+        name: {"color": "0.35", "linewidth": 0.7, "linestyle": _DASHES[i % len(_DASHES)]}
+        for i, name in enumerate(names)
+    }
+
+
 def _set_frame(ax: Axes, frame: _Frame, levels: list[float]) -> None:
     """Set the limits of a row of panels, which share them."""
     low, high = min([frame.low, *levels]), max([frame.high, *levels])
@@ -220,11 +247,15 @@ def _set_frame(ax: Axes, frame: _Frame, levels: list[float]) -> None:
     panels.plain_ticks(ax.yaxis, 5)
 
 
-def _legend(row: tuple[Axes, ...]) -> list[Line2D]:
-    there = {str(line.get_gid()) for ax in row for line in ax.lines}
+def _legend(axes: Sequence[Axes], styles: Mapping[str, dict[str, Any]]) -> list[Line2D]:
+    there = {str(line.get_gid()) for ax in axes for line in ax.lines}
     handles = []
     if "chance" in there:
         handles.append(Line2D([], [], label="best guess without memory", **_CHANCE))
+    for name, style in styles.items():
+        if f"baseline {name}" in there:
+            words = name.replace("_", " ")
+            handles.append(Line2D([], [], label=f"simple predictor: {words}", **style))
     if "diverged" in there:
         handles.append(Line2D([], [], label="last loss before divergence", color="black", **_END))
     return handles

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.learning.bptt import Pass, Watch
@@ -37,12 +38,16 @@ class Backward:
         For every lane and view the gradient of all parameters, summed over samples: layer by layer
         and direction by direction ``[W U b]`` and then the elementwise ones if the cell has any;
         last ``[V b]``. Empty where gradients were not asked for.
+    acted : boolean array of shape (lane, case), or None
+        Whether any rule of the lane changed an adjoint at any time step, in any layer and direction; where
+        that was asked for.
     """
 
     loss: Array
     overflow: Array
     records: list[list[dict[str, list[Array]]]] = field(default_factory=list)
     gradients: list[list[ScaledGradient]] = field(default_factory=list)
+    acted: Array | None = None
 
 
 class _Sorted:
@@ -68,6 +73,7 @@ def backpropagate(
     top_only: bool = False,
     samples: bool = False,
     watch: Watch | None = None,
+    acted: bool = False,
 ) -> Backward:
     """Run all lanes back.
 
@@ -90,11 +96,16 @@ def backpropagate(
         view may have a rule then.
     watch : callable, optional
         Sees the adjoints of the top layer's pre-activations, forward in time; see `Watch`.
+    acted : bool
+        Tell in which cases the rules on adjoints acted.
     """
     losses = Losses(layers, lanes, gradients, samples)
     first = len(layers.trajectories) - 1 if top_only else 0
     stages = _stages(layers, lanes, losses, names, (gradients, samples), workspace, first)
     stages[-1][0][0].watch = watch
+    if acted:
+        for run, _ in (each for stage in stages for each in stage):
+            run.acted = np.zeros((len(lanes), layers.networks.cases), dtype=bool)
     ends: tuple[int, int | None] = (0, None)
     if layers.networks.directions == 1:
         ends = min(lane.earliest for lane in lanes), max(lane.looks[-1] for lane in lanes)
@@ -113,6 +124,8 @@ def backpropagate(
                 for run, order in stage
             ]
         )
+    if acted:
+        result.acted = np.stack([_acted(i, stages) for i in range(len(lanes))])
     if gradients:
         result.gradients = [_gradients(i, lane, stages, losses) for i, lane in enumerate(lanes)]
     return result
@@ -180,6 +193,16 @@ def _looks(top: bool, direction: int, directions: int, length: int) -> Callable[
     if directions > 1:
         return lambda lane: range(length)
     return lambda lane: range(lane.looks[-1] + 1)
+
+
+def _acted(i: int, stages: Sequence[Stage]) -> Array:
+    """Return in which cases a lane's rules changed anything, (case,)."""
+    found = []
+    for run, order in (each for stage in stages for each in stage):
+        assert run.acted is not None
+        place = order.place[i]
+        found += [run.acted[place], *run.views.acted[run.views.of(place)]]
+    return np.asarray(np.logical_or.reduce(found))
 
 
 def _gradients(i: int, lane: Lane, stages: Sequence[Stage], losses: Losses) -> list[ScaledGradient]:

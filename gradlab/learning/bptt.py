@@ -98,6 +98,7 @@ class Pass:
         self.entry_lanes = [i for i, lane in enumerate(self.lanes) if lane.clip.changes_entries]
         self.active = 0
         self.watch: Watch | None = None
+        self.acted: Array | None = None  # (lane, case), where that is asked for: whether entries were clipped
         self._take_buffers(workspace)
         self.gradients = Gradients(trajectory, self.views, workspace, samples) if gradients else None
         self.paths = Paths(stack, len(self.lanes), workspace) if taps.wants("path") else None
@@ -235,8 +236,7 @@ class Pass:
         taps, cell, diagonal = self.taps, self.stack.cell, self.stack.diagonal
         for i in self.entry_lanes:
             if i < active:
-                for part in self.adjoint:
-                    self.lanes[i].clip.clip_entries(part[i], self.exponent[i])
+                self.clip_entries(i)
         squares = self.adjoint_squares(active)
         if self.views.mantissa is not None:
             self.rescale(active, squares)
@@ -267,6 +267,14 @@ class Pass:
             through_weights = self.hand_back(t, dz, adjoint[0])
             if self.paths is not None:
                 self.paths.back(local, adjoint, through_weights, self.exponent)
+
+    def clip_entries(self, i: int) -> None:
+        """Let the rule of lane `i` clip entries of its adjoint."""
+        clip, exponent = self.lanes[i].clip, self.exponent[i]
+        for part in self.adjoint:
+            if self.acted is not None and not self.acted[i].all():
+                self.acted[i] |= clip.beyond(part[i], exponent)
+            clip.clip_entries(part[i], exponent)
 
     def end(self, t: int, dz: Array, adjoint: Sequence[Array]) -> None:
         """Let nothing go back beyond time step `t` in the lanes that end there."""

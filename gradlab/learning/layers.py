@@ -58,6 +58,8 @@ class Networks:
         See `Stack`; networks of one layer and direction only.
     initial : float
         Every hidden unit before the first time step.
+    start : sequence of sequences of arrays, optional
+        By layer, where it goes on from; see `Stack`. Of networks of one direction only.
     """
 
     cell: AbstractCell
@@ -69,6 +71,7 @@ class Networks:
     batch: int
     feedback: Feedback | None = None
     initial: float = 0.0
+    start: Sequence[Sequence[Array]] | None = None
 
     @property
     def directions(self) -> int:
@@ -149,6 +152,10 @@ class Layers:
         for start in self.top[0].starts:
             self._hold(start, first=True)
 
+    def ends(self) -> list[list[Array]]:
+        """Return by layer the states after the last time step, as a `start`; right after `run` only."""
+        return [directions[0].end() for directions in self.trajectories]
+
     def segments(
         self, earliest: int = 0, latest: int | None = None, *, forward: bool = False
     ) -> Iterator[tuple[int, int]]:
@@ -216,6 +223,7 @@ class Layers:
             weights.diagonal,
             networks.feedback,
             networks.initial,
+            None if networks.start is None else networks.start[layer],
         )
 
     def _states_of(self, layer: int) -> Inputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,9 @@ class Stack:
         For cells whose recurrent weights see the output instead of the state.
     initial : float
         Every hidden unit before the first time step.
+    start : sequence of arrays of shape (case, hidden, batch), optional
+        All state parts before the first time step, in place of `initial`. The last one is what the
+        recurrent weights see there, (case, outputs, batch), where that is the output.
     """
 
     cell: AbstractCell
@@ -74,6 +77,7 @@ class Stack:
     diagonal: Array = field(default_factory=lambda: np.empty((0, 1, 1, 1)))
     feedback: Feedback | None = None
     initial: float = 0.0
+    start: Sequence[Array] | None = None
 
     @property
     def fed_back(self) -> int:

@@ -127,10 +127,24 @@ class Trajectory:
         return list(self._stored)
 
     def begin(self) -> None:
-        """Set the state before the first time step; all but the hidden state begins at zero."""
+        """Set the state before the first time step: where it goes on from, or all but the hidden one zero."""
+        start = self.stack.start
+        if start is not None:
+            for state, value in zip(self._stored[0], start, strict=False):
+                np.copyto(state, value)
+            if self._watch:
+                self._note_state(-1, tuple(self._stored[0]))
+            return
         for state in self._stored[0]:
             state[...] = 0.0
         self._stored[0][0][...] = self.stack.initial
+
+    def end(self) -> list[Array]:
+        """Return the state after the last time step, as a `Stack.start`; while the last stretch is held."""
+        state = list(self._parts[self.stack.length - self._held])
+        if self.stack.feedback is not None:
+            state.append(self.stack.feedback.value(state[0]))
+        return [part.copy() for part in state]
 
     def hold(self, start: int, first: bool = False) -> None:
         """Put the stretch that begins at `start` on the tape; `first`: it has not been run before."""
@@ -196,16 +210,20 @@ class Trajectory:
                 np.copyto(value, part)
 
     def _feed(self, out: Array, state: Array, t: int) -> None:
-        """Write what the recurrent weights see at time step `t`; before the first step that is zero."""
-        feedback = self.stack.feedback
+        """Write what the recurrent weights see at time step `t`; an output before the first one is zero.
+
+        Where the states go on from others, it is what they went on with: the readout has changed since.
+        """
+        feedback, start = self.stack.feedback, self.stack.start
         if feedback is None:
             out[:] = state
-        elif t == 0:
-            out[...] = 0.0
+            return
+        if t == 0:
+            out[...] = 0.0 if start is None else start[-1]
         else:
             np.copyto(out, feedback.value(state))
-            if self._watch:
-                _note_size(self.state_exponent, t, out)
+        if self._watch and (t > 0 or start is not None):
+            _note_size(self.state_exponent, t, out)
 
     def _check(self, t: int, local: Array, state: tuple[Array, ...]) -> None:
         """Mark and freeze the cases that overflowed; note where states have become very large."""
@@ -217,6 +235,10 @@ class Trajectory:
         local[:, bad] = 0.0
         for part in state:
             part[bad] = 0.0
+        self._note_state(t, state)
+
+    def _note_state(self, t: int, state: tuple[Array, ...]) -> None:
+        """Note where the states after time step `t` have become very large."""
         _note_size(self.state_exponent, t + 1, state[0])
         # Gates that act on the state, and gradients of elementwise parameters, bring in the state itself.
         cell = self.stack.cell

@@ -36,6 +36,8 @@ class Views:
         Whether the view has a rule that rescales samples.
     mantissa, exponent : arrays of shape (view, case, batch), or None
         None where no view is rescaled.
+    acted : boolean array of shape (view, case)
+        Where a rule has lowered the factor of any sample.
     """
 
     def __init__(self, rules: Sequence[Sequence[AbstractClip]], cases: int, batch: int):
@@ -45,6 +47,7 @@ class Views:
         self._ends = np.cumsum([len(own) for own in rules])
         self._bound = np.array([rule.sample_bound() for rule in flat])
         self.rescaled = np.isfinite(self._bound)
+        self.acted = np.zeros((self.count, cases), dtype=bool)
         self.mantissa: Array | None = None
         self.exponent: Array | None = None
         if self.rescaled.any():
@@ -78,6 +81,7 @@ class Views:
         held, held_power = np.frexp(self.mantissa[: len(lane)])
         held_power = held_power + self.exponent[: len(lane)]
         lower = (power < held_power) | ((power == held_power) & (wanted < held))
+        self.acted[: len(lane)] |= lower.any(axis=-1)
         self.mantissa[: len(lane)] = np.where(lower, wanted, held)
         self.exponent[: len(lane)] = np.where(lower, power, held_power)
 

@@ -69,9 +69,9 @@ class AbstractBlock(ABC):
         """Return the bytes that `measure` will take under a bound."""
 
     @property
-    @abstractmethod
-    def gates(self) -> tuple[str, ...]:
-        """Names of what records with a dimension ``gate`` have along it."""
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """What the block's records have along dimensions whose labels are not the same in every block."""
+        return {}
 
     @property
     @abstractmethod
@@ -88,9 +88,9 @@ class AbstractBlock(ABC):
         """Return the forward and the backward passes that it takes, or would if cases shared nothing."""
 
     @abstractmethod
-    def units(self, record: Collection[str]) -> float:
-        """Return how much work it is, in units of `kind`."""
+    def units(self, record: Collection[str]) -> tuple[float, ...]:
+        """Return how much work of each sort it is, in units that take as long in every block of a `kind`."""
 
     @abstractmethod
-    def trial(self) -> Self:
-        """Return a small block of the same kind, to be timed."""
+    def trials(self) -> tuple[Self, ...]:
+        """Return small blocks of the same kind, to be timed: as many as there are sorts of work."""

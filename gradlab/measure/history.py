@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.learning.learners.kalman import Kalman
+from gradlab.measure.carrying import first_states, named
 from gradlab.measure.filtering import first_covariances
 from gradlab.measure.records import OK
 from gradlab.measure.trainable import draw_blocks
@@ -16,7 +17,7 @@ from gradlab.measure.training import TrainingBlock
 
 Array = NDArray[Any]
 State: TypeAlias = dict[str, Array]
-Dim: TypeAlias = Literal["update", "lag"]
+Dim: TypeAlias = Literal["update", "lag", "predictor"]
 
 _EACH: tuple[Dim, ...] = ("update",)
 _PROFILE: tuple[Dim, ...] = ("update", "lag")
@@ -39,6 +40,7 @@ TRAINING_RECORDS: dict[str, tuple[Dim, ...]] = {
     "saturation": _PROFILE,
     "final_metric": (),
     "chance": (),
+    "baseline": ("predictor",),
     "solved_at": (),
     "diverged_at": (),
     "diverged_by": (),
@@ -67,6 +69,8 @@ def begin(block: TrainingBlock, wanted: Collection[str]) -> State:
         blocks = [values for name, values in state.items() if name.startswith("parameter ")]
         for i, own in enumerate(first_covariances(block.learner, cases[0].network, blocks)):
             state[f"covariance {i}"] = own
+    if training.carry_state:
+        state |= named(first_states(cases))
     state["done"] = np.zeros(count, dtype=np.int64)
     state["running"] = np.ones(count, dtype=bool)
     state["status"] = np.full(count, OK, dtype=np.int8)
@@ -75,7 +79,7 @@ def begin(block: TrainingBlock, wanted: Collection[str]) -> State:
         state["history"] = np.full((count, training.updates), -np.inf)
     sizes = {"update": recorded, "lag": lags}
     for name, dims in TRAINING_RECORDS.items():
-        if dims and name in wanted:
+        if "update" in dims and name in wanted:
             state[f"record {name}"] = np.full((count, *(sizes[dim] for dim in dims)), np.nan)
     state["final_metric"] = np.full(count, np.nan)
     state["chance"] = np.array([case.task.chance() for case in cases])
@@ -86,9 +90,9 @@ def begin(block: TrainingBlock, wanted: Collection[str]) -> State:
 
 
 def results(state: Mapping[str, Array], wanted: Collection[str]) -> dict[str, Array]:
-    """Return the records of a state, and "status"."""
+    """Return the records of a state, and "status"; what follows from the settings alone is not among them."""
     out = {"status": state["status"].copy()}
     for name, dims in TRAINING_RECORDS.items():
-        if name in wanted:
+        if name in wanted and dims != ("predictor",):
             out[name] = state[f"record {name}" if dims else name].copy()
     return out

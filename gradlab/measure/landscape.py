@@ -95,11 +95,6 @@ class Block(AbstractBlock):
         )
 
     @property
-    def gates(self) -> tuple[str, ...]:
-        """No record has any."""
-        return ()
-
-    @property
     def kind(self) -> object:
         """Structure of the networks, and the tasks."""
         return self.runs[0].network.structure(), tuple(view.task for view in self.views)
@@ -115,10 +110,10 @@ class Block(AbstractBlock):
         count = len(self.runs) * sum(sum(block._counts(record)) for block in one)
         return count, count
 
-    def units(self, record: Collection[str]) -> float:
+    def units(self, record: Collection[str]) -> tuple[float, ...]:
         """Return the places, an update counting as several."""
         places, updates = self._counts(record)
-        return len(self.runs) * float(places + UPDATE_PLACES * updates)
+        return (len(self.runs) * float(places + UPDATE_PLACES * updates),)
 
     def _counts(self, record: Collection[str]) -> tuple[int, int]:
         """Return the places and updates of one network."""
@@ -126,7 +121,7 @@ class Block(AbstractBlock):
         places = sum(plane.first.num * plane.second.num for _, plane in surfaces)
         return places, sum(view.landscape.updates + 1 for view in self.views)
 
-    def trial(self) -> Block:
+    def trials(self) -> tuple[Block, ...]:
         """Return a block of one network with fewer places and updates."""
         views = []
         for view in self.views:
@@ -136,7 +131,7 @@ class Block(AbstractBlock):
             )
             small = replace(plane, first=first, second=second, updates=min(plane.updates, TRIAL_UPDATES))
             views.append(replace(view, landscape=small))
-        return Block(self.runs[:1], tuple(views))
+        return (Block(self.runs[:1], tuple(views)),)
 
 
 def seconds_of(network: NetworkSettings, task: AbstractTask, plane: LandscapeSettings) -> float:

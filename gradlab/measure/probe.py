@@ -69,9 +69,9 @@ class Block(AbstractBlock):
         return buffer_bytes(self, record, memory)
 
     @property
-    def gates(self) -> tuple[str, ...]:
+    def labels(self) -> dict[str, tuple[str, ...]]:
         """Row blocks that a matrix is drawn for."""
-        return self.runs[0].network.cell.drawn_blocks
+        return {"gate": self.runs[0].network.cell.drawn_blocks}
 
     @property
     def kind(self) -> object:
@@ -92,17 +92,17 @@ class Block(AbstractBlock):
             backward_passes(one, record) for one in alone
         )
 
-    def units(self, record: Collection[str]) -> float:
+    def units(self, record: Collection[str]) -> tuple[float, ...]:
         """Return the time steps of all forward passes and of all distinct backward passes."""
         lags = {view.task: view.task.lags for view in self.views}
         backward = sum(lags.values()) * backward_passes(self, record) / len(lags)
-        return len(self.runs) * (max(lags.values()) + backward)
+        return (len(self.runs) * (max(lags.values()) + backward),)
 
-    def trial(self) -> Block:
+    def trials(self) -> tuple[Block, ...]:
         """Return a block of fewer runs and shorter sequences."""
         short = {view.task: view.task.shortened(TRIAL_LENGTH) for view in self.views}
         views = tuple(dict.fromkeys(replace(view, task=short[view.task]) for view in self.views))
-        return Block(self.runs[:TRIAL_RUNS], views)
+        return (Block(self.runs[:TRIAL_RUNS], views),)
 
 
 def probe(

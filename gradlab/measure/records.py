@@ -12,7 +12,19 @@ Array = NDArray[Any]
 Dims: TypeAlias = tuple[str, ...]
 
 #: Everything that a record may run along besides the case itself, in the order in which it does.
-DIMS: Dims = ("update", "layer", "direction", "gate", "path", "loss_time", "lag", "time", "second", "first")
+DIMS: Dims = (
+    "update",
+    "layer",
+    "direction",
+    "gate",
+    "path",
+    "predictor",
+    "loss_time",
+    "lag",
+    "time",
+    "second",
+    "first",
+)
 #: Into what an adjoint is split: what came through the memory alone, what did not, and both.
 PATHS = ("memory", "rest", "total")
 

@@ -15,6 +15,7 @@ from gradlab.learning.gradient import ScaledGradient, angle
 from gradlab.learning.learners.kalman import Kalman
 from gradlab.learning.optimisers import AbstractOptimiser
 from gradlab.learning.workspace import Workspace
+from gradlab.measure.carrying import Carried
 from gradlab.measure.evaluation import evaluate
 from gradlab.measure.filtering import Filter
 from gradlab.measure.history import BY_LOSS, BY_PARAMETERS, State
@@ -100,13 +101,14 @@ class Tile:
         self._parameters = Trainable(network, blocks)
         learner = self._block.learner
         self._work = Pass(self._cases, self._parameters, learner, self._segment, self._workspace)
+        self._carried = Carried.of(state, rows)
         self._filter: Filter | None = None
         if isinstance(learner, Kalman):
             groups = sum(name.startswith("covariance ") for name in state)
             self._filter = Filter(learner, [state[f"covariance {i}"][rows] for i in range(groups)])
 
     def store(self) -> None:
-        """Bring parameters and slots of the state up to date."""
+        """Bring parameters, slots and what is carried over in the state up to date."""
         if not self._changed:
             return
         for i, block in enumerate(self._parameters.blocks):
@@ -115,6 +117,8 @@ class Tile:
                 self._state[f"slot {name} {i}"][self.rows] = slots[i]
         for i, covariance in enumerate(() if self._filter is None else self._filter.covariances):
             self._state[f"covariance {i}"][self.rows] = covariance
+        if self._carried is not None:
+            self._carried.store(self._state, self.rows)
         self._changed = False
 
     def _leave(self, ended: NDArray[np.bool_]) -> None:
@@ -163,19 +167,21 @@ class Tile:
         recorded = k is not None
         profile = recorded and "log10_state_gradient_norm" in self._wanted
         saturation = recorded and "saturation" in self._wanted
-        batch = draw(self._cases, "training", u, None, self._workspace)
+        batch = self._draw(u)
         names = ("state",) if profile else ()
         seen = self._work.run(u, batch, names, saturation=saturation, unclipped=recorded)
         before = seen.gradient.log2_norm()
         known = {"weights": self._matrix_records()} if recorded else {}
         old = self._copies(seen.gone, recorded and "smoothness" in self._wanted)
-        changed, clips = self._step(u, seen, before, recorded)
+        acted, clips = self._step(u, seen, before, recorded)
         if self._filter is not None:
             self._filter.update(self._work, batch, seen)
+        if self._carried is not None and seen.ends is not None:
+            self._carried.states = seen.ends
         self._restore(seen.gone, old)
         self._changed = True
         self.loss = seen.loss
-        self._state["active"][self.rows] += np.stack([changed, np.ones_like(changed)], axis=1)
+        self._state["active"][self.rows] += np.stack([acted, np.ones_like(acted)], axis=1)
         if k is not None:
             self._record(k, seen, before, {**clips, **known.get("weights", {})})
             if "smoothness" in self._wanted:
@@ -183,13 +189,19 @@ class Tile:
         self._state["done"][self.rows] = u + 1
         self._mark(u, seen.gone)
 
+    def _draw(self, u: int) -> Batch:
+        """Return the examples of update `u`, with the states they go on from if any are carried over."""
+        if self._carried is not None:
+            return self._carried.draw(self._cases, u, self._workspace)
+        return draw(self._cases, "training", u, None, self._workspace)
+
     def _step(self, u: int, seen: Seen, before: Array, recorded: bool) -> tuple[Array, dict[str, Array]]:
         """Clip and move; return in which cases the rule acted, and what is recorded of it."""
         blocks, updates = self._parameters.blocks, self._block.training.updates
         history = self._state["history"][self.rows, :u] if "history" in self._state else None
         factors = [case.schedule.factor(u, updates) for case in self._cases]
         rates = (self._rates * np.array(factors))[:, None, None]
-        acted = np.zeros(len(self.rows), dtype=bool)
+        acted = np.zeros(len(self.rows), dtype=bool) if seen.acted is None else seen.acted
         after, turned = before.copy(), np.zeros(len(self.rows))
         for group in self._groups:
             rows, clip = group.rows, group.clip
@@ -209,15 +221,16 @@ class Tile:
             self._state["history"][self.rows, u] = before
         if not recorded:
             return acted, {}
+        changed = acted
         if seen.unclipped is not None:
             after, before = before, seen.unclipped.log2_norm()
-            turned, acted = angle(seen.unclipped, seen.gradient), _differ(seen.unclipped, seen.gradient)
+            turned, changed = angle(seen.unclipped, seen.gradient), _differ(seen.unclipped, seen.gradient)
         return acted, {
             "log10_gradient_norm": before * LOG10_2,
             "log10_clipped_gradient_norm": after * LOG10_2,
             "clip_factor": np.exp2(np.where(np.isfinite(before), after - before, 0.0)),
             "clip_angle": turned,
-            "clip_active": acted.astype(np.float64),
+            "clip_active": changed.astype(np.float64),
         }
 
     def _copies(self, gone: Array, everything: bool) -> list[Array]:
@@ -236,10 +249,7 @@ class Tile:
         state, rows = self._state, self.rows
         known["loss"] = seen.loss
         acted = state["active"][rows]
-        share = acted[:, 0] / np.maximum(acted[:, 1], 1)
-        # Whether a rule on adjoints acted is known only where the pass without it is made, too.
-        adjoint = self._cases[0].clip.scope == "adjoint"
-        known["clip_active_share"] = np.full(len(share), np.nan) if adjoint else share
+        known["clip_active_share"] = acted[:, 0] / np.maximum(acted[:, 1], 1)
         state["active"][rows] = 0
         lags = self._cases[0].task.lags
         if "log10_state_gradient_norm" in self._wanted and seen.back is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.learning.workspace import Workspace
+from gradlab.measure.baselines import baselines
 from gradlab.measure.history import ORDINARY, State, begin, results
 from gradlab.measure.records import DIVERGED
 from gradlab.measure.size import tile_and_segment
@@ -86,7 +87,7 @@ def train(
     -------
     dict of arrays
         By record, the case followed by the dims that `TRAINING_RECORDS` names, and "status". What was
-        never reached is NaN; -1 for updates.
+        never reached is NaN; -1 for updates. Along "predictor" stand the `predictors` of the block's tasks.
     """
     wanted = frozenset(record)
     state = begin(block, wanted) if start is None else {name: a.copy() for name, a in start.items()}
@@ -97,7 +98,10 @@ def train(
         own = Tile(block, state, rows, wanted, segment, workspace)
         own.advance(reporter.after)
     reporter.finish()
-    return results(state, wanted)
+    found = results(state, wanted)
+    if "baseline" in wanted:
+        found["baseline"] = baselines(block.cases)
+    return found
 
 
 def check_training_memory(

@@ -43,6 +43,9 @@ class Training:
         At every so many recorded updates the metric is taken; at the last one always.
     stop_when_solved : bool
         Whether a case that meets its task's criterion is trained no further.
+    carry_state : bool
+        Whether every update goes on, in the states and in the sequences, where the last one ended. What
+        is carried over counts as a constant: no gradient goes back through it.
     """
 
     updates: int
@@ -51,13 +54,15 @@ class Training:
     evaluate: int = 1000
     evaluate_every: int = 1
     stop_when_solved: bool = False
+    carry_state: bool = False
 
     def __post_init__(self) -> None:
         for name in ("updates", "records", "evaluate", "evaluate_every"):
             integer(name, getattr(self, name), at_least=1)
         one_of("spacing", self.spacing, SPACINGS, "how the recorded updates lie")
-        if not isinstance(self.stop_when_solved, bool):
-            raise UserMistake(Problem("stop_when_solved", "true or false", shown(self.stop_when_solved)))
+        for name in ("stop_when_solved", "carry_state"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserMistake(Problem(name, "true or false", shown(getattr(self, name))))
 
     def recorded(self) -> NDArray[np.int64]:
         """Return the numbers of the updates that are recorded, ascending, from 0."""
@@ -172,12 +177,36 @@ def check_trainee(case: Trainee, training: Training, learner: AbstractLearner) -
         hint = "The softmax of a single output is 1, whatever the network does."
         expected = f"another activation of the readout for the one output of {case.task.name!r}"
         problems.append(Problem("network.output", expected, "softmax", hint))
+    if training.carry_state:
+        problems += _unfit_to_carry(case)
     if problems:
         raise UserMistake(problems)
     if case.omega:
         check_omega(case.network)
     case.schedule.check_updates(training.updates, "schedule")
     learner.check_network(case.network, "learner")
+
+
+def _unfit_to_carry(case: Trainee) -> list[Problem]:
+    """Return the problems of a case whose states are to be carried over from update to update."""
+    problems = []
+    if not case.task.goes_on:
+        hint = (
+            "The sequences of 'characters' and of 'series' go on; those of other tasks are each for itself."
+        )
+        expected = "false for a task whose sequences do not go on"
+        problems.append(Problem("training.carry_state", expected, f"true for {case.task.name!r}", hint))
+    if case.network.bidirectional:
+        hint = "The reverse direction begins where the sequence ends, with nothing to go on from."
+        problems.append(Problem("network.bidirectional", "false with training.carry_state", "true", hint))
+    cycle = case.network.cell.cycle
+    if case.task.goes_on and case.task.steps % cycle:
+        expected = (
+            f"a multiple of {cycle} with training.carry_state, for the clock of {case.network.cell.name!r}"
+        )
+        hint = "It begins anew with every sequence, and must then be where it was."
+        problems.append(Problem("task.length", expected, str(case.task.steps), hint))
+    return problems
 
 
 def _unfit_for_filter(case: Trainee, learner: AbstractLearner) -> list[Problem]:

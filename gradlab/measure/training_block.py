@@ -14,19 +14,23 @@ from gradlab.core.fingerprint import code_key
 from gradlab.core.registry import settings_of
 from gradlab.core.streams import digest
 from gradlab.learning.learners import AbstractLearner
+from gradlab.learning.learners.kalman import Kalman
 from gradlab.learning.schedules.constant import Constant
 from gradlab.learning.workspace import Workspace
+from gradlab.measure.baselines import predictors
 from gradlab.measure.block import AbstractBlock
 from gradlab.measure.checkpoint import Keeper, file_name
 from gradlab.measure.history import begin
-from gradlab.measure.probe import seconds_of
+from gradlab.measure.probe import RATE, seconds_of
 from gradlab.measure.train import check_training_memory, train, training_bytes
 from gradlab.measure.training import Trainee, Training, TrainingBlock
+from gradlab.measure.training_size import CHUNK, parameter_bytes
 
 Array = NDArray[Any]
 _CONSTANT = Constant()
 SAVE_SECONDS = 30.0  # between two states that are kept: no more than that is lost
-TRIAL_UPDATES, TRIAL_CASES = 3, 8  # of a block that is only timed
+TRIAL_UPDATES, TRIAL_CASES = 6, 8  # of a block that is only timed
+JUDGED = frozenset({"metric", "final_metric", "solved_at"})  # records that need the evaluation set
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,9 @@ class Block(AbstractBlock):
         return training_bytes(self.whole, record, memory)
 
     @property
-    def gates(self) -> tuple[str, ...]:
-        """No record has any."""
-        return ()
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """The simple predictors of its tasks."""
+        return {"predictor": predictors(dict.fromkeys(case.task for case in self.runs))}
 
     @property
     def kind(self) -> object:
@@ -108,24 +112,54 @@ class Block(AbstractBlock):
     @property
     def run_seconds(self) -> float:
         """About how long one case takes."""
-        return case_seconds(self.runs[0], self.training)
+        return case_seconds(self.runs[0], self.training, self.learner)
 
     def passes(self, record: Collection[str], *, shared: bool = True) -> tuple[int, int]:
         """Return forward and backward passes: one of each an update."""
         count = len(self.runs) * self.training.updates
         return count, count
 
-    def units(self, record: Collection[str]) -> float:
-        """Return the updates of all cases."""
-        return float(len(self.runs) * self.training.updates)
+    def units(self, record: Collection[str]) -> tuple[float, ...]:
+        """Return the updates of all cases, and the pieces of evaluation sets that they are judged on."""
+        judged = evaluations(self.training) if JUDGED & set(record) else 0
+        count = len(self.runs)
+        return float(count * self.training.updates), float(count * judged)
 
-    def trial(self) -> Block:
-        """Return a block of fewer cases and updates."""
-        few = replace(self.training, updates=min(self.training.updates, TRIAL_UPDATES), records=1, evaluate=1)
+    def trials(self) -> tuple[Block, Block]:
+        """Return blocks of fewer cases: one of some updates, and one of hardly any, judged as often."""
+        training = self.training
+        recorded = len(training.recorded()) / training.updates
+        few = replace(
+            training,
+            updates=min(training.updates, TRIAL_UPDATES),
+            spacing="linear",
+            records=max(1, round(recorded * TRIAL_UPDATES)),
+            evaluate=min(training.evaluate, CHUNK),
+            evaluate_every=TRIAL_UPDATES,
+        )
         runs = tuple(replace(run, schedule=_CONSTANT) for run in self.runs[:TRIAL_CASES])
-        return replace(self, runs=runs, training=few)
+        block = replace(self, runs=runs, training=few)
+        return block, replace(block, training=replace(few, updates=1))
 
 
-def case_seconds(case: Trainee, training: Training) -> float:
-    """Return about how long a case takes by itself."""
-    return 3.0 * seconds_of(case.network, case.task) * training.updates
+def evaluations(training: Training) -> int:
+    """Return how many pieces of `CHUNK` samples a case is judged on in all, if it never ends early."""
+    return (int(training.evaluated().sum()) + 1) * -(-training.evaluate // CHUNK)
+
+
+def case_seconds(case: Trainee, training: Training, learner: AbstractLearner) -> float:
+    """Return about how long a case takes by itself.
+
+    A filter goes back once for every output at every time step where the loss looks, and then moves the
+    covariances.
+    """
+    network, task = case.network, case.task
+    one = seconds_of(network, task)
+    update = 3.0 * one
+    if isinstance(learner, Kalman):
+        looks = len(task.looks()) * task.n_outputs
+        weights = parameter_bytes(network, task) // np.dtype(network.dtype).itemsize
+        groups = 1 if learner.groups == "global" else network.hidden * network.layers * network.directions
+        update += 2.0 * one * looks + 8.0 * looks * task.batch * weights**2 / groups / RATE
+    judged = one * min(training.evaluate, CHUNK) / task.batch
+    return update * training.updates + judged * evaluations(training)

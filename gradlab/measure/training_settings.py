@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, Any] = {
     "evaluate": 1000,
     "evaluate_every": 1,
     "stop_when_solved": False,
+    "carry_state": False,
 }
 _LOOKS = tuple(one.name for one in dataclasses.fields(Training))
 

@@ -8,6 +8,8 @@ from math import isqrt
 
 import numpy as np
 
+from gradlab.measure.baselines import predictors
+from gradlab.measure.carrying import state_bytes
 from gradlab.measure.history import TRAINING_RECORDS
 from gradlab.measure.size import Sizes, sample_bytes, sizes_of
 from gradlab.measure.training import Trainee, TrainingBlock
@@ -46,6 +48,9 @@ def training_sizes(block: TrainingBlock, wanted: Collection[str]) -> Sizes:
     if any("samples" in one.clip.needs for one in block.cases):
         fixed += sample_bytes(network, task)
     fixed += block.learner.bytes_needed(network, task)
+    if training.carry_state:
+        fixed += 4 * state_bytes(network, task.batch)
+        sizes = replace(sizes, length=task.steps)
     return replace(sizes, fixed=fixed, shared=sizes.shared + _kept_bytes(block, wanted, slots * parameters))
 
 
@@ -54,6 +59,8 @@ def _kept_bytes(block: TrainingBlock, wanted: Collection[str], slots: int) -> in
     case, training = block.cases[0], block.training
     each = _KEPT * parameter_bytes(case.network, case.task) + 2 * slots
     along = {"update": len(training.recorded()), "lag": case.task.lags}
+    along["predictor"] = len(predictors([case.task]))
+    each += 3 * state_bytes(case.network, case.task.batch) * training.carry_state
     for name, dims in TRAINING_RECORDS.items():
         if name in wanted:
             each += 3 * 8 * int(np.prod([along[dim] for dim in dims], dtype=np.int64))

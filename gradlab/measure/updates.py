@@ -44,6 +44,8 @@ class Batch:
     weight : array of shape (look, case, batch), or None
     looks : sequence of int
         Time steps where the loss looks.
+    start : list of lists of arrays, optional
+        Where the states go on from; see `Networks`.
     """
 
     each: list[Examples]
@@ -51,6 +53,7 @@ class Batch:
     targets: Array
     weight: Array | None
     looks: Sequence[int]
+    start: list[list[Array]] | None = None
 
     @property
     def samples(self) -> int:
@@ -73,6 +76,11 @@ def draw(
         if key not in known:
             known[key] = case.task.examples(role, number, case.seed, case.replicate, samples)
         each.append(known[key])
+    return batch_of(cases, each, role, workspace)
+
+
+def batch_of(cases: Sequence[Trainee], each: list[Examples], role: str, workspace: Workspace) -> Batch:
+    """Return examples by case as one batch."""
     first, looks = each[0], cases[0].task.looks()
     steps, features, batch = first.inputs.shape
     inputs = workspace.take(
@@ -107,6 +115,10 @@ class Seen:
         How the loss looked.
     back : Backward or None
         The backward pass, where there was one.
+    ends : list of lists of arrays, or None
+        The states after the last time step, where they are carried over.
+    acted : boolean array of shape (case,), or None
+        Where a rule acts on adjoints, whether it did at any time step.
     unclipped : ScaledGradient or None
         Where a rule acts on adjoints and that was asked for, the gradient without it.
     """
@@ -117,6 +129,8 @@ class Seen:
     layers: Layers
     lane: Lane
     back: Backward | None
+    ends: list[list[Array]] | None
+    acted: NDArray[np.bool_] | None = None
     unclipped: ScaledGradient | None = None
 
 
@@ -159,10 +173,12 @@ class Pass:
             network.activation,
             self.parameters.weights(),
             batch.stretch(),
-            task.steps if network.bidirectional else task.lags,
+            task.steps if network.bidirectional or batch.start is not None else task.lags,
             network.hidden,
             batch.samples,
             Feedback(self.parameters.readout, self._output) if fed else None,
+            network.initial_state,
+            batch.start,
         )
 
     def layers(self, batch: Batch, *, keep: bool, saturation: bool = False) -> Layers:
@@ -204,15 +220,20 @@ class Pass:
     ) -> Seen:
         """Go forward and back; `names` are the open taps, `unclipped` also without a rule on adjoints."""
         layers = self.layers(batch, keep=True, saturation=saturation)
+        ends = None if batch.start is None else layers.ends()
         lane = self.lane(batch)
         if self.learner.name == "bptt" or self.learner.for_training:
             omega = _Omega(layers) if self._omegas.any() else None
-            back = backpropagate(layers, [lane], names, gradients=True, workspace=self.workspace, watch=omega)
+            acts = self._clip is not _OFF
+            back = backpropagate(
+                layers, [lane], names, gradients=True, workspace=self.workspace, watch=omega, acted=acts
+            )
             gone = self.left_range(layers) | (back.overflow[0] >= 0)
             gradient = self._mean(back.gradients[0][0], gone)
             if omega is not None:
                 gradient = self._regularised(gradient, omega.total, gone)
-            seen = Seen(back.loss[0].mean(axis=-1), gone, gradient, layers, lane, back)
+            seen = Seen(back.loss[0].mean(axis=-1), gone, gradient, layers, lane, back, ends)
+            seen.acted = None if back.acted is None else back.acted[0]
             if unclipped and self._clip is not _OFF:
                 plain = replace(lane, clip=_OFF, views=(_OFF,))
                 own = self.workspace.part("unclipped")
@@ -226,11 +247,12 @@ class Pass:
         rest = None
         if names:
             rest = backpropagate(layers, [lane], names, gradients=False, workspace=self.workspace)
-        return Seen(losses.mean(), gone, self._mean(made.gradient, gone), layers, lane, rest)
+        return Seen(losses.mean(), gone, self._mean(made.gradient, gone), layers, lane, rest, ends)
 
     def left_range(self, layers: Layers) -> NDArray[np.bool_]:
-        """Return which cases have a state out of range that a loss can see."""
-        whole, lags = layers.networks.directions > 1, self._task.lags
+        """Return which cases have a state out of range that a loss can see, or one that is carried over."""
+        whole = layers.networks.directions > 1 or layers.networks.start is not None
+        lags = self._task.lags
         first = [trajectory.first_overflow for layer in layers.trajectories for trajectory in layer]
         return np.asarray(np.logical_or.reduce([(t >= 0) & (whole | (t < lags)) for t in first]))
 

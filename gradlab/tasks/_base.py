@@ -204,6 +204,25 @@ class AbstractTask(ABC):
             work.inputs(0, self.steps, fresh, replicate), targets(0, self.steps, fresh, replicate)
         ).frozen()
 
+    def passage(self, number: int) -> tuple[Examples, NDArray[np.bool_]]:
+        """Return the examples of an update that go on where those of the update before ended.
+
+        Tasks whose sequences are pieces of something longer have these; see `goes_on`.
+
+        Returns
+        -------
+        examples : Examples
+        anew : boolean array of shape (batch,)
+            Which samples do not go on from anything.
+        """
+        expected = "a task whose sequences go on, where states are carried over"
+        raise UserMistake(Problem("task", expected, self.name))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the sequences of an update can go on where those of the update before ended."""
+        return type(self).passage is not AbstractTask.passage
+
     def check_training(self) -> None:
         """Raise a UserMistake if nothing can be learnt of the task with these settings."""
         if self.loss_entry.target_kind == "directions":
@@ -221,7 +240,7 @@ class AbstractTask(ABC):
         return len(self.looks()) * each[self.loss_entry.target_kind]
 
     def baselines(self, seed: int, replicate: int) -> dict[str, float]:
-        """Return by name what simple predictors reach in the task's metric."""
+        """Return by name what simple predictors reach in the task's metric; the names are always the same."""
         return {}
 
     def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:

@@ -8,6 +8,27 @@ from numpy.typing import NDArray
 from gradlab.core import streams
 
 
+def following(
+    steps: int, length: int, update: int, samples: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return where the samples of an update begin that go on where they ended at the one before.
+
+    Sample `b` of `B` begins ``b / B`` of the way; where less than `length` of the `steps` is left it
+    begins again at the start.
+
+    Returns
+    -------
+    places : integer array of shape (sample,)
+    anew : boolean array of shape (sample,)
+        Which samples do not go on from anything.
+    """
+    offset = np.arange(samples, dtype=np.int64) * (steps - length + 1) // samples
+    later = update - (steps - offset) // length  # sequences since the sample came to the end first
+    each = steps // length
+    place = np.where(later < 0, offset + update * length, later % each * length)
+    return place, (update == 0) | ((later >= 0) & (later % each == 0))
+
+
 def starts(
     first: int, last: int, key: tuple[int, int], role: str, number: int, samples: int
 ) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.tasks._base import Array, registry
 from gradlab.tasks._examples import Examples
 from gradlab.tasks._generator import AbstractGenerator
-from gradlab.tasks._tail import starts
+from gradlab.tasks._tail import following, starts
 
 
 @registry.register
@@ -98,6 +98,12 @@ class Characters(AbstractGenerator):
         part = self.parts()[role == "evaluation"]
         first = starts(0, len(part) - self.length - 1, (seed, replicate), role, number, count)
         return self._pieces(part, first).frozen()
+
+    def passage(self, number: int) -> tuple[Examples, NDArray[np.bool_]]:
+        """Return the pieces after those of the update before; see the base class."""
+        part = self.parts()[0]
+        places, anew = following(len(part) - 1, self.length, number, self.batch)
+        return self._pieces(part, places).frozen(), anew
 
     def generate(self, stream: np.random.RandomState, samples: int) -> Examples:
         """Return pieces of what is trained on, from random places."""

@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from gradlab.core.checks import nearest, number, shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.tasks._base import AbstractTask, Array, registry
 from gradlab.tasks._examples import Examples
-from gradlab.tasks._tail import starts
+from gradlab.tasks._tail import following, starts
 
 HELD_OUT = 0.2
 
@@ -162,7 +163,15 @@ class Series(AbstractTask):
         """Return sequences of windows from random places, for evaluation from those that are held out."""
         self.check_training()
         count = self.batch if samples is None else samples
-        first = starts(*self._places(role), (seed, replicate), role, number, count)
+        return self._sequences(starts(*self._places(role), (seed, replicate), role, number, count))
+
+    def passage(self, number: int) -> tuple[Examples, NDArray[np.bool_]]:
+        """Return the sequences of windows after those of the update before; see the base class."""
+        self.check_training()
+        places, anew = following(self._cut() - self.features, self.length, number, self.batch)
+        return self._sequences(places), anew
+
+    def _sequences(self, first: NDArray[np.int64]) -> Examples:
         rows = self._parted()[np.arange(self.length)[:, None] + first].transpose(0, 2, 1)
         return Examples(rows[:, :-1].copy(), rows[:, -1:].copy()).frozen()
 

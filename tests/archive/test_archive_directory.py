@@ -137,7 +137,7 @@ def test_layout_on_disk(tmp_path, sweep):
     entries = sorted(p.name for p in (tmp_path / "a" / "b").iterdir())
     assert entries == ["archive.json", "data.zarr", "figures", "spec.resolved.toml", "spec.toml"]
     marker = json.loads((tmp_path / "a" / "b" / "archive.json").read_text())
-    assert marker == {"format": "gradlab archive", "schema": 2, "complete": True}
+    assert marker == {"format": "gradlab archive", "schema": 3, "complete": True}
     sweep.open(tmp_path / "c", spec_text=None)
     assert not (tmp_path / "c" / "spec.toml").exists()
 

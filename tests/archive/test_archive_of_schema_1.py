@@ -87,7 +87,7 @@ def test_what_is_lacking_is_measured_only_when_its_unknown_code_is_accepted(old)
     known = ds["code_key"].values != ""
     assert known.sum() == 6
     assert (ds["case_key"].values[known] == whole["case_key"].values[known]).all()
-    assert json.loads((old / "archive.json").read_text())["schema"] == 2
+    assert json.loads((old / "archive.json").read_text())["schema"] == 3
     assert not (old / "failures.jsonl").exists()
 
 

@@ -76,7 +76,7 @@ def test_dataset_is_labelled_throughout(sweep):
     assert ds["lag"].attrs["units"] == "time steps"
     for name in ds.variables:
         assert set(ds[name].attrs) >= {"long_name", "units", "description"}, name
-    assert ds.attrs == {**sweep.attrs, "gradlab_schema": 2}
+    assert ds.attrs == {**sweep.attrs, "gradlab_schema": 3}
     assert ds.sel(activation="relu", radius=0.5)["loss"].shape == (2,)
 
 

@@ -66,7 +66,7 @@ def test_a_part_of_an_archive(archive):
         ("[]", 'expected "format": "gradlab archive" and a schema, got []'),
         ('{"format": "other", "schema": 1}', "gradlab archive"),
         ('{"format": "gradlab archive", "schema": "1"}', "gradlab archive"),
-        ('{"format": "gradlab archive", "schema": 3, "complete": true}', "It was written by a newer gradlab"),
+        ('{"format": "gradlab archive", "schema": 4, "complete": true}', "It was written by a newer gradlab"),
         ('{"format": "gradlab archive", "schema": 1, "complete": false}', "expected a complete archive"),
     ],
 )

@@ -247,3 +247,65 @@ def test_a_wider_spec_trains_only_what_is_new(cli: Cli, spec: Path) -> None:
     assert "8 cases of 12 there already, 4 new." in result.stderr
     assert cli("run", "wider.toml", "-o", "b", "--workers", 1, *REST).exit_code == 0
     assert digest("a") == digest("b")
+
+
+def test_what_simple_predictors_reach_is_told_once_where_it_is_one_number(cli: Cli, spec: Path) -> None:
+    told = "What simple predictors reach in the same metric: constant 0.75."
+    result = cli("run", spec, "-o", "a", "--workers", 1, "--no-figures")
+    assert result.stdout.count(told) == 1
+    assert cli("show", "a").stdout.count(told) == 1
+    many = SPEC.replace('clip = ["off", { name = "norm", threshold = 0.5 }]', '"task.bits" = [2, 3]')
+    Path("many.toml").write_text(many)
+    result = cli("run", "many.toml", "-o", "b", "--workers", 1, "--no-figures")
+    assert "What simple predictors" not in result.stdout
+    (heading,) = [line for line in result.stdout.splitlines() if "cases" in line and "constant" in line]
+    column = heading.index("constant") + len("constant") - 1
+    found = [
+        line.split()[-1]
+        for line in result.stdout.splitlines()
+        if len(line) > column and "0." in line[column - 5 :]
+    ]
+    assert sorted(found) == ["0.75", "0.75", "0.875", "0.875"]
+
+
+CARRIED = """
+measure = "train"
+replicates = 2
+[network]
+hidden = 3
+[task]
+name = "characters"
+file = "text.txt"
+length = 6
+batch = 2
+[training]
+updates = 6
+records = 4
+evaluate = 5
+[sweep]
+"training.carry_state" = [false, true]
+"""
+
+
+def test_states_carried_over_survive_a_kill_and_are_an_axis(cli: Cli, spec: Path) -> None:
+    Path("text.txt").write_text("it was so and so it was, and so on it went; " * 4)
+    Path("on.toml").write_text(CARRIED)
+    assert cli("run", "on.toml", "-o", "whole", "--workers", 1, *REST).exit_code == 0
+    killed(Path("on.toml"), "a", 9)
+    assert cli("run", "on.toml", "-o", "a", "--workers", 1, *REST).exit_code == 0
+    assert digest("a") == digest("whole")
+    ds = open_archive("whole").load()
+    assert ds["carry_state"].values.tolist() == ["false", "true"]
+    assert (ds["loss"].isel(carry_state=0) != ds["loss"].isel(carry_state=1)).any()
+    # without it the key is what it was before there was such a setting
+    plain = CARRIED.replace('[sweep]\n"training.carry_state" = [false, true]\n', "")
+    Path("plain.toml").write_text(plain)
+    assert cli("run", "plain.toml", "-o", "b", "--workers", 1, *REST).exit_code == 0
+    keys = open_archive("b")["settings_key"].values
+    assert (keys == ds["settings_key"].isel(carry_state=0).values).all()
+    refused = CARRIED.replace('name = "characters"\nfile = "text.txt"\n', 'name = "adding"\n')
+    Path("refused.toml").write_text(refused)
+    result = cli("run", "refused.toml", "-o", "c", *REST)
+    assert result.exit_code == 2
+    assert "training.carry_state: expected false for a task whose sequences do not go on" in result.stderr
+    assert not Path("c").exists()

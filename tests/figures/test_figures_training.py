@@ -41,7 +41,8 @@ def lines(ax, gid=None):
 
 def curves(ax):
     """The medians: lines that are neither levels nor marks."""
-    return [line for line in ax.lines if line.get_gid() not in ("chance", "diverged")]
+    levels = ("chance", "diverged", "baseline")
+    return [line for line in ax.lines if str(line.get_gid()).split(" ")[0] not in levels]
 
 
 def legend_texts(figure):
@@ -120,6 +121,28 @@ def test_metric_taken_at_some_updates_alone_is_drawn_there(training):
     ds["metric"][..., 1::2] = np.nan
     line = curves(plot("training", ds).axes[1])[0]
     np.testing.assert_array_equal(line.get_xdata(), ds["update"].values[::2])
+
+
+def test_a_simple_predictor_is_a_labelled_line_where_it_is_one_value(training):
+    without = plot("training", training)
+    assert not any("baseline" in str(line.get_gid()) for ax in without.axes for line in ax.lines)
+    values = np.full((*training["chance"].shape, 2), 0.4)
+    values[..., 1] = 0.9
+    values[0, :, 0, 1] = 0.7  # other runs of the same panel have another value
+    names = {"predictor": ["bag_of_words", "constant"]}
+    figure = plot(
+        "training",
+        training.assign_coords(names).assign(baseline=((*training["chance"].dims, "predictor"), values)),
+    )
+    rows = len(figure.axes) // 2
+    for loss, metric in zip(figure.axes[:rows], figure.axes[rows:], strict=True):
+        drawn = {str(line.get_gid()): set(line.get_ydata()) for line in metric.lines}
+        assert drawn["baseline bag_of_words"] == {0.4}
+        assert "baseline constant" not in drawn
+        assert not any("baseline" in str(line.get_gid()) for line in loss.lines)
+    texts = legend_texts(figure)
+    assert "simple predictor: bag of words" in texts
+    assert "simple predictor: constant" not in texts
 
 
 def test_explosion_does_not_flatten_the_others(training):

@@ -217,7 +217,46 @@ def test_a_rule_on_adjoints():
     out = check_pure(TrainingBlock(tuple(cases), SHORT))
     assert (out["clip_active"] == 1.0).any()
     assert (out["clip_angle"][out["clip_active"] == 1.0] > 0).all()
-    assert np.isnan(out["clip_active_share"]).all()
+    assert ((out["clip_active_share"] > 0) >= (out["clip_active"] == 1.0)).all()
+
+
+@pytest.mark.parametrize("rule", ["adjoint_norm", "adjoint_value"])
+@pytest.mark.parametrize(
+    ("network", "task"),
+    [
+        ({"hidden": 4}, ADDING),
+        ({"cell": "lstm", "hidden": 4, "layers": 2}, ADDING),
+        ({"cell": "gru", "hidden": 4, "bidirectional": True}, ADDING),
+        ({"cell": "jordan", "hidden": 4}, {"name": "noise", "length": 6, "batch": 3, "at": "every"}),
+    ],
+    ids=["elman", "deep", "both ways", "jordan"],
+)
+def test_how_often_a_rule_on_adjoints_acted(network, task, rule):
+    """It acts where the largest adjoint is beyond the threshold: at some updates, here, and not at others."""
+    names = ("clip_active", "clip_active_share")
+    every = Training(updates=12, records=12, spacing="linear", evaluate=1)
+    sparse = replace(every, records=4)
+
+    def share(threshold, how=every, rows=(0, 1)):
+        cases = [
+            trainee(task, {"name": rule, "threshold": threshold}, OPTIMISERS[0], network, replicate=r)
+            for r in rows
+        ]
+        return train(TrainingBlock(tuple(cases), how), names)
+
+    low, high = -9.0, 9.0  # decades between which it acts at some updates
+    while not 0 < (out := share(middle := 10 ** ((low + high) / 2)))["clip_active"].mean() < 1:
+        low, high = ((low + high) / 2, high) if out["clip_active"].any() else (low, (low + high) / 2)
+    np.testing.assert_array_equal(out["clip_active"], out["clip_active_share"])
+    assert (share(1e9)["clip_active_share"] == 0).all()
+    assert (share(1e-9)["clip_active_share"] == 1).all()
+    few, ends = share(middle, sparse), sparse.recorded()
+    groups = np.split(out["clip_active"], ends[:-1] + 1, axis=1)
+    expected = np.stack([group.mean(axis=1) for group in groups], axis=1)
+    np.testing.assert_allclose(few["clip_active_share"], expected, rtol=1e-15, atol=0)
+    np.testing.assert_array_equal(
+        share(middle, rows=(1,))["clip_active_share"][0], out["clip_active_share"][1]
+    )
 
 
 def test_it_learns_and_says_when():

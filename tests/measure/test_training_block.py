@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from training import assert_same, trainee
 
+from gradlab.experiment import estimate
 from gradlab.learning import learners
 from gradlab.learning.workspace import Workspace
 from gradlab.measure import checkpoint, training_block
@@ -213,3 +214,48 @@ def test_it_tells_how_far_it_is(tmp_path):
     assert told["done"] == told["total"] == 3 * SHORT.updates
     assert told["diverged"] == 1
     assert told["group"] == "elman, temporal_order of length 10, 3 cases"
+
+
+@pytest.mark.parametrize(
+    ("settings", "record", "judged"),
+    [
+        ({"updates": 100, "records": 10, "spacing": "linear", "evaluate": 250}, ORDINARY, 11 * 3),
+        ({"updates": 100, "records": 10, "spacing": "linear", "evaluate_every": 4}, ORDINARY, 5 * 10),
+        ({"updates": 1, "evaluate": 7}, ORDINARY, 2),
+        ({"updates": 100}, ("loss",), 0),
+    ],
+)
+def test_an_estimate_counts_updates_and_what_is_judged(settings, record, judged, monkeypatch):
+    """With a clock that runs as fast as updates and evaluations take, it is exact."""
+    whole, now = block(Training(**settings)), [0.0]
+    update, evaluation = 0.25, 0.75
+
+    def run(own, recorded, memory, workspace, checkpoint=None):
+        evaluated = int(own.training.evaluated().sum()) + 1 if judged else 0
+        pieces = -(-own.training.evaluate // 100)
+        now[0] += own.size * (update * own.training.updates + evaluation * evaluated * pieces)
+        return {}
+
+    monkeypatch.setattr(Block, "measure", run)
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: now[0])
+    assert whole.units(record) == (3.0 * whole.training.updates, 3.0 * judged)
+    rates = estimate._seconds_per_unit(whole, record, 1 << 26, Workspace(), warm=False)
+    expected = 3 * (update * whole.training.updates + evaluation * judged)
+    assert np.dot(whole.units(record), rates) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_filter_is_known_to_take_longer():
+    """The yardstick by which heavy blocks go first."""
+    own = block()
+    seconds = {
+        name: training_block.case_seconds(own.runs[0], SHORT, learners.registry.build(learner, "learner"))
+        for name, learner in {
+            "bptt": "bptt",
+            "unit": {"name": "kalman", "groups": "unit"},
+            "global": {"name": "kalman", "groups": "global"},
+        }.items()
+    }
+    assert seconds["bptt"] < seconds["unit"] < seconds["global"]
+    assert (
+        training_block.case_seconds(own.runs[0], replace(SHORT, evaluate=100), own.learner) > seconds["bptt"]
+    )

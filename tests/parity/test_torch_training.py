@@ -114,3 +114,65 @@ def test_parameters_after_a_hundred_updates(cell, rule, task):
         assert np.abs(theirs - first).max() > 1e-3, "something must have been learnt"
         norm = np.linalg.norm(theirs)
         assert np.linalg.norm(ours - theirs) <= RTOL * norm, i
+
+
+class GoingOn(Loop):
+    """A loop over consecutive pieces that goes on from the last state, detached, or from zero."""
+
+    carries = True
+
+    def loss(self, examples):
+        part = self.case.task.parts()[0]
+        length, samples = self.case.task.length, self.case.task.batch
+        if not hasattr(self, "places"):
+            room = len(part) - length
+            self.places, self.state = [room * b // samples for b in range(samples)], None
+            anew = [True] * samples
+        else:
+            self.places = [place + length for place in self.places]
+            anew = [place + length + 1 > len(part) for place in self.places]
+            self.places = [0 if again else place for place, again in zip(self.places, anew, strict=True)]
+        keep = torch.tensor([0.0 if again else 1.0 for again in anew], dtype=torch.float64)[None, :, None]
+        self.begun = getattr(self, "begun", 0) + sum(anew)
+        rows = np.stack([part[place : place + length + 1] for place in self.places], axis=1)
+        inputs = torch.from_numpy(np.eye(self.case.task.features)[rows[:-1]])
+        if self.state is None or not self.carries:
+            outputs, state = self.body(inputs)
+        elif isinstance(self.state, tuple):
+            outputs, state = self.body(inputs, tuple(part.detach() * keep for part in self.state))
+        else:
+            outputs, state = self.body(inputs, self.state.detach() * keep)
+        self.state = state
+        scores = self.head(outputs)
+        targets = torch.from_numpy(rows[1:].copy())
+        return torch.nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
+
+
+class FromZero(GoingOn):
+    """The same pieces, each from a state of zeros."""
+
+    carries = False
+
+
+@pytest.mark.parametrize("rule", ["norm", "adam"])
+@pytest.mark.parametrize("cell", ["elman", "lstm"])
+def test_states_carried_over_are_those_of_a_loop_that_detaches_them(cell, rule, tmp_path):
+    words = "a man ran a mile and a half along the long lane "
+    (tmp_path / "text.txt").write_text(words * 6)
+    task = {"name": "characters", "file": str(tmp_path / "text.txt"), "length": 8, "batch": 3}
+    clip, optimiser = RULES[rule]
+    case = trainee(task, clip, optimiser, {"cell": cell, "hidden": 6}, seed=3)
+    how = Training(UPDATES // 2, records=3, evaluate=10, carry_state=True)
+    state = last_state(TrainingBlock((case,), how), ("loss",))
+    ours = state["parameter 0"][0], state["parameter 1"][0]
+    loops = [GoingOn(case), FromZero(case)]
+    for loop in loops:
+        for _ in range(how.updates):
+            loop.optimiser.zero_grad()
+            loop.loss(None).backward()
+            loop.clip()
+            loop.optimiser.step()
+    assert loops[0].begun > task["batch"], "some sample must have come to the end"
+    for mine, theirs, other in zip(ours, *(loop.blocks() for loop in loops), strict=True):
+        assert np.linalg.norm(mine - theirs) <= RTOL * np.linalg.norm(theirs)
+        assert np.linalg.norm(mine - other) > 1e-4 * np.linalg.norm(theirs), "it must make a difference"

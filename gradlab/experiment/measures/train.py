@@ -12,6 +12,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, registry
 from gradlab.experiment.measures.landscape import parts_met
 from gradlab.experiment.sections import unfit_learner
+from gradlab.measure.baselines import predictors
 from gradlab.measure.history import ON_REQUEST, TRAINING_RECORDS
 from gradlab.measure.training import Trainee, check_trainee
 from gradlab.measure.training_block import Block, case_seconds
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gradlab.experiment.expansion import Distinct
     from gradlab.experiment.grid import Grid
 
+NO_PREDICTOR = "none"  # the label where what simple predictors reach is asked for, and there are none
 TOGETHER = 32  # cases of a block: with more, the work of one time step leaves the cache
 
 
@@ -48,10 +50,11 @@ class Train(AbstractMeasure):
     }
 
     def labels(self, grid: Grid) -> Labels:
-        """Return the recorded updates and the lags."""
+        """Return the recorded updates, the lags, and the simple predictors that any task states."""
         first = grid.of("training")[0].training
         lags = max(int(task.lags) for task in grid.tasks)
-        return {"update": first.recorded().tolist(), "lag": range(lags)}
+        named = predictors(grid.tasks) or (NO_PREDICTOR,)
+        return {"update": first.recorded().tolist(), "lag": range(lags), "predictor": named}
 
     def shared(self, grid: Grid) -> tuple[Index, Index]:
         """Return a number of its own for every point, and of what may be trained together."""
@@ -76,15 +79,15 @@ class Train(AbstractMeasure):
     def seconds(self, grid: Grid, row: int) -> float:
         """Return about how long a case takes by itself."""
         run = self.run(grid, row, 0)
-        return case_seconds(run.case, run.training)
+        return case_seconds(run.case, run.training, run.learner)
 
     def together(self, seconds: float, total: float) -> float:
         """Return how many cases are trained together."""
         return TOGETHER
 
     def idle_records(self, grid: Grid) -> frozenset[str]:
-        """Return the norms along the lag where another learner makes the gradient."""
-        return frozenset()
+        """Return what simple predictors reach where no task states any."""
+        return frozenset() if predictors(grid.tasks) else frozenset({"baseline"})
 
     def attributes(self, grid: Grid) -> dict[str, str]:
         """Return the task, its metric and its criterion, if all cases have the same."""

@@ -95,6 +95,10 @@ class AbstractClip(ABC):
         """Return the largest norm a sample's adjoint may have."""
         return np.inf
 
+    def beyond(self, part: Array, exponent: Array) -> NDArray[np.bool_]:
+        """Return in which cases `clip_entries` would change such an adjoint, (case,)."""
+        return np.zeros(len(part), dtype=bool)
+
     def clip_entries(self, part: Array, exponent: Array) -> None:  # noqa: B027  # most rules change none
         """Clip, in place, an adjoint ``part * 2 ** exponent``.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradlab.core.checks import number
 from gradlab.learning.clipping._base import AbstractClip, Array, registry
@@ -35,6 +36,13 @@ class AdjointValue(AbstractClip):
 
     def clip_entries(self, part: Array, exponent: Array) -> None:
         """Bound the entries in place; the bound is taken to each sample's own power of two."""
-        with np.errstate(over="ignore", under="ignore"):
-            bound = np.ldexp(self.threshold, -exponent).astype(part.dtype)[..., None, :]
+        bound = self._bound(part, exponent)
         np.clip(part, -bound, bound, out=part)
+
+    def beyond(self, part: Array, exponent: Array) -> NDArray[np.bool_]:
+        """Return in which cases any entry is beyond the bound."""
+        return np.asarray((np.abs(part) > self._bound(part, exponent)).any(axis=(1, 2)))
+
+    def _bound(self, part: Array, exponent: Array) -> Array:
+        with np.errstate(over="ignore", under="ignore"):
+            return np.asarray(np.ldexp(self.threshold, -exponent).astype(part.dtype)[..., None, :])

@@ -79,6 +79,11 @@ class AbstractCell(ABC):
         """Whether the parameters depend on the length of the sequence."""
         return False
 
+    @property
+    def cycle(self) -> int:
+        """After how many time steps it does the same again: a clock that a sequence must be in step with."""
+        return 1
+
     def check_size(self, hidden: int) -> None:  # noqa: B027  # most cells come in every size
         """Raise UserMistake if there is no such cell of `hidden` units."""
 

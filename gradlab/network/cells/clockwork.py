@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -64,6 +65,11 @@ class Clockwork(AbstractCell):
             expected = "at least one period, strictly increasing"
             raise UserMistake(Problem("periods", expected, shown(list(given)), "As in [1, 2, 4, 8]."))
         object.__setattr__(self, "periods", given)
+
+    @property
+    def cycle(self) -> int:
+        """The least common multiple of the periods."""
+        return math.lcm(*self.periods)
 
     def check_size(self, hidden: int) -> None:
         """Raise UserMistake unless `hidden` units make modules of equal size."""
