@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gradlab.experiment.cluster import Cluster
     from gradlab.experiment.plan import Plan
     from gradlab.experiment.spec import Spec
+    from gradlab.experiment.workers import Workers
 
 ROOM = 128 << 20  # bytes: with less for the buffers of a process, another process gains nothing
 
@@ -56,6 +58,8 @@ class Wish:
         Drop the archive's cases that the spec has not; keep those of other code.
     partition : str or None
         Which part of how many to run alone, as in "3/16".
+    crew : Workers, optional
+        The processes, if they were started before; see `started`.
     """
 
     out: Path
@@ -69,6 +73,24 @@ class Wish:
     prune: bool = False
     accept_older_code: bool = False
     partition: str | None = None
+    crew: Workers | None = None
+
+
+@contextlib.contextmanager
+def started(workers: int | None, scheduler: str | None) -> Iterator[Workers | None]:
+    """Start the processes that are asked for before the spec is read, on cores that are idle until then.
+
+    They end with the body, used or not. There are none where one is asked for, more than there are cores,
+    or nobody knows yet how many are of use.
+    """
+    if scheduler is not None or workers is None or not 1 < workers <= cores():
+        yield None
+        return
+    from gradlab.experiment.workers import Workers
+
+    with Workers(workers) as crew:
+        crew.start()
+        yield crew
 
 
 def run_spec(spec: Spec, text: str, wish: Wish) -> None:
@@ -130,6 +152,18 @@ def sweep_flags(
     typer.Exit
         As `run_spec` does.
     """
+    count = None if given["print_spec"] else given["workers"]
+    with started(count, given["scheduler"]) as crew:
+        _sweep(given, settings, out, command, crew)
+
+
+def _sweep(
+    given: Mapping[str, Any],
+    settings: Sequence[str],
+    out: Path | None,
+    command: list[str],
+    crew: Workers | None,
+) -> None:
     from gradlab.cli.flags import spec_of
     from gradlab.core.streams import digest
     from gradlab.experiment.toml import to_toml
@@ -154,14 +188,15 @@ def sweep_flags(
         figures=not given["no_figures"],
         quiet=given["quiet"],
         as_json=given["as_json"],
+        crew=crew,
     )
     run_spec(spec, text, wish)
 
 
 def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
     """Return what was found and done, as a plain table."""
-    from gradlab.api import open_archive
     from gradlab.archive.directory import CHECKPOINTS
+    from gradlab.archive.plain import data_of
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
     from gradlab.running import Way, check_plan, plan_of, run_archive
@@ -189,7 +224,7 @@ def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
                 progress.watch(wish.out / CHECKPOINTS, updates)
 
         way = Way(
-            workers=workers,
+            workers=wish.crew or workers,
             scheduler=cluster,
             memory=memory,
             progress=progress.advance,
@@ -198,12 +233,12 @@ def _run(spec: Spec, text: str, wish: Wish) -> dict[str, Any]:
             prune=wish.prune,
             accept_older_code=wish.accept_older_code,
             partition=partition,
+            labels=wish.figures,
         )
         outcome = run_archive(plan, wish.out, spec_text=text, way=way)
-    ds = open_archive(wish.out)
     seconds = time.perf_counter() - began
     note(f"{cases(outcome.done)} measured in {duration(seconds)}, archive in {clean(wish.out)}.")
-    result = {"archive": str(wish.out), **found_in(ds)}
+    result = {"archive": str(wish.out), **found_in(data_of(wish.out))}
     result |= {"done": outcome.done, "kept": outcome.kept, "seconds": round(seconds, 3)}
     result["workers"] = cluster.count if cluster else workers
     result["figures"] = _figures(wish, note) if wish.figures else {}

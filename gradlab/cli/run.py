@@ -65,21 +65,23 @@ def run(
       gradlab run mine.toml --partition 3/16 --out parts/3
       gradlab run mine.toml --scheduler tcp://10.0.0.1:8786
     """
-    from gradlab.cli.execution import Wish, run_spec
+    from gradlab.cli.execution import Wish, run_spec, started
     from gradlab.cli.specs import given_text, read_spec
 
-    loaded = read_spec(spec, settings or [])
-    wish = Wish(
-        out=out if out is not None else Path("results") / spec.stem,
-        command=command_line(ctx),
-        workers=workers,
-        scheduler=scheduler,
-        memory=memory,
-        partition=partition,
-        prune=prune,
-        accept_older_code=accept_older_code,
-        figures=not no_figures,
-        quiet=quiet,
-        as_json=as_json,
-    )
-    run_spec(loaded, given_text(spec, loaded, settings or []), wish)
+    with started(workers, scheduler) as crew:
+        loaded = read_spec(spec, settings or [])
+        wish = Wish(
+            out=out if out is not None else Path("results") / spec.stem,
+            command=command_line(ctx),
+            workers=workers,
+            scheduler=scheduler,
+            memory=memory,
+            partition=partition,
+            prune=prune,
+            accept_older_code=accept_older_code,
+            figures=not no_figures,
+            quiet=quiet,
+            as_json=as_json,
+            crew=crew,
+        )
+        run_spec(loaded, given_text(spec, loaded, settings or []), wish)
