@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gradlab.archive.extend import Meeting, Wanted
+    from gradlab.archive.store import ArchiveSink
     from gradlab.experiment.grid import Grid
     from gradlab.experiment.partition import Partition
     from gradlab.experiment.plan import Plan
@@ -63,10 +64,11 @@ def room_beside(plan: Plan, memory: int, workers: int = 1) -> int:
     return memory - held
 
 
-def workers_for(plan: Plan, most: int, scheduler: str | Client | Workers | None = None) -> Workers:
+def workers_for(plan: Plan, most: int | Workers, scheduler: str | Client | Workers | None = None) -> Workers:
     """Start the processes that are to run a plan: `most`, or fewer if there are not so many blocks.
 
-    This is done before anything else is loaded, so that they load what they need at the same time.
+    This is done before anything else is loaded, so that they load what they need at the same time;
+    those that were started even before are taken as they are.
     If there is a scheduler, its workers are to run it instead.
     """
     if scheduler is not None:
@@ -75,13 +77,15 @@ def workers_for(plan: Plan, most: int, scheduler: str | Client | Workers | None 
         return workers_at(scheduler)
     from gradlab.experiment.workers import Workers
 
-    workers = Workers(1 if most == 1 else min(most, sum(1 for _ in plan.blocks())))
+    workers = Workers(most) if isinstance(most, int) else most
+    if not workers.here:
+        workers.reduce(sum(1 for _ in plan.blocks()))
     workers.start()
     return workers
 
 
 def load_labels() -> None:
-    """Load what labels the data at the end of a run; it takes as long as a small sweep."""
+    """Load what labels the data at the end of a run; it takes longer than a block."""
     importlib.import_module("xarray")
 
 
@@ -137,8 +141,8 @@ class Way:
 
     Parameters
     ----------
-    workers : int
-        Processes.
+    workers : int or Workers
+        Processes, or those that were started before.
     memory : int, optional
         Bytes that all processes together may take; by default the spec's.
     progress : callable, optional
@@ -154,9 +158,11 @@ class Way:
         Which part of how many is run alone.
     scheduler : str, distributed.Client or Workers, optional
         Whose workers are to do the work instead of processes.
+    labels : bool
+        Whether the data will be labelled when the run has ended.
     """
 
-    workers: int = 1
+    workers: int | Workers = 1
     memory: int | None = None
     progress: Progress | None = None
     started: Callable[[Mapping[str, int]], None] | None = None
@@ -165,6 +171,7 @@ class Way:
     accept_older_code: bool = False
     partition: Partition | None = None
     scheduler: str | Client | Workers | None = None
+    labels: bool = True
 
 
 def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way | None = None) -> Outcome:
@@ -203,20 +210,18 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
         command = list(way.command) or command_line()
         with writing(out, command), sealed(out):
             meeting = meet_to_write(out, wanted_of(plan, spec_text), prune=way.prune)
-            outcome = _execute(plan, meeting, ArchiveSink.open, way, processes)
+            outcome = _execute(plan, meeting, ArchiveSink.open(meeting), way, processes)
             write_provenance(
                 out,
                 collect(command, plan.grid.spec.seed),
                 time.perf_counter() - begun,
-                workers=way.workers if way.scheduler is None else processes.count,
+                workers=processes.count,
                 cases=outcome.done,
             )
     return outcome
 
 
-def _execute(
-    plan: Plan, meeting: Meeting, opened: Callable[[Meeting], Any], way: Way, processes: Workers
-) -> Outcome:
+def _execute(plan: Plan, meeting: Meeting, sink: ArchiveSink, way: Way, processes: Workers) -> Outcome:
     """Run what the archive lacks of a plan, or of its part."""
     from dataclasses import replace
 
@@ -227,7 +232,6 @@ def _execute(
     only = None if way.partition is None else cases_of(plan, way.partition)
     if not way.accept_older_code:
         meeting.check_code(only)
-    sink = opened(meeting)
     if way.started is not None:
         way.started(meeting.counts(only))
     layout = meeting.target.layout
@@ -239,13 +243,19 @@ def _execute(
             expected, got = "the same places and updates in one archive", f"others than {meeting.path} has"
             raise UserMistake(Problem(dim, expected, got, "Use another --out."))
     record = tuple(name for name in plan.measure.records if name in layout.names)
+
+    def meanwhile() -> None:
+        sink.begin()
+        if way.labels:
+            load_labels()
+
     return execute(
         replace(plan, wider=wider, record=record),
         sink,
         workers=processes,
         memory=way.memory or plan.grid.spec.memory,
         progress=way.progress,
-        meanwhile=load_labels,
+        meanwhile=meanwhile,
         only=only,
         checkpoints=meeting.path / CHECKPOINTS,
     )

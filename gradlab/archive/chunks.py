@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 
 from gradlab.archive.directory import PARTIAL
+
+if TYPE_CHECKING:
+    from zarr.codecs import BloscCodec
 
 SEPARATOR = "."  # all chunks of an array in one folder: making folders cost more than the files
 # Measured on profiles of a sweep: 800 MB/s to a fifth of the size. Zstandard saves a few per cent
@@ -27,13 +29,13 @@ _LEVEL = 5
 
 
 def codec(itemsize: int) -> BloscCodec:
-    """Return how values of `itemsize` bytes are compressed, for an array's metadata.
+    """Return how values of `itemsize` bytes are compressed, for an array's metadata."""
+    from zarr.codecs import BloscCodec  # late: a run starts its work sooner without it
 
-    Importing Zarr's Blosc codec keeps Blosc to one thread, so its bytes depend on nothing but the data.
-    """
     return BloscCodec(cname=_NAME, clevel=_LEVEL, shuffle="shuffle", typesize=itemsize)
 
 
+blosc.use_threads = False  # as Zarr does: its bytes then depend on nothing but the data
 _BLOSC = blosc.Blosc(cname=_NAME, clevel=_LEVEL, shuffle=blosc.SHUFFLE)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from gradlab.archive.creation import array_of, grown
@@ -16,6 +15,9 @@ from gradlab.archive.schema import Layout
 from gradlab.archive.united import Held, Index, implied
 from gradlab.archive.variables import KEYS, OPTIONAL, STATUS, VARIABLES
 from gradlab.core.errors import Problem, UserMistake
+
+if TYPE_CHECKING:
+    import zarr
 
 Array = NDArray[Any]
 
@@ -60,6 +62,8 @@ def copy_cases(data: Path, held: Held, target_data: Path, target: Held, source: 
     source, places : int64 array of shape (cases,)
         Flat places in the one and in the other.
     """
+    import zarr
+
     there = zarr.open_group(data, mode="r")
     here = zarr.open_group(target_data, mode="r+")
     for name in target.layout.names:
@@ -81,6 +85,8 @@ def differing(
     data: Path, held: Held, other_data: Path, other: Held, source: Index, places: Index
 ) -> Difference | None:
     """Return the first of the cases, told by their flat places in both, whose numbers are not the same."""
+    import zarr
+
     one, two = zarr.open_group(data, mode="r"), zarr.open_group(other_data, mode="r")
     for name in other.layout.names:
         if name in KEYS or name not in held.layout.names or not len(source):

@@ -6,17 +6,18 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.errors import ZarrUserWarning
 
 from gradlab.archive import directory
 from gradlab.archive.chunks import SEPARATOR, codec
 from gradlab.archive.schema import Coordinate, Layout, dataset_attributes
 from gradlab.archive.variables import KEYS, VARIABLES
+
+if TYPE_CHECKING:
+    import zarr
 
 CHUNK_BYTES = 4 * 2**20  # of one chunk of a profile, at most (a single lag or time step of a tile apart)
 CASES_PER_CHUNK = 8192  # of a per-case variable: few files to read, little to write again
@@ -96,6 +97,9 @@ def create_data(
 
     Chunks are those of the tile where their shapes are not given.
     """
+    import zarr  # late: a run starts its work sooner without it
+    from zarr.errors import ZarrUserWarning
+
     group = zarr.open_group(data, mode="w", zarr_format=3, attributes=_group_attributes(plan, attrs))
     for name, coordinate in plan.coordinates.items():
         _create_coordinate(group, name, coordinate)
@@ -122,6 +126,8 @@ def create_data(
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """Return one array of a group."""
+    import zarr
+
     array = group[name]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is not an array")
@@ -138,6 +144,8 @@ def write_attributes(data: Path, plan: Layout, attrs: Mapping[str, Any]) -> None
 
 def write_keys(data: Path, keys: Mapping[str, NDArray[Any]]) -> None:
     """Write the keys of all cases."""
+    import zarr
+
     group = zarr.open_group(data, mode="r+")
     for name, values in keys.items():
         array_of(group, name)[...] = values

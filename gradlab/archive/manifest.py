@@ -332,8 +332,8 @@ def _digest_of(files: Files, form: Form, cases: int) -> bytes:
             fits = tuple(slice(0, s.stop - s.start) for s in (*region, *inside))
             cells: tuple[Any, ...] = (..., *inside)
             buffer[cells] = values[fits]
-        rows = buffer.reshape(-1, *inner)
-        found = b"".join(_bytes_digest(row) for row in rows)
+        rows = _one_nan(buffer).reshape(-1, *inner)
+        found = b"".join(hashlib.sha256(row).digest() for row in rows)  # no text runs along anything
         every[region] = np.frombuffer(found, dtype=np.uint8).reshape(*buffer.shape[:cases], len(digests))
     return hashlib.sha256(every.tobytes()).digest()
 
@@ -343,10 +343,14 @@ def _put(values: NDArray[Any], form: Form, place: tuple[int, ...], chunk: NDArra
     values[region] = chunk[tuple(slice(0, s.stop - s.start) for s in region)]
 
 
+def _one_nan(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values with one NaN for all: whether it keeps its bits depends on how it was written."""
+    return np.where(np.isnan(values), np.nan, values) if values.dtype.kind == "f" else values
+
+
 def _bytes_digest(values: NDArray[Any]) -> bytes:
     """Return the SHA-256 of values in C order, texts with their lengths before them."""
-    if values.dtype.kind == "f":  # whether a NaN is kept with its bits depends on how it was written
-        values = np.where(np.isnan(values), np.nan, values)
+    values = _one_nan(values)
     if values.dtype.kind != "T":
         return hashlib.sha256(values.tobytes()).digest()
     texts = [str(text).encode("utf-8", "surrogatepass") for text in values.flat]

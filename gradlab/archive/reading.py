@@ -15,7 +15,6 @@ import numpy as np
 
 from gradlab.archive import directory, failures
 from gradlab.archive.files import Files, files_of
-from gradlab.archive.filestore import ArchiveStore
 from gradlab.archive.forms import Form
 from gradlab.archive.manifest import chunk_names, decoded
 from gradlab.archive.verify import structure
@@ -81,6 +80,8 @@ def dataset_of(files: Files, forms: dict[str, Form]) -> xr.Dataset:
         If they cannot be opened.
     """
     import xarray as xr  # late: the run that writes an archive starts sooner without it
+
+    from gradlab.archive.filestore import ArchiveStore  # and without Zarr
 
     try:
         ds: xr.Dataset = xr.open_zarr(ArchiveStore(files, forms), chunks=None, consolidated=True)

@@ -9,14 +9,14 @@ that have no status are reset; so the bytes on disk do not depend on the order o
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from gradlab.archive import chunks, directory
@@ -31,6 +31,9 @@ from gradlab.archive.variables import KEYS, STATUS, VARIABLES, Variable
 from gradlab.archive.verify import check_structure
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.fingerprint import code_key
+
+if TYPE_CHECKING:
+    import zarr
 
 CACHE_BYTES = 64 * 2**20
 
@@ -53,34 +56,44 @@ class ArchiveSink:
     Make one with `create_or_open`.
     """
 
-    def __init__(self, path: Path, held: Held, places: tuple[Index, ...]):
+    def __init__(self, path: Path, held: Held, places: tuple[Index, ...], begin: Callable[[], None]):
         self.path = path
         #: How the archive is laid out: as the spec, or wider where it has cases beside.
         self.layout = held.layout
         self._places = places
         self._data = path / directory.DATA
-        group = zarr.open_group(self._data, mode="r")
-        self._arrays = {name: array_of(group, name) for name in held.layout.names if name not in KEYS}
+        self._begin = begin
         self._keys = held.settings
         self._to_run = self._keys != ""
         self._status = held.status.copy()
         self._cache: OrderedDict[tuple[str, tuple[int, ...]], NDArray[Any]] = OrderedDict()
         self._log = FailureLog(path)
-        with directory.disk(path):
-            self._log.compact(self._keys, self._status)
 
     @classmethod
     def open(cls, meeting: Meeting) -> ArchiveSink:
-        """Make the archive ready that a spec has met, and return the sink for it.
+        """Return the sink for the archive that a spec has met; `begin` makes it ready."""
+        return cls(meeting.path, meeting.target, meeting.places, functools.partial(begin, meeting))
+
+    def begin(self) -> None:
+        """Make the archive ready to be written into; what needs it does so itself.
 
         Raises
         ------
         UserMistake
             If the disk refuses.
         """
-        with directory.disk(meeting.path):
-            begin(meeting)
-        return cls(meeting.path, meeting.target, meeting.places)
+        assert self._arrays
+
+    @functools.cached_property
+    def _arrays(self) -> dict[str, zarr.Array[Any]]:
+        """The arrays on disk, once the archive is ready for them."""
+        import zarr  # late: it takes as long to load as worker processes measure a block
+
+        with directory.disk(self.path):
+            self._begin()
+            self._log.compact(self._keys, self._status)
+        group = zarr.open_group(self._data, mode="r")
+        return {name: array_of(group, name) for name in self.layout.names if name not in KEYS}
 
     @classmethod
     def create_or_open(
@@ -129,7 +142,9 @@ class ArchiveSink:
             attrs=attrs,
             code=code,
         )
-        return cls.open(meet_to_write(path, asked, prune=prune))
+        sink = cls.open(meet_to_write(path, asked, prune=prune))
+        sink.begin()
+        return sink
 
     def finished(self) -> NDArray[np.bool_]:
         """Return which cases need not be run again, shape (axes..., replicate)."""
@@ -200,6 +215,8 @@ class ArchiveSink:
     def close(self) -> None:
         """Leave out of the failures what counts no more; everything else is on disk already."""
         self._cache.clear()
+        if "_arrays" not in self.__dict__:  # an error came before anything was written
+            return
         with directory.disk(self.path):
             self._log.compact(self._keys, self._status)
 

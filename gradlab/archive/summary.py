@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from gradlab.archive.trained_summary import descents, training_groups
 from gradlab.archive.variables import REGIME, STATUS
 from gradlab.measure.records import RATE_RESOLUTION
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from gradlab.archive.plain import PlainData
+
+    Data = xr.Dataset | PlainData
 
 MAX_CURVES = 24
 
@@ -37,13 +43,13 @@ class Crossing:
     rising: bool
 
 
-def summary(ds: xr.Dataset, max_curves: int = MAX_CURVES) -> dict[str, Any]:
+def summary(ds: Data, max_curves: int = MAX_CURVES) -> dict[str, Any]:
     """Return the sweep's findings as a plain table.
 
     Parameters
     ----------
-    ds : xarray.Dataset
-        Labelled data of a probe.
+    ds : xarray.Dataset or PlainData
+        What an archive holds; that of a training or a landscape labelled.
     max_curves : int
         With more curves than this, axes are held at one value: the length at its longest, clipping
         at "off", the learner at "bptt", then others at their first value, until no more are left.
@@ -61,9 +67,9 @@ def summary(ds: xr.Dataset, max_curves: int = MAX_CURVES) -> dict[str, Any]:
     """
     result: dict[str, Any] = {"counts": counts(ds), "axis": None, "held": {}, "curves": []}
     if "final_metric" in ds:
-        result["groups"] = training_groups(ds)
+        result["groups"] = training_groups(cast("xr.Dataset", ds))
     if "descent_loss" in ds:
-        result["descents"] = descents(ds)
+        result["descents"] = descents(cast("xr.Dataset", ds))
     if "growth_rate" not in ds:
         return result
     axes = [str(dim) for dim in ds["status"].dims if dim != "replicate"]
@@ -78,7 +84,7 @@ def summary(ds: xr.Dataset, max_curves: int = MAX_CURVES) -> dict[str, Any]:
     return result
 
 
-def counts(ds: xr.Dataset) -> dict[str, int]:
+def counts(ds: Data) -> dict[str, int]:
     """Return how many cases vanish, are stable, explode, overflowed, failed, were not run, and all.
 
     The regimes are left out where they were not recorded; then `ok` counts the cases that ran.
@@ -102,12 +108,12 @@ def counts(ds: xr.Dataset) -> dict[str, int]:
     return found
 
 
-def _mean_rates(ds: xr.Dataset) -> NDArray[np.float64]:
+def _mean_rates(ds: Data) -> NDArray[np.float64]:
     """Return the growth rate's mean over the replicates that have one, NaN where none has: (axes...).
 
     A mean that is zero to rounding is zero.
     """
-    rates = ds["growth_rate"].transpose(..., "replicate").values
+    rates = _along(ds["growth_rate"], ..., "replicate")
     there = ~np.isnan(rates)
     with np.errstate(invalid="ignore"):  # +inf (overflowed) and -inf (zero) together have no mean
         total = np.where(there, rates, 0.0).sum(-1)
@@ -115,6 +121,11 @@ def _mean_rates(ds: xr.Dataset) -> NDArray[np.float64]:
     mean: NDArray[np.float64] = np.full(total.shape, np.nan)
     np.divide(total, number, out=mean, where=number > 0)
     return _rounded(mean)
+
+
+def _along(array: Any, *dims: Any) -> NDArray[Any]:
+    """Return the values of an array, labelled or plain, with its dimensions in this order."""
+    return np.asarray(array.along(*dims) if hasattr(array, "along") else array.transpose(*dims).values)
 
 
 def _rounded(rates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -146,16 +157,16 @@ def crossings(x: Sequence[float] | NDArray[Any], rates: NDArray[np.float64]) -> 
     return found
 
 
-def _any_crossing(ds: xr.Dataset, rates: NDArray[np.float64], axis: int) -> bool:
+def _any_crossing(ds: Data, rates: NDArray[np.float64], axis: int) -> bool:
     """Whether the sign changes along an axis in any curve; cheap, as it looks at all of them."""
-    x = np.argsort(ds[ds["status"].dims[axis]].values, kind="stable")
+    x = np.argsort(ds[str(ds["status"].dims[axis])].values, kind="stable")
     lines = np.moveaxis(rates, axis, -1)[..., x].reshape(-1, len(x))
     low = np.where(np.isnan(lines), np.inf, lines).min(-1) < 0
     high = np.where(np.isnan(lines), -np.inf, lines).max(-1) > 0
     return bool((low & high).any())
 
 
-def _held(ds: xr.Dataset, others: list[str], max_curves: int) -> dict[str, int]:
+def _held(ds: Data, others: list[str], max_curves: int) -> dict[str, int]:
     """Return the axes to hold, with the place to hold them at, so that at most `max_curves` are left."""
     held: dict[str, int] = {}
     first = [axis for axis in ("length", "clip", "learner") if axis in others]
@@ -171,7 +182,7 @@ def _held(ds: xr.Dataset, others: list[str], max_curves: int) -> dict[str, int]:
 
 
 def _curves(
-    ds: xr.Dataset, rates: NDArray[np.float64], axes: list[str], axis: str, held: Mapping[str, int]
+    ds: Data, rates: NDArray[np.float64], axes: list[str], axis: str, held: Mapping[str, int]
 ) -> list[dict[str, Any]]:
     """Return one row a curve that has any point."""
     free = [a for a in axes if a != axis and a not in held]

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from gradlab.archive.creation import array_of
@@ -20,6 +19,9 @@ from gradlab.archive.schema import Coordinate, Layout
 from gradlab.archive.variables import OPTIONAL, STATUS, TEXT, VARIABLES
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.measure.records import DIMS
+
+if TYPE_CHECKING:
+    import zarr
 
 Index = NDArray[np.int64]
 Keys = NDArray[np.str_]
@@ -83,6 +85,8 @@ class United:
 
 def read_held(data: Path) -> Held:
     """Return what an archive holds, by its ``data.zarr``. Reads coordinates, keys and status alone."""
+    import zarr  # late: a run starts its work sooner without it
+
     group = zarr.open_group(data, mode="r")
     arrays = {name: array_of(group, name) for name in group.array_keys()}
     case_dims = _dims(arrays["status"])

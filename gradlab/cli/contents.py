@@ -11,9 +11,9 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from gradlab.api import open_archive
 from gradlab.archive.directory import DATA, FAILURES, FIGURES
 from gradlab.archive.files import files_of
+from gradlab.archive.plain import data_of
 from gradlab.archive.reading import read_failures, read_provenance
 from gradlab.archive.united import FINISHED
 from gradlab.cli.report import SHOWN_VALUES, closing, found_in, short_list
@@ -29,10 +29,10 @@ def archive_table(path: Path) -> dict[str, Any]:
     UserMistake
         If there is no archive, or it is damaged or of a newer schema.
     """
-    ds = open_archive(path)
+    ds = data_of(path)
     files = files_of(path)
     records = {str(name): _record(array) for name, array in ds.data_vars.items()}
-    axes = {str(dim): ds[dim].values.tolist() for dim in ds["status"].dims}
+    axes = {str(dim): ds[str(dim)].values.tolist() for dim in ds["status"].dims}
     sizes = {str(dim): int(length) for dim, length in ds.sizes.items()}
     about = {key: ds.attrs.get(key, "") for key in ("title", "question", "measure", "seed")}
     return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gradlab.experiment.cluster import Cluster
     from gradlab.experiment.plan import Plan
     from gradlab.experiment.spec import Spec
+    from gradlab.experiment.workers import Workers
 
 ROOM = 128 << 20  # bytes: with less for the buffers of a process, another process gains nothing
 
@@ -57,6 +59,8 @@ class Wish:
         Drop the archive's cases that the spec has not; keep those of other code.
     partition : str or None
         Which part of how many to run alone, as in "3/16".
+    crew : Workers, optional
+        The processes, if they were started before; see `started`.
     """
 
     out: Path
@@ -70,6 +74,24 @@ class Wish:
     prune: bool = False
     accept_older_code: bool = False
     partition: str | None = None
+    crew: Workers | None = None
+
+
+@contextlib.contextmanager
+def early_workers(workers: int | None, scheduler: str | None) -> Iterator[Workers | None]:
+    """Start the processes that are asked for before the spec is read, on cores that are idle until then.
+
+    They end with the body, used or not. There are none where one is asked for, more than there are cores,
+    or nobody knows yet how many are of use.
+    """
+    if scheduler is not None or workers is None or not 1 < workers <= cores():
+        yield None
+        return
+    from gradlab.experiment.workers import Workers
+
+    with Workers(workers) as crew:
+        crew.start()
+        yield crew
 
 
 def run_spec(spec: Spec, text: str, wish: Wish, log: Log) -> None:
@@ -146,12 +168,21 @@ def sweep_flags(
     typer.Exit
         As `run_spec` does.
     """
-    with logged(None if given["print_spec"] else log, command) as book:
-        _sweep(given, settings, out, command, book)
+    count = None if given["print_spec"] else given["workers"]
+    with (
+        logged(None if given["print_spec"] else log, command) as book,
+        early_workers(count, given["scheduler"]) as crew,
+    ):
+        _sweep(given, settings, out, command, book, crew)
 
 
 def _sweep(
-    given: Mapping[str, Any], settings: Sequence[str], out: Path | None, command: list[str], log: Log
+    given: Mapping[str, Any],
+    settings: Sequence[str],
+    out: Path | None,
+    command: list[str],
+    log: Log,
+    crew: Workers | None,
 ) -> None:
     """Run the spec that flags describe, or print it; see `sweep_flags`."""
     from gradlab.cli.flags import spec_of
@@ -178,14 +209,14 @@ def _sweep(
         figures=not given["no_figures"],
         quiet=given["quiet"],
         as_json=given["as_json"],
+        crew=crew,
     )
     run_spec(spec, text, wish, log)
 
 
 def _run(spec: Spec, text: str, wish: Wish, log: Log) -> dict[str, Any]:
     """Return what was found and done, as a plain table."""
-    from gradlab.api import open_archive
-    from gradlab.archive.directory import CHECKPOINTS
+    from gradlab.archive.plain import data_of
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
     from gradlab.running import Way, check_plan, plan_of, run_archive
@@ -204,35 +235,43 @@ def _run(spec: Spec, text: str, wish: Wish, log: Log) -> dict[str, Any]:
     note(f"To {clean(wish.out)}, with {crew} and at most {size(memory)}.")
     began = time.perf_counter()
     with Progress(wish.quiet, log) as progress:
-
-        def started(counts: Mapping[str, int]) -> None:
-            for line in there_lines(counts):
-                note(line)
-            progress.start(counts["there"], counts["cases"])
-            if spec.measure == "train":
-                updates = max(how.training.updates for how in plan.grid.of("training"))
-                progress.watch(wish.out / CHECKPOINTS, updates)
-
         way = Way(
-            workers=workers,
+            workers=wish.crew or workers,
             scheduler=cluster,
             memory=memory,
             progress=progress.advance,
-            started=started,
+            started=_beginning(plan, wish, progress, note),
             command=wish.command,
             prune=wish.prune,
             accept_older_code=wish.accept_older_code,
             partition=partition,
+            labels=wish.figures,
         )
         outcome = run_archive(plan, wish.out, spec_text=text, way=way)
-    ds = open_archive(wish.out)
     seconds = time.perf_counter() - began
     note(f"{cases(outcome.done)} measured in {duration(seconds)}, archive in {clean(wish.out)}.")
-    result = {"archive": str(wish.out), **found_in(ds)}
+    result = {"archive": str(wish.out), **found_in(data_of(wish.out))}
     result |= {"done": outcome.done, "kept": outcome.kept, "seconds": round(seconds, 3)}
     result["workers"] = cluster.count if cluster else workers
     result["figures"] = _figures(wish, note) if wish.figures else {}
     return result
+
+
+def _beginning(
+    plan: Plan, wish: Wish, progress: Progress, note: Callable[[str], None]
+) -> Callable[[Mapping[str, int]], None]:
+    """Return what is done when it is known how many cases are there already."""
+    from gradlab.archive.directory import CHECKPOINTS
+
+    def begin(counts: Mapping[str, int]) -> None:
+        for line in there_lines(counts):
+            note(line)
+        progress.start(counts["there"], counts["cases"])
+        if plan.grid.spec.measure == "train":
+            updates = max(how.training.updates for how in plan.grid.of("training"))
+            progress.watch(wish.out / CHECKPOINTS, updates)
+
+    return begin
 
 
 def _noting(wish: Wish, log: Log) -> Callable[[str], None]:

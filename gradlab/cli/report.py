@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from rich.table import Table
 
+    from gradlab.archive.plain import PlainData
     from gradlab.core.errors import UserMistake
     from gradlab.experiment.grid import Grid
 
@@ -221,7 +222,7 @@ def failure_lines(failed: int, total: int, archive: Path) -> list[str]:
     return [*lines, f"  and {more} other reason{'s' * (more > 1)}"] if more > 0 else lines
 
 
-def found_in(ds: xr.Dataset) -> dict[str, Any]:
+def found_in(ds: xr.Dataset | PlainData) -> dict[str, Any]:
     """Return the summary of a dataset; see `gradlab.archive.summary.summary`."""
     from gradlab.archive.summary import summary
 

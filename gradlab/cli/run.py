@@ -67,23 +67,25 @@ def run(
       gradlab run mine.toml --partition 3/16 --out parts/3
       gradlab run mine.toml --scheduler tcp://10.0.0.1:8786
     """
-    from gradlab.cli.execution import Wish, run_spec
+    from gradlab.cli.execution import Wish, early_workers, run_spec
     from gradlab.cli.logbook import logged
     from gradlab.cli.specs import given_text, read_spec
 
-    wish = Wish(
-        out=out if out is not None else Path("results") / spec.stem,
-        command=command_line(ctx),
-        workers=workers,
-        scheduler=scheduler,
-        memory=memory,
-        partition=partition,
-        prune=prune,
-        accept_older_code=accept_older_code,
-        figures=not no_figures,
-        quiet=quiet,
-        as_json=as_json,
-    )
-    with logged(log, wish.command) as book:
+    command = command_line(ctx)
+    with logged(log, command) as book, early_workers(workers, scheduler) as crew:
+        wish = Wish(
+            out=out if out is not None else Path("results") / spec.stem,
+            command=command,
+            workers=workers,
+            scheduler=scheduler,
+            memory=memory,
+            partition=partition,
+            prune=prune,
+            accept_older_code=accept_older_code,
+            figures=not no_figures,
+            quiet=quiet,
+            as_json=as_json,
+            crew=crew,
+        )
         loaded = read_spec(spec, settings or [])
         run_spec(loaded, given_text(spec, loaded, settings or []), wish, book)

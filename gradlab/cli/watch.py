@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any
 
 from gradlab.cli.terminal import clean, duration
-from gradlab.measure.block import TELLING
 
 SECONDS_BETWEEN_LOOKS = 1.0
 MOST_GROUPS = 6  # blocks told of by themselves
@@ -37,6 +36,8 @@ class Told:
 
 def look(folder: Path) -> Told:
     """Return what is told in a folder of unfinished work; what cannot be read is passed over."""
+    from gradlab.measure.block import TELLING  # late: processes start before this one loads NumPy
+
     done = total = 0
     groups = []
     for path in sorted(folder.glob(f"*{TELLING}")):

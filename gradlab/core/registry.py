@@ -7,6 +7,7 @@ it as class variables. In a spec, an archive and a listing it is the same table:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -37,7 +38,8 @@ class Registry(Generic[E]):
     kind : str
         What an entry is, in the singular ("activation"): the word messages use.
     package : str
-        The folder's import path. Its modules are imported when the catalogue is first asked.
+        The folder's import path. A module is imported when its entry is first asked for, and all are
+        when the whole catalogue is.
     """
 
     def __init__(self, kind: str, package: str):
@@ -62,6 +64,15 @@ class Registry(Generic[E]):
             self._loaded = True
         return self._entries
 
+    def _found(self, name: object) -> bool:
+        """Look for an entry in the module of its name; whether it is there."""
+        if not isinstance(name, str):
+            return False
+        if name not in self._entries and name.isidentifier() and not name.startswith("_"):
+            with contextlib.suppress(ModuleNotFoundError):  # the name is nobody's
+                importlib.import_module(f"{self._package}.{name}")
+        return name in self._entries
+
     def names(self) -> list[str]:
         """Return the known names, sorted."""
         return sorted(self._load())
@@ -71,7 +82,7 @@ class Registry(Generic[E]):
 
     def get(self, name: object, where: str = "name") -> type[E]:
         """Return the entry called `name`; an unknown name is the user's mistake."""
-        entries = self._load()
+        entries = self._entries if self._found(name) else self._load()
         if not isinstance(name, str) or name not in entries:
             raise UserMistake(
                 Problem(where, f"the name of a known {self.kind}", shown(name), nearest(name, entries))
@@ -87,7 +98,7 @@ class Registry(Generic[E]):
             With every unknown, missing or unfit setting.
         """
         where = where or self.kind
-        if isinstance(setting, tuple(self._load().values())):
+        if isinstance(setting, tuple(self._entries.values())):  # what is an entry has been loaded
             return typing.cast(E, setting)
         table = {"name": setting} if isinstance(setting, str) else setting
         if not isinstance(table, Mapping) or "name" not in table:

@@ -201,7 +201,12 @@ def _spaced(start: float, stop: float, num: int, *, log: bool) -> list[float]:
         inner = [_rounded(math.exp(math.log(start) + growth * i / (num - 1))) for i in range(1, num - 1)]
     else:
         first, last = _decimal(start), _decimal(stop)
-        inner = [_rounded(first + (last - first) * i / (num - 1)) for i in range(1, num - 1)]
+        # first + (last - first) * i / (num - 1) over one denominator: a quotient of integers is rounded
+        # once, as that of a fraction is
+        whole = first.denominator * last.denominator
+        low, high = int(first * whole), int(last * whole)
+        below = whole * (num - 1)
+        inner = [_rounded((low * (num - 1 - i) + high * i) / below) for i in range(1, num - 1)]
     return [start, *inner, stop]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis
 from gradlab.experiment.expansion import Distinct
 from gradlab.experiment.labels import identity
+from gradlab.experiment.measures import measure_of
 from gradlab.experiment.spec import Spec
 from gradlab.experiment.tables import Table
 from gradlab.learning.learners import AbstractLearner
@@ -121,6 +123,11 @@ class Grid:
     def n_cases(self) -> int:
         """Number of cases to run: points times replicates."""
         return len(self.points) * self.replicates
+
+    @cached_property
+    def shared(self) -> tuple[Index, Index]:
+        """For every point the number of its run, and of the kind that may be stacked."""
+        return measure_of(self.spec.measure).shared(self)
 
     def settings_keys(self) -> NDArray[np.str_]:
         """Return the key of the settings of every case, shape (points, replicates).

@@ -23,6 +23,7 @@ from gradlab.measure.block import AbstractBlock
 Index = NDArray[np.int64]
 
 Views = tuple[tuple[int, ...], ...]
+Members = tuple[int, ...]  #: rows of the points that share a run
 
 LONG = frozenset({"lag", "time", "update", "first", "second"})  # dimensions of many labels
 RESULT_BYTES = 4 << 20  # of one variable in one block
@@ -120,8 +121,15 @@ class Plan:
         finished : boolean array of the grid's shape, optional
             Cases to leave out.
         """
+        return iter(self._all_blocks) if finished is None else self._blocks(finished)
+
+    @cached_property
+    def _all_blocks(self) -> tuple[PlannedBlock, ...]:
+        return tuple(self._blocks(None))
+
+    def _blocks(self, finished: NDArray[np.bool_] | None) -> Iterator[PlannedBlock]:
         grid = self.grid
-        forward, kind = self.measure.shared(grid)
+        forward, kind = grid.shared
         place = grid.points // np.array(self.tile[:-1], dtype=np.int64)
         steps = range(0, grid.replicates, self.tile[-1])
         order = np.lexsort(place.T[::-1]) if place.shape[1] else np.arange(len(place))
@@ -142,23 +150,58 @@ def _tile_blocks(
 ) -> Iterator[PlannedBlock]:
     """Yield the blocks of one tile: runs of one kind that are measured through the same views."""
     grid, measure = plan.grid, plan.measure
-    views: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for row in rows.tolist():
-        for replicate in replicates:
-            if finished is None or not finished[(*grid.points[row], replicate)]:
-                views[int(forward[row]), replicate].append(row)
-    groups: dict[tuple[int, Views], list[tuple[int, list[int]]]] = defaultdict(list)
     indices = [grid.index(section) for section in measure.view]
-    for (_, replicate), members in views.items():
-        seen = tuple(tuple(int(index[row]) for index in indices) for row in members)
-        groups[int(kind[members[0]]), seen].append((replicate, members))
+    groups: dict[tuple[int, Views], list[tuple[int, Members]]] = defaultdict(list)
+    known: dict[Members, tuple[int, Views]] = {}
+    for replicate, members in _runs_of_tile(grid, rows, replicates, forward, finished):
+        if members not in known:
+            known[members] = int(kind[members[0]]), _views(indices, members)
+        groups[known[members]].append((replicate, members))
     for (_, seen), runs in groups.items():
         block = measure.block(grid, tuple(measure.run(grid, m[0], replicate) for replicate, m in runs), seen)
         index = np.empty((len(runs), len(seen), grid.points.shape[1] + 1), dtype=np.int64)
-        for i, (replicate, members) in enumerate(runs):
-            index[i, :, :-1] = grid.points[members]
-            index[i, :, -1] = replicate
+        index[:, :, :-1] = grid.points[np.array([members for _, members in runs])]
+        index[:, :, -1] = np.array([replicate for replicate, _ in runs])[:, None]
         yield PlannedBlock(block, index)
+
+
+def _runs_of_tile(
+    grid: Grid, rows: Index, replicates: range, forward: Index, finished: NDArray[np.bool_] | None
+) -> list[tuple[int, Members]]:
+    """Return every replicate of a forward pass that is to run, with the rows of the points that share it.
+
+    They stand in the order in which their first points do.
+    """
+    left = np.ones((len(rows), len(replicates)), dtype=bool)
+    if finished is not None:
+        left = ~finished[tuple(grid.points[rows].T)].reshape(len(rows), -1)[:, replicates]
+    own = forward[rows]
+    order = np.argsort(own, kind="stable")
+    found: list[tuple[int, int, Members]] = []
+    for places in np.split(order, np.flatnonzero(np.diff(own[order])) + 1):
+        for columns in _alike(left[places]):
+            here = places[left[places, columns[0]]]
+            if len(here):
+                members = tuple(rows[here].tolist())
+                found += [(int(here[0]), replicates[column], members) for column in columns]
+    found.sort(key=lambda run: run[:2])
+    return [(replicate, members) for _, replicate, members in found]
+
+
+def _alike(left: NDArray[np.bool_]) -> list[list[int]]:
+    """Return the columns that are the same, together."""
+    if left.all():
+        return [list(range(left.shape[1]))]
+    alike: dict[bytes, list[int]] = defaultdict(list)
+    for column, cells in enumerate(left.T):
+        alike[cells.tobytes()].append(column)
+    return list(alike.values())
+
+
+def _views(indices: Sequence[Index], members: Members) -> Views:
+    """Return the numbers of the settings through which a run is measured, one row a case."""
+    columns = np.array([index[list(members)] for index in indices], dtype=np.int64)
+    return tuple(map(tuple, columns.reshape(len(indices), len(members)).T.tolist()))
 
 
 def make_plan(grid: Grid) -> Plan:
@@ -186,7 +229,7 @@ def _varies(dense: Index, axis: int) -> bool:
 def _tile(plan: Plan) -> tuple[int, ...]:
     """Choose the tile: whole along shared axes, then replicates, then the last stacked axes."""
     grid, measure = plan.grid, plan.measure
-    forward, kind = (_dense(grid, ids) for ids in measure.shared(grid))
+    forward, kind = (_dense(grid, ids) for ids in grid.shared)
     sizes = list(grid.shape)
     tile = [1] * len(sizes)
     most = max(

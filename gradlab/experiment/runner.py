@@ -88,8 +88,8 @@ def execute(
     progress : callable, optional
         Called after every block.
     meanwhile : callable, optional
-        Called once when the worker processes, if there are any, have got their first blocks: what this
-        process can do before it gets their results.
+        Called once before the first result is written: when the worker processes, if there are any,
+        have got their first blocks. What this process can do before it gets their results.
     only : boolean array of the grid's shape, optional
         The cases that are to be measured; by default all.
     checkpoints : path, optional
@@ -113,13 +113,16 @@ def execute(
         # The heavy blocks first: the last ones to finish are then light.
         blocks.sort(key=lambda b: -b.block.size * b.block.run_seconds)
         order = Order(plan.record, share, None if checkpoints is None else str(checkpoints))
-        if checkpoints is not None and any(b.block.checkpoint_name(plan.record) for b in blocks):
+        meanwhile = meanwhile or _nothing
+        long = checkpoints is not None and any(b.block.checkpoint_name(plan.record) for b in blocks)
+        if workers.here or long or not blocks:
+            meanwhile()
+            meanwhile = _nothing
+        if checkpoints is not None and long:
             make_folder(checkpoints)
         arrivals = Arrivals()
         run = (
-            _serial(blocks, order)
-            if workers.here
-            else _parallel(blocks, order, workers, arrivals, meanwhile or _nothing)
+            _serial(blocks, order) if workers.here else _parallel(blocks, order, workers, arrivals, meanwhile)
         )
         with contextlib.nullcontext() if workers.here else arrivals.interruptible():
             for planned, result in run:

@@ -8,6 +8,7 @@ made absolute, read from the folder of the spec file, or from the current folder
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ from gradlab.experiment.tables import Table, plain, with_paths, without_none
 from gradlab.experiment.toml import read_toml, to_toml
 
 __all__ = ["Spec", "load_spec", "parse_memory", "to_toml", "with_settings"]
+
+_EXPANDED = "_expanded"  # where a spec keeps what it comes to
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -236,7 +239,13 @@ class Spec(BaseModel):
 
     def expanded(self) -> Expansion:
         """Return the grid points with their distinct settings; what is wrong with them is raised."""
-        return resolve(self.of_measure, self.base, self.sweeps, self.replicates)
+        parts = (self.of_measure, self.replicates, self.sweep, *self.base.values())
+        kept = self.__dict__.get(_EXPANDED)  # a copy with other values has what its origin came to
+        if kept is None or any(a is not b for a, b in itertools.zip_longest(kept[0], parts)):
+            kept = parts, resolve(self.of_measure, self.base, self.sweeps, self.replicates)
+            self.__dict__[_EXPANDED] = kept
+        expansion: Expansion = kept[1]
+        return expansion
 
     def _check(self, table: Mapping[str, Any]) -> None:
         """Refuse settings that cannot be built, or that are of another measure than this one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ def start() -> None:
         os.environ[f"{library}_NUM_THREADS"] = "1"
     from gradlab.experiment import worker
 
+    importlib.import_module("gradlab.measure.probe")  # most blocks are of that kind
     worker.prepare()
 
 

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import active_children, get_context, resource_tracker
 from multiprocessing.process import BaseProcess
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from gradlab.experiment import startup, worker
-from gradlab.measure.block import AbstractBlock
+from gradlab.experiment import startup
+
+if TYPE_CHECKING:
+    from gradlab.experiment import worker
+    from gradlab.measure.block import AbstractBlock
 
 
 class WorkerDied(Exception):  # noqa: N818  # it is what happened
@@ -71,6 +74,12 @@ class Workers:
         finally:
             self._processes = set(active_children()) - before
 
+    def reduce(self, most: int) -> None:
+        """Let there be no more than `most`; those that were started are ended if they are more."""
+        if most < self.count:
+            self.stop()
+            self.count = max(1, most)
+
     def submit(self, block: AbstractBlock, order: worker.Order) -> Future[worker.Parts]:
         """Hand a block to the processes, which are started if there are none.
 
@@ -79,6 +88,8 @@ class Workers:
         BrokenProcessPool
             If one of them has died; `stop` is then to be called, and new ones start.
         """
+        from gradlab.experiment import worker  # late: processes start before this one loads NumPy
+
         self.start()
         assert self._pool is not None
         future = self._pool.submit(worker.work, block, order)

@@ -1,12 +1,14 @@
 """Forms of an axis, and the labels of its values."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab.core.errors import UserMistake
-from gradlab.experiment.axes import axis_values, kind_of
+from gradlab.experiment.axes import DIGITS, axis_values, kind_of
 from gradlab.experiment.labels import coordinate, identity, labels_of
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
@@ -29,6 +31,14 @@ def test_the_ends_of_a_range_are_exact(start, stop, num):
     np.testing.assert_allclose(
         values, np.linspace(start, stop, num), rtol=1e-11, atol=1e-12 * max(abs(start), abs(stop))
     )
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), finite, st.integers(3, 50))
+def test_what_lies_between_is_rounded_once_from_the_exact_number(start, stop, num):
+    first, last = Fraction(repr(start)), Fraction(repr(stop))
+    exact = [first + (last - first) * i / (num - 1) for i in range(1, num - 1)]
+    rounded = [float(f"{float(value):.{DIGITS}g}") for value in exact]
+    assert axis_values({"start": start, "stop": stop, "num": num}, "x")[1:-1] == rounded
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 40))

@@ -325,3 +325,54 @@ def test_planning_is_quick():
     plan = plan_of({**SAMPLE, "replicates": 30})
     list(plan.blocks())
     assert time.perf_counter() - begun < 5.0  # about 0.3 s on an idle core of today; 30 240 cases
+
+
+def one_by_one(plan, finished):
+    """The places of all blocks, from a loop over single cases: what the planner does at once for many."""
+    grid, measure = plan.grid, plan.measure
+    forward, kind = measure.shared(grid)
+    tiles, blocks = {}, []
+    for row, point in enumerate(grid.points.tolist()):
+        for replicate in range(grid.replicates):
+            place = tuple(at // size for at, size in zip((*point, replicate), plan.tile, strict=True))
+            tiles.setdefault(place, []).append((row, replicate))
+    for place in sorted(tiles):
+        runs, groups = {}, {}
+        for row, replicate in tiles[place]:
+            if finished is None or not finished[(*grid.points[row], replicate)]:
+                runs.setdefault((int(forward[row]), replicate), []).append(row)
+        for (_, replicate), rows in runs.items():
+            seen = tuple(tuple(int(grid.index(name)[row]) for name in measure.view) for row in rows)
+            groups.setdefault((int(kind[rows[0]]), seen), []).append((replicate, rows))
+        for own in groups.values():
+            blocks.append([[(*grid.points[row].tolist(), r) for row in rows] for r, rows in own])
+    return blocks
+
+
+SHARED = {
+    "network.spectrum.radius": [0.5, 1.0, 1.5],
+    "network.cell": ["elman", "gru"],
+    "task.length": [2, 4, 6],
+    "clip": ["off", {"name": "adjoint_norm", "threshold": 0.1}],
+}
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.2, 0.6, 0.95, 1.0])
+@pytest.mark.parametrize("sweep", [SHARED, SHARED | {"where": "radius < 1.2 or length != 4"}, {}])
+def test_blocks_are_those_of_going_through_single_cases(sweep, share):
+    plan = small(sweep, replicates=5)
+    draws = np.random.default_rng(7).random(plan.grid.shape)
+    finished = None if share is None else draws < share
+    expected = one_by_one(plan, finished)
+    assert [planned.index.tolist() for planned in plan.blocks(finished)] == [
+        [[list(place) for place in run] for run in block] for block in expected
+    ]
+    for planned in plan.blocks(finished):
+        assert [run.replicate for run in planned.block.runs] == planned.index[:, 0, -1].tolist()
+
+
+def test_blocks_of_a_plan_can_be_asked_for_again():
+    plan = small(SHARED, replicates=2)
+    first, again = list(plan.blocks()), list(plan.blocks())
+    assert len(first) > 1
+    assert [a.index.tolist() for a in first] == [b.index.tolist() for b in again]

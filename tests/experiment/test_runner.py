@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -385,6 +386,43 @@ def test_workers_are_there_before_there_is_work_and_measure_the_same_bits(plan, 
         assert used[0] == early
     assert_same_records(sink.arrays, reference)
     assert gone()
+
+
+def test_more_workers_than_are_of_use_end_before_they_work():
+    with Workers(3) as workers:
+        workers.start()
+        early = set(worker_ids())
+        workers.reduce(3)
+        assert set(worker_ids()) == early
+        workers.reduce(2)
+        assert workers.count == 2
+        workers.start()
+        deadline = time.monotonic() + 10
+        while early & set(worker_ids()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not early & set(worker_ids())
+        assert len(worker_ids()) == 2
+        workers.reduce(0)
+        assert workers.here
+        assert gone()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library may keep memory or not")
+def test_a_worker_keeps_the_memory_of_a_block_for_the_next():
+    code = """
+    import resource, numpy as np
+    from gradlab.experiment import worker
+    worker.prepare()
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        arrays = [np.ones(3 << 17) for _ in range(12)]
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    first, again = faults(), [faults() for _ in range(3)]
+    pages = 12 * (3 << 20) // resource.getpagesize()
+    assert first > pages // 2, first
+    assert max(again) < pages // 20, again
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
 
 
 def test_one_worker_is_this_process():

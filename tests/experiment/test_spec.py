@@ -484,3 +484,17 @@ def test_any_table_is_a_spec_or_the_users_mistake(table):
     except UserMistake:
         return
     assert Spec.from_dict(spec.to_dict()).to_dict() == spec.to_dict()
+
+
+def test_what_a_spec_comes_to_is_worked_out_once_and_a_changed_copy_comes_to_its_own():
+    table = {"task": {"name": "noise"}, "sweep": {"task.length": [3, 4]}}
+    spec = Spec.from_dict(table)
+    assert spec.expanded() is spec.expanded()
+    longer = spec.model_copy(update={"sweep": ({"task.length": [3, 4, 5]},), "replicates": 2})
+    assert (expand(spec).n_cases, expand(longer).n_cases) == (2, 6)
+    other = spec.model_copy(update={"task": {"name": "zeros"}})
+    assert [task.name for task in expand(other).tasks] == ["zeros", "zeros"]
+    assert spec == Spec.from_dict(table)
+    assert spec != longer
+    again = pickle.loads(pickle.dumps(spec))
+    assert (again == spec, expand(again).n_cases) == (True, 2)

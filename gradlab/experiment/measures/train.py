@@ -15,11 +15,11 @@ from gradlab.experiment.sections import unfit_learner
 from gradlab.measure.baselines import predictors
 from gradlab.measure.history import ON_REQUEST, TRAINING_RECORDS
 from gradlab.measure.training import Trainee, check_trainee
-from gradlab.measure.training_block import Block, case_seconds
 
 if TYPE_CHECKING:
     from gradlab.experiment.expansion import Distinct
     from gradlab.experiment.grid import Grid
+    from gradlab.measure.training_block import Block
 
 NO_PREDICTOR = "none"  # the label where what simple predictors reach is asked for, and there are none
 TOGETHER = 32  # cases of a block: with more, the work of one time step leaves the cache
@@ -74,10 +74,14 @@ class Train(AbstractMeasure):
 
     def block(self, grid: Grid, runs: tuple[Any, ...], views: tuple[tuple[int, ...], ...]) -> Block:
         """Return cases that are trained together."""
+        from gradlab.measure.training_block import Block  # late: every spec looks at every measure
+
         return Block(tuple(run.case for run in runs), runs[0].training, runs[0].learner)
 
     def seconds(self, grid: Grid, row: int) -> float:
         """Return about how long a case takes by itself."""
+        from gradlab.measure.training_block import case_seconds
+
         run = self.run(grid, row, 0)
         return case_seconds(run.case, run.training, run.learner)
 
