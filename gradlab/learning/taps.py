@@ -12,11 +12,13 @@ from gradlab.core.scaled import LOG10_2, ldexp, log2_of, log2_total, window
 from gradlab.learning.gradients import is_structured, tied
 from gradlab.learning.trajectory import Trajectory
 from gradlab.learning.views import Views
+from gradlab.learning.workspace import Workspace
 
 Array = NDArray[Any]
 
 ADJOINTS = ("state", "memory", "preactivation")
 PATHS = ("memory", "rest", "total")
+_ZERO = np.zeros(1, dtype=np.int64)  # for powers of two of which there are none
 
 
 class Taps:
@@ -33,6 +35,8 @@ class Taps:
         For each lane its number of views.
     cases, batch, segment : int
         Sizes.
+    workspace : Workspace
+        Where what is gathered lives.
 
     Attributes
     ----------
@@ -50,6 +54,7 @@ class Taps:
         cases: int,
         batch: int,
         segment: int,
+        workspace: Workspace,
     ):
         self._names = frozenset(names)
         if "path" in self._names:
@@ -67,14 +72,20 @@ class Taps:
         self._segment = segment
         gathered = {"state"} & self._names or ({"state"} if "sample" in self._names else set())
         gathered |= set(along) & self._names
-        self._squares = {n: np.zeros((segment, lanes, cases, batch)) for n in gathered}
-        self._exponents = {n: np.zeros((segment, lanes, cases, batch), dtype=np.int64) for n in gathered}
+        self._workspace, self._shape = workspace, (segment, lanes, cases, batch)
+        self._squares = {n: self._zeros(f"squares {n}", np.float64) for n in gathered}
+        self._exponents: dict[str, Array] = {}  # of taps that have seen any
         self._factors: tuple[Array, Array] | None = None
         self._first_view = np.concatenate([[0], np.cumsum(self._views)])
         self._rescaled = np.zeros(sum(self._views), dtype=bool)
         self._cases = cases
         shape = (segment if "weight" in self._names else 0, sum(self._views), cases)
         self._shares = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+
+    def _zeros(self, name: str, dtype: Any) -> Array:
+        array = self._workspace.take(name, self._shape, dtype)
+        array[...] = 0
+        return array
 
     def wants(self, name: str) -> bool:
         """Whether a tap is open."""
@@ -96,6 +107,8 @@ class Taps:
             return
         self._squares[name][slot, :active] = squares
         if exponent is not None:
+            if name not in self._exponents:
+                self._exponents[name] = self._zeros(f"exponents {name}", np.int64)
             self._exponents[name][slot, :active] = exponent[:active]
 
     def put_weight(
@@ -185,7 +198,7 @@ class Taps:
     def _reduce_one(self, name: str, i: int, v: int, slots: Array, lags: slice) -> None:
         squares = self._squares[name][slots, i]
         view = int(self._first_view[i]) + v
-        exponent = self._exponents[name][slots, i]
+        exponent = self._exponents[name][slots, i] if name in self._exponents else _ZERO
         if self._factors is not None and self._rescaled[view]:
             mantissa, power = (kept[slots, view] for kept in self._factors)
             squares, exponent = squares * mantissa * mantissa, exponent + power
