@@ -111,6 +111,8 @@ def log2_of(squares: Array, exponent: Array | int) -> Array:
 
 def log2_total(squares: Array, exponent: Array) -> Array:
     """Return ``log2 sqrt(sum squares * 4 ** exponent)`` over the last axis; -inf for zero."""
+    if not exponent.any():  # nothing has been near the end of the range
+        return log2_of(squares.sum(axis=-1), 0)
     alive = squares > 0
     top = np.where(alive, exponent, DEAD).max(axis=-1)
     with np.errstate(under="ignore"):

@@ -160,8 +160,8 @@ def _stages(
             order = _Sorted(lanes, _looks(layer + 1 == count, direction, directions, length))
             last = [lane.looks[-1] for _, lane in order.lanes]
             views = [len(lane.views) for _, lane in order.lanes]
-            part = own.part(str(direction))
-            taps = Taps(names, last, views, networks.cases, networks.batch, trajectory.segment, part)
+            place = own.part(str(direction))
+            taps = Taps(names, last, views, networks.cases, networks.batch, trajectory.segment, place)
             stage.append(
                 (
                     Pass(
@@ -174,7 +174,7 @@ def _stages(
                         count > 1 or directions > 1 or networks.feedback is not None,
                         taps,
                         *gradients,
-                        part,
+                        place,
                     ),
                     order,
                 )

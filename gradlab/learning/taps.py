@@ -19,6 +19,7 @@ Array = NDArray[Any]
 ADJOINTS = ("state", "memory", "preactivation")
 PATHS = ("memory", "rest", "total")
 AT_ONCE = 1 << 14  # squares turned into logarithms together: the temporaries stay in the cache
+_ZERO = np.zeros(1, dtype=np.int64)  # for powers of two of which there are none
 
 
 class Taps:
@@ -72,17 +73,20 @@ class Taps:
         self._segment = segment
         gathered = {"state"} & self._names or ({"state"} if "sample" in self._names else set())
         gathered |= set(along) & self._names
-        kept = (segment, lanes, cases, batch)
-        self._squares = {n: workspace.take(f"squares {n}", kept, np.float64) for n in gathered}
-        self._exponents = {n: workspace.take(f"exponents {n}", kept, np.int64) for n in gathered}
-        for buffer in (*self._squares.values(), *self._exponents.values()):
-            buffer[...] = 0
+        self._workspace, self._shape = workspace, (segment, lanes, cases, batch)
+        self._squares = {n: self._zeros(f"squares {n}", np.float64) for n in gathered}
+        self._exponents: dict[str, Array] = {}  # of taps that have seen any
         self._factors: tuple[Array, Array] | None = None
         self._first_view = np.concatenate([[0], np.cumsum(self._views)])
         self._rescaled = np.zeros(sum(self._views), dtype=bool)
         self._cases = cases
         shape = (segment if "weight" in self._names else 0, sum(self._views), cases)
         self._shares = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+
+    def _zeros(self, name: str, dtype: Any) -> Array:
+        array = self._workspace.take(name, self._shape, dtype)
+        array[...] = 0
+        return array
 
     def wants(self, name: str) -> bool:
         """Whether a tap is open."""
@@ -104,6 +108,8 @@ class Taps:
             return
         self._squares[name][slot, :active] = squares
         if exponent is not None:
+            if name not in self._exponents:
+                self._exponents[name] = self._zeros(f"exponents {name}", np.int64)
             self._exponents[name][slot, :active] = exponent[:active]
 
     def put_weight(
@@ -199,7 +205,7 @@ class Taps:
     def _reduce_one(self, name: str, i: int, v: int, slots: slice, lags: slice) -> None:
         squares = self._squares[name][slots, i]
         view = int(self._first_view[i]) + v
-        exponent = self._exponents[name][slots, i]
+        exponent = self._exponents[name][slots, i] if name in self._exponents else _ZERO
         if self._factors is not None and self._rescaled[view]:
             mantissa, power = (kept[slots, view] for kept in self._factors)
             squares, exponent = squares * mantissa * mantissa, exponent + power

@@ -142,7 +142,8 @@ MISTAKES = {
     ),
     "updates on an axis": (
         spec(rest='[sweep]\n"training.updates" = [10, 20]'),
-        "training: expected the same updates, spacing and records for all cases, got 2 different ones",
+        "training: expected the same updates, spacing and records for all cases, got 2 different ones. All "
+        "cases of an archive share what stands along update: they are no axes. Run each by itself",
     ),
     "a section of a landscape": (
         spec(rest="[landscape]\nupdates = 3"),
@@ -151,7 +152,7 @@ MISTAKES = {
     ),
     "a record of a probe": (
         spec(top='record = ["growth_rate"]'),
-        "record: expected a record of the measure 'train', got growth_rate. Known: chance, ",
+        "record: expected a record of the measure 'train', got growth_rate. Known: baseline, chance, ",
     ),
     "training in a probe": (
         spec().replace('measure = "train"', ""),

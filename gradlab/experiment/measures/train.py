@@ -117,7 +117,11 @@ class Train(AbstractMeasure):
         recorded = {how.training.recorded().tobytes() for how in parts["training"].settings}
         if len(recorded) > 1:
             expected = "the same updates, spacing and records for all cases"
-            problems.append(Problem("training", expected, f"{len(recorded)} different ones"))
+            hint = (
+                "All cases of an archive share what stands along update: they are no axes. Run each by "
+                "itself, as with --set training.updates=1000 and an --out of its own."
+            )
+            problems.append(Problem("training", expected, f"{len(recorded)} different ones", hint))
         return list(dict.fromkeys(problems))
 
     def _met(self, parts: Mapping[str, Distinct]) -> list[tuple[Any, ...]]:
