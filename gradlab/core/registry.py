@@ -154,12 +154,20 @@ def build(entry: type[E], table: Mapping[str, Any], where: str) -> E:
     missing = any(_required(field) and key not in values for key, field in fields.items())
     if missing:
         raise UserMistake(problems)
-    try:
-        made = entry(**values)  # what did not fit stands at its default, so that the rest is checked too
-    except UserMistake as mistake:
-        told = {problem.where for problem in problems}
-        found = [problem for problem in mistake.under(where).problems if problem.where not in told]
-        raise UserMistake([*problems, *found]) from None
+    made, again = None, False
+    while made is None:
+        try:
+            made = entry(**values)  # what did not fit stands at its default, so that the rest is checked too
+        except UserMistake as mistake:
+            told = {problem.where for problem in problems}
+            found = [one for one in mistake.under(where).problems if one.where not in told]
+            unfit = {one.where for one in mistake.problems} & values.keys()
+            if again:  # with defaults in the place of what was given, other complaints would be of those
+                found = [one for one in found if one.where in {f"{where}.{key}" for key in unfit}]
+            problems += found
+            if not found or not unfit or any(_required(fields[key]) for key in unfit):
+                raise UserMistake(problems) from None
+            values, again = {key: value for key, value in values.items() if key not in unfit}, True
     if problems:
         raise UserMistake(problems)
     return made

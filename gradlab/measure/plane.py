@@ -69,7 +69,7 @@ class Line:
             return table
         if not isinstance(table, Mapping):
             expected = "a table with start, stop, num, and a parameter with its entry, or a direction"
-            raise UserMistake(Problem(where, expected, shown(table)))
+            raise UserMistake(Problem(where, expected, "nothing" if table is None else shown(table)))
         problems = [
             Problem(f"{where}.{key}", "a setting of a line", shown(key), nearest(key, known))
             for key in table

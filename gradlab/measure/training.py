@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,12 +58,22 @@ class Training:
     carry_state: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("updates", "records", "evaluate", "evaluate_every"):
-            integer(name, getattr(self, name), at_least=1)
-        one_of("spacing", self.spacing, SPACINGS, "how the recorded updates lie")
+        names = ("updates", "records", "evaluate", "evaluate_every")
+        checks: list[Callable[[], object]] = [
+            partial(integer, name, getattr(self, name), at_least=1) for name in names
+        ]
+        checks.append(partial(one_of, "spacing", self.spacing, SPACINGS, "how the recorded updates lie"))
+        problems: list[Problem] = []
+        for check in checks:
+            try:
+                check()
+            except UserMistake as mistake:
+                problems += mistake.problems
         for name in ("stop_when_solved", "carry_state"):
             if not isinstance(getattr(self, name), bool):
-                raise UserMistake(Problem(name, "true or false", shown(getattr(self, name))))
+                problems.append(Problem(name, "true or false", shown(getattr(self, name))))
+        if problems:
+            raise UserMistake(problems)
 
     def recorded(self) -> NDArray[np.int64]:
         """Return the numbers of the updates that are recorded, ascending, from 0."""

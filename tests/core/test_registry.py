@@ -46,3 +46,18 @@ def test_what_is_no_entry_is_none_whatever_module_it_names(name):
 def test_a_module_that_is_no_entry_is_none():
     with pytest.raises(UserMistake, match="the name of a known task"):
         tasks.get("losses")
+
+
+def test_what_does_not_fit_hides_nothing_else_that_does_not():
+    table = {"name": "adam", "rate": 0.1, "beta1": 2.0, "beta2": -1.0, "epsilon": 0.0}
+    with pytest.raises(UserMistake) as raised:
+        optimisers.registry.build(table, "optimiser")
+    wrong = [problem.where for problem in raised.value.problems]
+    assert wrong == ["optimiser.beta1", "optimiser.beta2", "optimiser.epsilon"]
+
+
+def test_nobody_is_told_of_defaults_that_stand_in_for_what_did_not_fit():
+    table = {"name": "sparse", "radius": -1.0, "connections": 0}
+    with pytest.raises(UserMistake) as raised:
+        spectra.registry.build(table, "spectrum")
+    assert {problem.where for problem in raised.value.problems} <= {"spectrum.radius", "spectrum.connections"}

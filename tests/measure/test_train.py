@@ -302,6 +302,12 @@ def test_recorded_updates():
     np.testing.assert_array_equal(Training(10, "linear", 5, evaluate_every=3).evaluated(), [1, 0, 0, 1, 1])
 
 
+def test_all_that_is_wrong_with_a_training_is_told_at_once():
+    with pytest.raises(UserMistake) as raised:
+        Training(updates=0, records=0, evaluate=5, spacing="lin", carry_state=1)
+    assert [one.where for one in raised.value.problems] == ["updates", "records", "spacing", "carry_state"]
+
+
 def test_progress_is_told():
     told = []
     block = mixed(NETWORKS["elman"])
