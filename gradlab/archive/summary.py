@@ -101,7 +101,8 @@ def counts(ds: Data) -> dict[str, int]:
         }
         if undetermined := int((ok & (regime == REGIME["undetermined"])).sum()):
             found["undetermined"] = undetermined
-    for name in ("overflowed", *(["diverged"] if "diverged_at" in ds else []), "failed"):
+    trained = "diverged_at" in ds or bool((status == STATUS["diverged"]).any())
+    for name in ("overflowed", *(["diverged"] if trained else []), "failed"):
         found[name] = int((status == STATUS[name]).sum())
     found["not run"] = int((cases & (status == STATUS["not_run"])).sum())
     found["all"] = int(cases.sum())

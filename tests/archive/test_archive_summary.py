@@ -155,3 +155,11 @@ def test_overflow_and_zero_together_have_no_mean():
     ds["growth_rate"][3] = [np.inf, -np.inf]
     with np.errstate(all="raise", under="ignore"):
         assert summary(ds)["curves"][0]["points"] == 4
+
+
+def test_diverged_cases_are_counted_whatever_is_recorded():
+    ds = probe([Axis("radius", RADII)], lambda s, r: -1.0, names=("regime",)).drop_vars("regime")
+    ds["status"][2, 0] = STATUS["diverged"]
+    found = counts(ds)
+    assert found["diverged"] == 1
+    assert found["ok"] + found["diverged"] == found["all"]
