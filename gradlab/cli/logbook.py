@@ -30,7 +30,7 @@ class Log:
     Raises
     ------
     UserMistake
-        If it cannot be written.
+        If it cannot be written, or lies in an archive; an archive's own file would be spoilt.
     """
 
     def __init__(self, path: Path | None):
@@ -38,7 +38,9 @@ class Log:
         self._file: FileIO | None = None
         self._lock = threading.Lock()  # a watching thread writes, too
         self._told = (time.perf_counter(), 0)
+        self._made = path is not None and not path.exists()
         if path is not None:
+            _check_no_archive(path)
             try:
                 self._file = path.open("ab", buffering=0)  # a line is there as soon as it is written
             except OSError as error:
@@ -51,10 +53,13 @@ class Log:
         return self._file is not None
 
     def check_outside(self, archive: Path) -> None:
-        """Refuse a file within the archive, which holds what is sealed and nothing else."""
+        """Refuse a file within what will be the archive, which holds what is sealed and nothing else."""
         if self.path is not None and self.path.resolve().is_relative_to(archive.resolve()):
-            hint = "An archive is sealed with every file in it, and a log goes on."
-            raise UserMistake(Problem("--log", f"a file outside the archive {archive}", str(self.path), hint))
+            self.close()
+            if self._made:
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
+            raise _inside(self.path, archive)
 
     def write(self, *lines: str) -> None:
         """Append lines; if that fails, say so once: the run goes on."""
@@ -89,6 +94,21 @@ class Log:
             file, self._file = self._file, None
             if file is not None:
                 file.close()
+
+
+def _check_no_archive(path: Path) -> None:
+    """Refuse a file in an archive that is there, before a line is written into it."""
+    from gradlab.archive.directory import MARKER
+
+    here = Path.cwd()
+    for folder in path.resolve().parents:
+        if (folder / MARKER).exists():
+            raise _inside(path, folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
+def _inside(path: Path, archive: Path) -> UserMistake:
+    hint = "An archive is sealed with every file in it, and a log goes on."
+    return UserMistake(Problem("--log", f"a file outside the archive {archive}", str(path), hint))
 
 
 @contextlib.contextmanager

@@ -76,6 +76,18 @@ def test_a_file_in_the_archive_is_refused(cli: Cli) -> None:
     assert "--log: expected a file outside the archive a, got a/run.log" in result.stderr
 
 
+def test_what_is_refused_leaves_archives_as_they_are(cli: Cli) -> None:
+    cli("run", "tiny.toml", "-o", "a", "--workers", 1, "--no-figures")
+    for name in ("a/run.log", "a/spec.toml", "a/data.zarr/run.log"):
+        result = cli("run", "tiny.toml", "-o", "a", "--workers", 1, "--no-figures", "--log", name)
+        assert result.exit_code == 2
+        assert f"--log: expected a file outside the archive a, got {name}" in result.stderr
+    assert cli("verify", "a").exit_code == 0
+    Path("new").mkdir()
+    assert cli("run", "tiny.toml", "-o", "new", "--workers", 1, "--log", "new/run.log").exit_code == 2
+    assert list(Path("new").iterdir()) == []
+
+
 def test_mistakes_are_in_it(cli: Cli) -> None:
     result = cli("run", "tiny.toml", "-o", "a", "--set", "network.hiden=3", "--log", "run.log")
     assert result.exit_code == 2
