@@ -119,4 +119,5 @@ def _explain(page: panels.Panels, paths: dict[str, Any]) -> None:
 
 def _words(ds: xr.Dataset, cut: Sliced, shown: int) -> list[str]:
     total = ds.sizes.get("clip", 1)
-    return [*cut.words, f"{shown} of {total} clip rules drawn" if 0 < shown < total else ""]
+    first = f"replicate: {text_of(ds['replicate'].values[0])}" if ds.sizes.get("replicate", 1) > 1 else ""
+    return [*cut.words, first, f"{shown} of {total} clip rules drawn" if 0 < shown < total else ""]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -55,7 +56,9 @@ class Lengths(AbstractFigure):
         panels.show_key(page, key)
         replicates = replicates_of(cut.ds)
         many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
-        panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds)])
+        gone = np.isneginf(at_first_input(masked(cut.ds, self.variables[0])).values).any()
+        zero = "a zero gradient is not drawn" if gone else ""
+        panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds), zero])
         return page.figure
 
 

@@ -392,6 +392,12 @@ def test_lengths_draws_the_last_lag_of_each_case(dataset):
     np.testing.assert_array_equal(ax.lines[3].get_xdata(), [25, 50, 100, 200])
 
 
+def test_lengths_says_that_zero_gradients_are_not_drawn(small):
+    assert "zero gradient" not in plot("lengths", small).get_suptitle()
+    small["log10_state_gradient_norm"][-1, 0, 0, 0, :, 9] = -np.inf
+    assert "a zero gradient is not drawn" in " ".join(plot("lengths", small).get_suptitle().split())
+
+
 def test_at_first_input_counts_zero_gradients_as_values(small):
     data = small["log10_state_gradient_norm"][0, 0, :, 0, 0].copy(deep=True)
     data[0, 9] = -np.inf

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
@@ -95,3 +96,10 @@ def test_probe_has_no_landscape(small):
         UserMistake, match="figure 'landscape': expected a dataset with the variable 'surface_loss'"
     ):
         plot(small)
+
+
+def test_what_replicate_is_shown_is_said(landscape):
+    one = landscape.isel(replicate=[0])
+    two = xr.concat([one, one.assign_coords(replicate=[1])], "replicate")
+    assert "replicate: 0" in plot(two).get_suptitle()
+    assert "replicate" not in plot(one).get_suptitle()
