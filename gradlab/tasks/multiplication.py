@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from gradlab.tasks._base import Array, registry
-from gradlab.tasks._marks import AbstractMarked
+from gradlab.tasks._marks import TOLERANCE, AbstractMarked
 
 
 @registry.register
@@ -44,3 +45,12 @@ class Multiplication(AbstractMarked):
         hidden = self.first_step_share()  # then the product is one uniform number
         mean, square = (1 - hidden) / 4 + hidden / 2, (1 - hidden) / 9 + hidden / 3
         return square - mean**2
+
+    def baselines(self, seed: int, replicate: int) -> dict[str, float]:
+        """Return the share of wrong answers of the constant that is right most often.
+
+        Small products are the most frequent ones, so it is the smallest number for which all that is below
+        it counts as right; a product of two uniform numbers is below z with probability z - z ln z.
+        """
+        hidden, within = self.first_step_share(), 2 * TOLERANCE
+        return {"constant": 1 - (1 - hidden) * (within - within * math.log(within)) - hidden * within}

@@ -111,6 +111,12 @@ def test_multiplication(variant):
     np.testing.assert_allclose(y, product, rtol=1e-14, atol=0)
     assert e.inputs[:, 0].min() >= 0
     assert_mean((y - y.mean()) ** 2, work.chance())
+    shares = []
+    for constant in (0.02, 0.04, 0.06, y.mean()):
+        wrong, count = work.metric_of(np.full((len(work.looks()), 1, 1, DRAWS), constant), e)
+        shares.append(wrong / count)
+    assert_share(shares[1], work.baselines(0, 0)["constant"])
+    assert min(shares) == shares[1]  # no other one does better
 
 
 @pytest.mark.parametrize(("variant", "shortest"), [("hochreiter", 22), ("unit", 2), ("mean", 10)])
