@@ -8,7 +8,6 @@ made absolute, read from the folder of the spec file, or from the current folder
 from __future__ import annotations
 
 import copy
-import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -239,9 +238,10 @@ class Spec(BaseModel):
 
     def expanded(self) -> Expansion:
         """Return the grid points with their distinct settings; what is wrong with them is raised."""
-        parts = (self.of_measure, self.replicates, self.sweep, *self.base.values())
+        # What it is kept by is the text: the tables of a spec can be written into.
+        parts = repr((self.measure, self.replicates, self.sweep, self.base))
         kept = self.__dict__.get(_EXPANDED)  # a copy with other values has what its origin came to
-        if kept is None or any(a is not b for a, b in itertools.zip_longest(kept[0], parts)):
+        if kept is None or kept[0] != parts:
             kept = parts, resolve(self.of_measure, self.base, self.sweeps, self.replicates)
             self.__dict__[_EXPANDED] = kept
         expansion: Expansion = kept[1]

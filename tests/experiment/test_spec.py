@@ -486,6 +486,13 @@ def test_any_table_is_a_spec_or_the_users_mistake(table):
     assert Spec.from_dict(spec.to_dict()).to_dict() == spec.to_dict()
 
 
+def test_what_is_written_into_a_table_of_a_spec_counts():
+    spec = Spec.from_dict({"network": {"hidden": 6}, "task": {"name": "noise"}})
+    spec.network["hidden"] = 4
+    assert spec.to_dict()["network"]["hidden"] == 4
+    assert [network.hidden for network in expand(spec).networks] == [4]
+
+
 def test_what_a_spec_comes_to_is_worked_out_once_and_a_changed_copy_comes_to_its_own():
     table = {"task": {"name": "noise"}, "sweep": {"task.length": [3, 4]}}
     spec = Spec.from_dict(table)
