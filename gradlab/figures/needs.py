@@ -9,10 +9,21 @@ import xarray as xr
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures.selection import axes_of
 from gradlab.measure.history import TRAINING_RECORDS
+from gradlab.measure.landscape import RECORDS as LANDSCAPE_RECORDS
 from gradlab.measure.records import RECORDS
 
-_OF_TRAINING = frozenset(TRAINING_RECORDS) - frozenset(RECORDS)
-_TRAIN = 'Only a training has it: measure = "train" in the spec.'
+#: What each measure records, with a word for what it gives.
+_MEASURES = {
+    "probe": ("probe", frozenset(RECORDS)),
+    "train": ("training", frozenset(TRAINING_RECORDS)),
+    "landscape": ("landscape", frozenset(LANDSCAPE_RECORDS)),
+}
+
+
+def _only(*measures: str) -> str:
+    words = " or a ".join(_MEASURES[measure][0] for measure in measures)
+    keys = " or ".join(f'"{measure}"' for measure in measures)
+    return f"Only a {words} has it: measure = {keys} in the spec."
 
 
 def require(ds: xr.Dataset, figure: str, axes: Iterable[str] = (), variables: Iterable[str] = ()) -> None:
@@ -44,9 +55,9 @@ def require(ds: xr.Dataset, figure: str, axes: Iterable[str] = (), variables: It
 
 
 def _how_to_get(ds: xr.Dataset, name: str) -> str:
-    if name in _OF_TRAINING and "update" not in ds.dims:
-        return _TRAIN
-    return "Add it to `record` in the spec."
+    own = ds.attrs.get("measure") or ("train" if "update" in ds.dims else "probe")
+    owners = [measure for measure, (_, names) in _MEASURES.items() if name in names]
+    return "Add it to `record` in the spec." if own in owners or not owners else _only(*owners)
 
 
 def check_updates(ds: xr.Dataset, figure: str, *names: str) -> None:
@@ -62,7 +73,7 @@ def check_updates(ds: xr.Dataset, figure: str, *names: str) -> None:
             f"figure {figure!r}",
             f"a dataset with {name} against update",
             f"one over {', '.join(map(str, ds[name].dims)) or 'nothing'}",
-            _TRAIN,
+            _only("train"),
         )
         for name in names
         if "update" not in ds[name].dims

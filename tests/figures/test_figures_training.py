@@ -442,6 +442,12 @@ def test_probe_is_refused_and_told_why(small, name):
     assert "Add it to" not in str(mistake)
 
 
+@pytest.mark.parametrize(("name", "measure"), [("credit", "probe"), ("landscape", "landscape")])
+def test_training_is_refused_by_figures_of_other_measures_and_told_which(training, name, measure):
+    with pytest.raises(UserMistake, match=rf'Only a {measure} has it: measure = "{measure}" in the spec'):
+        plot(name, training)
+
+
 def test_what_a_training_did_not_record_can_be_asked_for(training):
     with pytest.raises(UserMistake, match=r"variable 'smoothness'.*Add it to `record`"):
         plot("smoothness", training.drop_vars("smoothness"))
