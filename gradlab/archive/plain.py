@@ -100,7 +100,6 @@ class PlainData:
         self._arrays = {name: PlainArray(files, forms, name) for name in forms}
         root = json.loads(files.read(f"{directory.DATA}/zarr.json"))  # `forms_of` has looked at it
         #: What is told of all of it.
-        #: What is told of all of it.
         self.attrs: dict[str, Any] = {
             k: v for k, v in root.get("attributes", {}).items() if k != "coordinates"
         }

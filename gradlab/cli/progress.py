@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from gradlab.cli.logbook import Log
-from gradlab.cli.terminal import cases, duration, tell
+from gradlab.cli.terminal import cases, duration, speed, tell
 from gradlab.cli.watch import Watch
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Progress:
             text += f", {own}" if own and finished < self.total else ""
         elif self.done and self._latest > self._began:
             rate = self.done / (self._latest - self._began)
-            text += f", {rate:.3g} a second" if rate < 1000 else f", {rate:.0f} a second"
+            text += f", {speed(rate)} a second"
             if finished < self.total:
                 left = (self.total - finished) / rate - (time.perf_counter() - self._latest)
                 text += f", {duration(max(left, 0.0))} left"

@@ -113,6 +113,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def speed(rate: float) -> str:
+    """Return a number of things a second as a person says it, without powers of ten: 17.3, 15230."""
+    return f"{rate:.3g}" if rate < 999.5 else f"{rate:.0f}"
+
+
 def size(count: int) -> str:
     """Return a number of bytes as a person says it: 512 B, 1.5 MiB."""
     amount, unit = float(count), "B"

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gradlab.cli.terminal import clean, duration
+from gradlab.cli.terminal import clean, duration, speed
 
 SECONDS_BETWEEN_LOOKS = 1.0
 MOST_GROUPS = 6  # blocks told of by themselves
@@ -107,4 +107,4 @@ class Watch:
             return ""
         rate = own / seconds
         left = max(total * self._updates - done, 0) / rate
-        return f"{rate:.3g} updates a second, {duration(left)} left"
+        return f"{speed(rate)} updates a second, {duration(left)} left"

@@ -12,6 +12,7 @@ from test_cli_training import SPEC
 
 from gradlab.cli import logbook, watch
 from gradlab.cli.logbook import Log
+from gradlab.cli.terminal import speed
 from gradlab.core.errors import UserMistake
 from gradlab.measure.probe import Block
 
@@ -164,6 +165,13 @@ def test_progress_is_told_every_ten_seconds_or_hundredth(
     log.write("too late")
     assert "too late" not in (tmp_path / "run.log").read_text()
     assert told == [False, True, False, False, False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"), [(0.0152, "0.0152"), (17.34, "17.3"), (999.6, "1000"), (15230.4, "15230")]
+)
+def test_speeds_are_told_without_powers_of_ten(rate: float, told: str) -> None:
+    assert speed(rate) == told
 
 
 def test_a_disk_that_refuses_later_does_not_stop_the_run(
