@@ -150,11 +150,13 @@ def run(
     return to_dataset(grid.axes, grid.replicates, plan.along, arrays, attributes(grid))
 
 
-def estimate(plan: Plan, workers: int = 1, memory: int | None = None) -> Estimate:
-    """Return what a plan will cost; see `gradlab.experiment.estimate`."""
+def estimate(
+    plan: Plan, workers: int = 1, memory: int | None = None, finished: NDArray[np.bool_] | None = None
+) -> Estimate:
+    """Return what a plan costs, but for its `finished` cases; see `gradlab.experiment.estimate`."""
     from gradlab.experiment.estimate import estimate as estimate_cost
 
-    return estimate_cost(plan, workers, memory or plan.grid.spec.memory)
+    return estimate_cost(plan, workers, memory or plan.grid.spec.memory, finished)
 
 
 def merge(paths: Sequence[str | Path], out: str | Path, *, accept_older_code: bool = False) -> xr.Dataset:

@@ -1,4 +1,7 @@
-"""Make what `results/` holds of the shipped experiments: `python results/make.py [NAME ...]`.
+"""Make what `results/` holds of the shipped experiments: `python results/make.py [--runs FOLDER] [NAME ...]`.
+
+Runs of whole experiments are made in FOLDER/NAME and kept there, where it is given: what an earlier run
+there has measured, with today's numerical code and settings, is not measured again.
 
 Every experiment is run, its figures drawn, its archive packed into at most `MOST` bytes. Where that is
 too little for all of it, the experiment is made smaller by the first of `SMALLER` that fits, as ``--set``
@@ -8,6 +11,7 @@ What was done is in `results/index.json`, with the digest of every file.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -65,25 +69,20 @@ FIRST_UPDATES: tuple[tuple[str, ...], ...] = (
     ("training.updates=100", "training.records=20"),
     ("training.updates=100", "training.records=20", "replicates=1"),
 )
-#: Figures of experiments that take longer than a few minutes are drawn from less, too.
-LONG: dict[str, tuple[str, ...]] = {
-    "pascanu-temporal-order": ("training.updates=2000", "task.length=[20, 30]", "replicates=3"),
-}
 AUTHOR = "The gradlab developers"
 
 
-def made(name: str, folder: Path) -> dict[str, Any]:
-    """Run, draw and pack one experiment; return its entry in the index."""
+def made(name: str, folder: Path, runs: Path) -> dict[str, Any]:
+    """Run, draw and pack one experiment, the whole run in `runs`; return its entry in the index."""
     spec = gradlab.load_spec(folder / "experiments" / f"{name}.toml")
     target = HOME / "archives" / f"{name}.zip"
     trained = spec.measure == "train"
     steps = FIRST_UPDATES if trained else OWN_STEPS.get(name, SMALLER)
-    whole = LONG.get(name, ()) if trained else steps[0]
-    figures = drawn(name, run(name, spec, whole, folder / "whole" / name), folder)
+    whole: tuple[str, ...] = ()
+    figures = drawn(name, run(name, spec, whole, runs / name), folder)
     for number, settings in enumerate(steps):
-        same = settings == whole
-        archive = folder / ("whole" if same else str(number)) / name
-        if not same:
+        archive = runs / name if settings == whole else folder / str(number) / name
+        if settings != whole:
             run(name, spec, settings, archive)
         packed = pack(archive, folder / f"{name}.zip", authors=[AUTHOR])
         if packed.stat().st_size <= MOST:
@@ -107,7 +106,7 @@ def run(name: str, spec: Spec, settings: tuple[str, ...], archive: Path) -> Path
     """Run an experiment with some settings; return its archive."""
     command = ["gradlab", "run", f"experiments/{name}.toml"]
     command += [word for one in settings for word in ("--set", one)]
-    way = Way(workers=os.cpu_count() or 1, command=command)
+    way = Way(workers=os.cpu_count() or 1, command=command, prune=True)
     run_archive(plan_of(with_settings(spec, settings)), archive, way=way)
     return archive
 
@@ -128,8 +127,8 @@ def described(file: Path) -> dict[str, Any]:
     return {"file": file.relative_to(HOME).as_posix(), "bytes": len(data), "sha256": digest}
 
 
-def main(names: list[str]) -> None:
-    """Make the results of the experiments of these names, or of all."""
+def main(names: list[str], runs: Path | None) -> None:
+    """Make the results of the experiments of these names, or of all; keep whole runs in `runs`."""
     index_file = HOME / "index.json"
     there = sorted(file.stem for file in EXPERIMENTS.glob("*.toml"))
     if unknown := set(names) - set(there):
@@ -139,11 +138,17 @@ def main(names: list[str]) -> None:
         # Elsewhere, for a resolved spec has the absolute paths of the files that it names.
         shutil.copytree(EXPERIMENTS, Path(folder) / "experiments")
         for name in names or there:
-            index[name] = made(name, Path(folder))
+            index[name] = made(name, Path(folder), runs or Path(folder) / "whole")
             sys.stdout.write(f"{name}: {index[name]['cases']} cases, {index[name]['bytes']} bytes\n")
     index = {name: index[name] for name in there if name in index}
     index_file.write_text(json.dumps(index, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    words = argparse.ArgumentParser(description="Make what results/ holds of the shipped experiments.")
+    words.add_argument("names", metavar="NAME", nargs="*", help="an experiment; all by default")
+    words.add_argument(
+        "--runs", metavar="FOLDER", type=Path, help="keep whole runs here, and go on with them"
+    )
+    given = words.parse_args()
+    main(given.names, given.runs)

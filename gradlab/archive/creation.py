@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gradlab.archive import directory
 from gradlab.archive.chunks import SEPARATOR, codec
 from gradlab.archive.schema import Coordinate, Layout, dataset_attributes
+from gradlab.archive.starting import start_zarr
 from gradlab.archive.variables import KEYS, VARIABLES
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def create_data(
     import zarr  # late: a run starts its work sooner without it
     from zarr.errors import ZarrUserWarning
 
+    start_zarr()
     group = zarr.open_group(data, mode="w", zarr_format=3, attributes=_group_attributes(plan, attrs))
     for name, coordinate in plan.coordinates.items():
         _create_coordinate(group, name, coordinate)

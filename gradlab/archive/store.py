@@ -26,6 +26,7 @@ from gradlab.archive.extend import Meeting, Wanted, begin, meet
 from gradlab.archive.failures import FailureLog
 from gradlab.archive.manifest import check_unaltered, seal
 from gradlab.archive.schema import AxisLike, layout
+from gradlab.archive.starting import start_zarr
 from gradlab.archive.united import FINISHED, Held, Index, read_held
 from gradlab.archive.variables import KEYS, STATUS, VARIABLES, Variable
 from gradlab.archive.verify import check_structure
@@ -89,6 +90,7 @@ class ArchiveSink:
         """The arrays on disk, once the archive is ready for them."""
         import zarr  # late: it takes as long to load as worker processes measure a block
 
+        start_zarr()
         with directory.disk(self.path):
             self._begin()
             self._log.compact(self._keys, self._status)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gradlab.archive.creation import array_of
 from gradlab.archive.schema import Coordinate, Layout
+from gradlab.archive.starting import start_zarr
 from gradlab.archive.variables import OPTIONAL, STATUS, TEXT, VARIABLES
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.measure.records import DIMS
@@ -87,6 +88,7 @@ def read_held(data: Path) -> Held:
     """Return what an archive holds, by its ``data.zarr``. Reads coordinates, keys and status alone."""
     import zarr  # late: a run starts its work sooner without it
 
+    start_zarr()
     group = zarr.open_group(data, mode="r")
     arrays = {name: array_of(group, name) for name in group.array_keys()}
     case_dims = _dims(arrays["status"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from gradlab.core.checks import shown
@@ -97,7 +97,7 @@ def _settings(texts: Sequence[str], own: Sequence[str], where: str) -> Table:
         key, equals, value = text.partition("=")
         if not equals:
             if place >= len(own):
-                expected = f"at most {len(own)} settings" if own else "no settings"
+                expected = f"at most {len(own)} setting{'s' * (len(own) > 1)}" if own else "no settings"
                 hint = f"Its own: {', '.join(own)}." if own else ""
                 raise UserMistake(Problem(where, expected, shown(text), hint))
             key, value = own[place], text
@@ -169,7 +169,8 @@ def spec_of(given: Mapping[str, Any], settings: Sequence[str]) -> tuple[Spec, Ta
     try:
         spec, table = _spec_of(values, settings, given)
     except UserMistake as mistake:
-        problems += map(_by_flag, mistake.problems)
+        apart = {_key_of(setting) for setting in settings}
+        problems += [_by_flag(problem, apart) for problem in mistake.problems]
     if problems:
         raise UserMistake(dict.fromkeys(problems))
     return spec, table
@@ -203,7 +204,7 @@ def _sure(
     apart = {*scaled[1:], *(["network.cell.forget_bias"] if "network.cell" in unread else [])}
     kept = []
     for setting in settings:
-        key = setting.partition("=")[0].strip().removeprefix("sweep.").replace('"', "")
+        key = _key_of(setting)
         if key != "where" and not any(f"{key}.".startswith(f"{one}.") for one in [*unread, *apart]):
             kept.append(setting)
     return {key: value for key, value in values.items() if key not in apart}, kept
@@ -267,10 +268,22 @@ def _scaled(one: Any) -> Any:
     return {**table, "radius" if "radius" in family.scalings else family.scalings[0]: 1.0}
 
 
-def _by_flag(problem: Problem) -> Problem:
-    """Return the problem with the flag in place of the key that it sets."""
+def _key_of(setting: str) -> str:
+    """Return the key of a ``KEY=VALUE``, without the sweep's own prefix."""
+    return setting.partition("=")[0].strip().removeprefix("sweep.").replace('"', "")
+
+
+def _by_flag(problem: Problem, apart: Collection[str]) -> Problem:
+    """Return the problem with the flag in place of the key that it sets; not for keys that ``--set`` set."""
     where = problem.where.removeprefix("sweep.").removeprefix("sweep[0].")
+    if any(_within(where, key) for key in apart):
+        return problem
     for name, (key, _) in sorted({**FLAGS, **ASIDE}.items(), key=lambda item: -len(item[1][0])):
-        if where == key or where.startswith((f"{key}.", f"{key}[")):
+        if _within(where, key):
             return dataclasses.replace(problem, where=flag(name) + where[len(key) :])
     return problem
+
+
+def _within(where: str, key: str) -> bool:
+    """Return whether a place is that of a key, or inside it."""
+    return where == key or where.startswith((f"{key}.", f"{key}["))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
 
 from gradlab.api import estimate
+from gradlab.archive.united import FINISHED
 from gradlab.cli.execution import useful_workers
 from gradlab.cli.report import short_list, there_lines
 from gradlab.cli.terminal import cases, duration, safe, size
@@ -18,14 +20,14 @@ from gradlab.running import check_plan, met, plan_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gradlab.experiment.plan import Plan
+    from gradlab.archive.extend import Meeting
     from gradlab.experiment.spec import Spec
 
 
 def plan_table(
     spec: Spec, workers: int | None, memory: str | None, out: Path | None = None, *, prune: bool = False
 ) -> dict[str, Any]:
-    """Return the plan of a spec with an estimate of what it takes.
+    """Return the plan of a spec with an estimate of what it takes, or what is left of it takes.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def plan_table(
     memory : str or None
         Bound on memory; None: the spec's.
     out : Path, optional
-        An archive that it would run into.
+        An archive that it would run into. Blocks, passes and time are then those of what it lacks.
     prune : bool
         Whether cases of the archive that the spec has not would be dropped.
 
@@ -48,10 +50,13 @@ def plan_table(
     """
     bound = spec.memory if memory is None else parse_memory(memory, "--memory")
     plan = plan_of(spec)
-    archive = {} if out is None else {"archive": _met(plan, out, prune)}
+    meeting = None if out is None else met(plan, out, prune=prune)
+    archive = {} if meeting is None else {"archive": _told(meeting)}
     processes = workers or useful_workers(plan, bound)
     check_plan(plan, bound, processes)
-    cost = estimate(plan, processes, bound)
+    # Of an archive, what it lacks is planned.
+    finished = None if meeting is None else np.isin(meeting.status, FINISHED)
+    cost = estimate(plan, processes, bound, finished)
     return {
         **archive,
         "title": spec.title,
@@ -74,11 +79,10 @@ def plan_table(
     }
 
 
-def _met(plan: Plan, out: Path, prune: bool) -> dict[str, Any]:
+def _told(meeting: Meeting) -> dict[str, Any]:
     """Return which cases of a plan an archive has, and what a run would do with it."""
-    meeting = met(plan, out, prune=prune)
     return {
-        "path": str(out),
+        "path": str(meeting.path),
         "exists": meeting.old is not None,
         **meeting.counts(),
         "rewrites": meeting.rewrites,

@@ -80,7 +80,7 @@ def estimate(
     )
     numbers = sum(math.prod(plan.shape(name)) for name in plan.record)
     return Estimate(
-        seconds=work / workers + (START_SECONDS if workers > 1 else 0.0),
+        seconds=work / workers + (START_SECONDS if workers > 1 and blocks else 0.0),
         calibration_seconds=calibration,
         memory_bytes=PARENT_BYTES + workers * buffers + (WORKER_BYTES * workers if workers > 1 else 0),
         disk_bytes=plan.grid.n_cases * 8 * (numbers + 6),

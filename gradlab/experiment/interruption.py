@@ -60,3 +60,20 @@ class Arrivals:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if self._asked:  # after the last one arrived
             raise KeyboardInterrupt
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let a Ctrl-C wait until the body has ended, for what must not stop half-way; it is to be short."""
+    own = threading.current_thread() is threading.main_thread()
+    if not own or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    asked: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if asked:
+        raise KeyboardInterrupt

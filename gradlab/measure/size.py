@@ -198,7 +198,8 @@ def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = in
     least = max(1, int(np.sqrt(sizes.length * sizes.stored / max(sizes.step, 1))))
     if sizes.total(1, least) > memory:
         needed = total(sizes.total(1, least)) + (1 << 20)
-        got = f"{max(total(memory), 0) >> 20} MiB"
+        held = max(total(memory), 0)
+        got = f"{held >> 20} MiB" if held >= 1 << 20 else f"{held} bytes"
         hint = "Raise it with memory = or --memory, or shrink batch, hidden or length."
         raise UserMistake(Problem("memory", f"at least {needed >> 20} MiB for cases of this size", got, hint))
     low, high = (

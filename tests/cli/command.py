@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 from typer.testing import Result
 
 TINY = """
@@ -23,4 +26,11 @@ length = 5
 """
 
 Cli = Callable[..., Result]
+DATA = Path(__file__).resolve().parents[1] / "data"
 PROGRAM = [sys.executable, "-c", "from gradlab.cli.main import main; main()"]
+
+
+def known(name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """What PyTorch computed: see tests/data/make_weights.py."""
+    with np.load(DATA / f"{name}.npz") as file:
+        return {key: file[key] for key in file}

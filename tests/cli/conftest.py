@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from command import PROGRAM, TINY, Cli
+from command import DATA, PROGRAM, TINY, Cli, known
 from typer.testing import CliRunner, Result
 
 from gradlab.cli.main import app
@@ -61,3 +63,14 @@ def program() -> Callable[..., subprocess.Popen[str]]:
 def no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no terminal's width decide what is printed: pytest sets one in the processes it starts."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture
+def files(cli: Cli) -> Cli:
+    """The files of the one-layer LSTM, in the folder where the commands run."""
+    shutil.copy(DATA / "lstm.safetensors", "trained.safetensors")
+    arrays = known("lstm")
+    np.save("x.npy", arrays["inputs"])
+    np.save("y.npy", arrays["targets"])
+    np.savetxt("x.csv", arrays["inputs"][:, 0], delimiter=",", header="a,b,c", comments="", fmt="%.17g")
+    return cli

@@ -37,6 +37,13 @@ def test_plan_and_run_say_how_many_cases_are_which(specs: Cli) -> None:
     assert "a: its data are laid out anew first." in text
     table = json.loads(specs("plan", "finer.toml", "--out", "a", "--json").stdout)["archive"]
     assert (table["there"], table["new"], table["failed"], table["beside"]) == (8, 10, 0, 0)
+    left, whole = (
+        json.loads(specs("plan", "finer.toml", "--json", *more).stdout) for more in (("--out", "a"), ())
+    )
+    assert left["cases"] == whole["cases"]
+    assert 0 < left["forward_passes"] < whole["forward_passes"]
+    done = json.loads(specs("plan", "tiny.toml", "--out", "a", "--json").stdout)
+    assert (done["blocks"], done["forward_passes"], done["lanes"], done["seconds"]) == (0, 0, 0, 0.0)
     assert "there is no archive yet: all cases are new" in specs("plan", "tiny.toml", "--out", "no").stdout
     result = specs("run", "finer.toml", "-o", "a", *REST)
     assert result.exit_code == 0

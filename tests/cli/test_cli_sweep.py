@@ -148,6 +148,7 @@ def wrong_flags(result: object) -> list[str]:
         (["--memory", "lots", "--record", "growth"], ["--memory", "--record"]),
         (["--radius", "1", "--norm", "1", "--hidden", "0"], ["--norm", "--hidden"]),
         (["--clip", "nrom", "--set", "network.nope=3"], ["--clip", "network.nope"]),
+        (["--batch", "0", "--set", "task.length=0"], ["--batch", "task.length"]),
     ],
 )  # fmt: skip
 def test_unreadable_flags_and_wrong_values_are_told_together(

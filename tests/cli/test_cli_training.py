@@ -112,7 +112,7 @@ def test_the_archive_holds_what_a_run_in_memory_gives(cli: Cli, spec: Path) -> N
     assert not Path("a/checkpoints").exists()
     memory, disk = run(spec), open_archive("a").load()
     xr.testing.assert_identical(disk.drop_attrs(deep=False), memory.drop_attrs(deep=False))
-    assert dict(disk.sizes) == {"clip": 2, "rate": 2, "replicate": 2, "update": 4, "lag": 10}
+    assert dict(disk.sizes) == {"clip": 2, "rate": 2, "replicate": 2, "update": 4, "lag": 10, "predictor": 1}
     assert disk["update"].values.tolist() == [0, 2, 3, 5]
     assert (disk["status"] == 1).all()
     assert disk.attrs["measure"] == "train"
@@ -303,7 +303,7 @@ def test_states_carried_over_survive_a_kill_and_are_an_axis(cli: Cli, spec: Path
     assert cli("run", "plain.toml", "-o", "b", "--workers", 1, *REST).exit_code == 0
     keys = open_archive("b")["settings_key"].values
     assert (keys == ds["settings_key"].isel(carry_state=0).values).all()
-    refused = CARRIED.replace('name = "characters"\nfile = "text.txt"\n', 'name = "adding"\n')
+    refused = CARRIED.replace('name = "characters"\nfile = "text.txt"\n', 'name = "noise"\n')
     Path("refused.toml").write_text(refused)
     result = cli("run", "refused.toml", "-o", "c", *REST)
     assert result.exit_code == 2

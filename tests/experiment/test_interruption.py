@@ -13,9 +13,10 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from test_runner import MANY, plan_of, run
+from test_runner import plan_of, run
+from test_runner_workers import MANY
 
-from gradlab.experiment.interruption import Arrivals
+from gradlab.experiment.interruption import Arrivals, held_back
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +128,31 @@ def runs(pid):
         return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return False
+
+
+def test_one_that_is_held_back_comes_when_the_body_has_ended():
+    ended = []
+
+    def body():
+        with held_back():
+            press()
+            time.sleep(0.01)
+            ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        body()
+    assert ended
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with held_back():
+        pass
+
+
+def test_what_is_held_back_does_not_hide_an_error():
+    def body():
+        with held_back():
+            press()
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        body()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

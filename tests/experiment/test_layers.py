@@ -159,7 +159,7 @@ def test_leading_dimensions_of_one_may_be_left_out(monkeypatch):
 
 
 def test_disk_and_tiles_reckon_with_every_dimension(monkeypatch):
-    monkeypatch.setattr("gradlab.experiment.estimate._seconds_per_unit", lambda *_, **__: 1e-6)
+    monkeypatch.setattr("gradlab.experiment.estimate._seconds_per_unit", lambda *_, **__: np.array([1e-6]))
     plan = plan_of()
     numbers = sum(math.prod(plan.shape(name)) for name in RECORDS)
     assert numbers > 3 * 2 * 6 * 7

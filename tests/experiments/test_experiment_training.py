@@ -94,15 +94,14 @@ def test_an_lstm_adds_where_an_elman_network_does_not(ran: Ran, folder: Path) ->
     ds = ran("hochreiter-adding", "replicates=1", "task.length=[25]", "training.updates=400")
     late = ds["loss"].isel(update=slice(-8, None)).mean("update").isel(replicate=0, length=0)
     plateau = float(ds["chance"].max())
-    assert float(late.sel(cell="lstm(forget_bias=1.0)")) < plateau / 10
+    assert float(late.sel(cell="lstm(forget_bias=5.0)")) < plateau / 10
     assert float(late.sel(cell="elman")) > plateau / 2
 
 
 def test_symbols_are_copied_better_than_without_memory(ran: Ran, folder: Path) -> None:
-    ds = ran("copy-memory", "replicates=1", "task.length=5", "training.updates=500", "training.records=2")
-    (bound,) = baselines(folder, "copy-memory")
-    assert bound["memoryless"] == 0.875
-    wrong = ds["final_metric"].isel(replicate=0)
+    ds = ran("copy-memory", "replicates=1", "task.length=[5]", "training.updates=500", "training.records=2")
+    assert [bound["memoryless"] for bound in baselines(folder, "copy-memory")] == [0.875] * 3
+    wrong = ds["final_metric"].isel(replicate=0, length=0)
     assert float(wrong.sel(spectrum="orthogonal(radius=1.0)")) < 0.1
     assert (wrong < 0.8).all()
 
@@ -118,7 +117,8 @@ def test_networks_that_draw_the_wave_have_as_many_parameters(folder: Path) -> No
 
 
 def test_a_clockwork_network_draws_the_wave_first(ran: Ran) -> None:
-    ds = ran("clockwork-wave", "replicates=1", "training.updates=100", "training.records=2")
+    small = ("replicates=1", "task.length=160", "training.updates=100", "training.records=2")
+    ds = ran("clockwork-wave", *small)
     missed = ds["final_metric"].isel(replicate=0)
     clockwork = float(missed.sel(cell="clockwork([1, 2, 4, 8, 16, 32, 64])"))
     assert clockwork < 0.25
