@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from command import Cli
 
 from gradlab.api import open_archive
 from gradlab.experiment import connection

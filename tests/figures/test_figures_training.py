@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import recorded, trained
+from datasets import recorded, trained
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from test_figures import assert_apart, assert_on_the_page
