@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from functools import cache
+from pathlib import Path
 
 from gradlab.experiment.interruption import held_back
 
 
 def not_told(record: logging.LogRecord) -> bool:
-    """Return whether what asyncio wants to say has not been told by the error that a run ended with.
+    """Return whether what asyncio wants to say has not been told by the message that a run ended with.
 
-    zarr writes several files at once. Where the disk refuses them all, the first refusal is raised, and
-    asyncio would print the tracebacks of the others behind the user's message.
+    zarr does several things at once. Where the disk refuses them all, the first refusal is raised, and
+    asyncio would print the tracebacks of the others behind it; after a Ctrl-C those of what was under way.
     """
-    error = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(error, OSError) and "zarr" in record.getMessage())
+    error, text = record.exc_info[1] if record.exc_info else None, record.getMessage()
+    told = isinstance(error, OSError) or text.startswith("Task was destroyed")
+    return not (told and ("zarr" in text or _through_zarr(error)))
+
+
+def _through_zarr(error: BaseException | None) -> bool:
+    frames = [] if error is None else traceback.extract_tb(error.__traceback__)
+    return any("zarr" in Path(frame.filename).parts for frame in frames)
 
 
 @cache
