@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from dask_processes import dask
 from engine import assert_same_records, same
-from test_runner import plan_of, run
+from runs import plan_of, run
 from test_runner_workers import MANY, patched_workers
 
 from gradlab.core import fingerprint

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from test_runner import plan_of, run
+from runs import plan_of, run
 from test_runner_workers import MANY
 
 from gradlab.experiment.interruption import Arrivals, held_back

@@ -5,49 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from engine import assert_same_records, case_of, probe_case, same
+from runs import plan_of, run
 
 from gradlab.core.errors import UserMistake
-from gradlab.experiment.grid import expand
-from gradlab.experiment.plan import make_plan
 from gradlab.experiment.runner import execute, memory_share
 from gradlab.experiment.sink import MemorySink
-from gradlab.experiment.spec import Spec
 from gradlab.measure.records import FAILED, NOT_RUN, OK, OVERFLOWED, RECORDS
-
-TABLE = {
-    "replicates": 3,
-    "network": {"hidden": 3, "activation": "identity"},
-    "task": {"name": "noise", "features": 2, "batch": 2, "length": 9},
-    "sweep": [
-        {
-            "network.spectrum.radius": [0.5, 1.0, 40.0],
-            "task.length": [4, 9, 250],
-            "clip": ["off", {"name": "norm", "threshold": 0.1}, {"name": "adjoint_value", "threshold": 0.1}],
-            "where": "radius < 2 or length != 9",
-        },
-        {"network.cell": ["elman", "lstm"]},
-    ],
-}
-
-
-def plan_of(table=TABLE):
-    return make_plan(expand(Spec.from_dict(table)))
-
-
-def run(plan, sink=None, **options):
-    sink = MemorySink(plan) if sink is None else sink
-    outcome = execute(plan, sink, **options)
-    return sink, outcome
-
-
-@pytest.fixture(scope="module")
-def plan():
-    return plan_of()
-
-
-@pytest.fixture(scope="module")
-def reference(plan):
-    return run(plan)[0].arrays
 
 
 def test_every_case_of_a_sweep_is_what_it_is_alone(plan, reference):

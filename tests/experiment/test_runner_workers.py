@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine import assert_same_records, same
-from test_runner import plan_of, run
+from runs import plan_of, run
 
 from gradlab.core.errors import UserMistake
 from gradlab.experiment.runner import _tapered
@@ -28,16 +28,6 @@ MANY = {
     "task": {"name": "noise", "features": 2, "batch": 2, "length": 30},
     "sweep": {"task.batch": list(range(1, 13)), "seed": [0, 1]},  # blocks differ in their batch
 }
-
-
-@pytest.fixture(scope="module")
-def plan():
-    return plan_of()
-
-
-@pytest.fixture(scope="module")
-def reference(plan):
-    return run(plan)[0].arrays
 
 
 def worker_ids():
