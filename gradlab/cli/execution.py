@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from gradlab.experiment.cluster import Cluster
     from gradlab.experiment.plan import Plan
     from gradlab.experiment.spec import Spec
-    from gradlab.experiment.workers import Workers
 
 ROOM = 128 << 20  # bytes: with less for the buffers of a process, another process gains nothing
 
@@ -59,8 +57,6 @@ class Wish:
         Drop the archive's cases that the spec has not; keep those of other code.
     partition : str or None
         Which part of how many to run alone, as in "3/16".
-    crew : Workers, optional
-        The processes, if they were started before; see `started`.
     """
 
     out: Path
@@ -74,24 +70,14 @@ class Wish:
     prune: bool = False
     accept_older_code: bool = False
     partition: str | None = None
-    crew: Workers | None = None
 
 
-@contextlib.contextmanager
-def early_workers(workers: int | None, scheduler: str | None) -> Iterator[Workers | None]:
-    """Start the processes that are asked for before the spec is read, on cores that are idle until then.
+def prepare_workers(workers: int | None, scheduler: str | None) -> None:
+    """Let processes get ready, before the spec is read, on a core that is idle until then."""
+    if scheduler is None and workers != 1 and cores() > 1:
+        from gradlab.experiment.startup import prepare_fork
 
-    They end with the body, used or not. There are none where one is asked for, more than there are cores,
-    or nobody knows yet how many are of use.
-    """
-    if scheduler is not None or workers is None or not 1 < workers <= cores():
-        yield None
-        return
-    from gradlab.experiment.workers import Workers
-
-    with Workers(workers) as crew:
-        crew.start()
-        yield crew
+        prepare_fork()
 
 
 def run_spec(spec: Spec, text: str, wish: Wish, log: Log) -> None:
@@ -168,12 +154,10 @@ def sweep_flags(
     typer.Exit
         As `run_spec` does.
     """
-    count = None if given["print_spec"] else given["workers"]
-    with (
-        logged(None if given["print_spec"] else log, command) as book,
-        early_workers(count, given["scheduler"]) as crew,
-    ):
-        _sweep(given, settings, out, command, book, crew)
+    if not given["print_spec"]:
+        prepare_workers(given["workers"], given["scheduler"])
+    with logged(None if given["print_spec"] else log, command) as book:
+        _sweep(given, settings, out, command, book)
 
 
 def _sweep(
@@ -182,7 +166,6 @@ def _sweep(
     out: Path | None,
     command: list[str],
     log: Log,
-    crew: Workers | None,
 ) -> None:
     """Run the spec that flags describe, or print it; see `sweep_flags`."""
     from gradlab.cli.flags import spec_of
@@ -209,7 +192,6 @@ def _sweep(
         figures=not given["no_figures"],
         quiet=given["quiet"],
         as_json=given["as_json"],
-        crew=crew,
     )
     run_spec(spec, text, wish, log)
 
@@ -219,6 +201,7 @@ def _run(spec: Spec, text: str, wish: Wish, log: Log) -> dict[str, Any]:
     from gradlab.archive.plain import data_of
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
+    from gradlab.experiment.workers import Workers
     from gradlab.running import Way, check_plan, plan_of, run_archive
 
     log.check_outside(wish.out)
@@ -236,7 +219,7 @@ def _run(spec: Spec, text: str, wish: Wish, log: Log) -> dict[str, Any]:
     began = time.perf_counter()
     with Progress(wish.quiet, log) as progress:
         way = Way(
-            workers=wish.crew or workers,
+            workers=Workers(workers, forked=True),
             scheduler=cluster,
             memory=memory,
             progress=progress.advance,

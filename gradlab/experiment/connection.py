@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment import remote, startup
-from gradlab.experiment.workers import quiet_start
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -102,7 +101,7 @@ def connect(address: str, where: str) -> Client:
 def start_local(count: int, where: str) -> tuple[Client, LocalCluster]:
     """Return a cluster of this many processes on this machine, of one thread each, and its client."""
     distributed = require(where)
-    with _no_warnings(), quiet_start():  # its threads inherit that interruptions are not theirs
+    with _no_warnings(), startup.quiet():  # its threads inherit that interruptions are not theirs
         cluster = distributed.LocalCluster(
             n_workers=count,
             threads_per_worker=1,

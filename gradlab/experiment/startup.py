@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+
+#: Elsewhere there is no such thing, or the system's linear algebra does not survive it.
+CAN_FORK = sys.platform == "linux"
 
 
 def start() -> None:
     """Prepare this process: interruptions left to the parent, one BLAS thread, all loaded that it needs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    load()
+    from gradlab.experiment import worker
+
+    worker.prepare()
+
+
+def load() -> None:
+    """Load all that a worker needs, linear algebra with one thread."""
     # A limit on threads that are there already leaves them spinning for a while, on the other workers' cores.
     for library in ("OPENBLAS", "MKL", "OMP"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
     from gradlab.experiment import worker
 
     importlib.import_module("gradlab.measure.probe")  # most blocks are of that kind
-    worker.prepare()
+    worker.one_thread()
 
 
 def _end_with_parent() -> None:
@@ -32,3 +47,41 @@ def _end_with_parent() -> None:
 
 def started() -> None:
     """Do nothing, in a process that has been started."""
+
+
+def prepare_fork() -> None:
+    """Start the process that workers are forked of; it loads what they need while this one goes on.
+
+    A program has but one such process, whoever uses it, and this one keeps linear algebra to one thread:
+    it is for programs that are gradlab's own, not for a user's script.
+    """
+    if CAN_FORK:
+        from multiprocessing import forkserver
+
+        forkserver.set_forkserver_preload(["gradlab.experiment.loaded"])
+        with quiet():
+            forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Let workers start without the user's script, and without their tracebacks on Ctrl-C.
+
+    Workers need gradlab only: a script that calls `run` at its top level must not be run again in
+    each of them. And an interruption is for this process to answer: workers inherit it as blocked
+    until they ignore it.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
+    spec, main.__spec__ = getattr(main, "__spec__", None), None
+    masks = hasattr(signal, "pthread_sigmask")
+    if masks:
+        resource_tracker.ensure_running()  # its own start would unblock the signal again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        main.__dict__.update(hidden)
+        main.__spec__ = spec

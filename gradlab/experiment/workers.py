@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import sys
-from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import active_children, get_context, resource_tracker
+from multiprocessing import active_children, get_context
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Self
 
@@ -31,10 +27,14 @@ class Workers:
     ----------
     count : int
         How many. One is none: the work is then done in this process.
+    forked : bool
+        Whether they may be forked of a process that has loaded what they need, rather than each
+        load it anew; see `gradlab.experiment.startup.prepare_fork`.
     """
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, *, forked: bool = False):
         self.count = count
+        self._method = "forkserver" if forked and startup.CAN_FORK else "spawn"
         self._pool: ProcessPoolExecutor | None = None
         self._processes: set[BaseProcess] = set()
         self._used = False
@@ -64,11 +64,11 @@ class Workers:
         if self._pool is not None or self.count == 1:
             return
         self._pool = ProcessPoolExecutor(
-            self.count, mp_context=get_context("spawn"), initializer=startup.start
+            self.count, mp_context=get_context(self._method), initializer=startup.start
         )
         before = set(active_children())
         try:
-            with quiet_start():
+            with startup.quiet():
                 for _ in range(self.count):  # the pool starts a process for every task while none is idle
                     self._pool.submit(startup.started)
         finally:
@@ -110,27 +110,3 @@ class Workers:
             for process in self._processes:
                 process.terminate()
         self._processes, self._used = set(), False
-
-
-@contextlib.contextmanager
-def quiet_start() -> Iterator[None]:
-    """Let workers start without the user's script, and without their tracebacks on Ctrl-C.
-
-    Workers need gradlab only: a script that calls `run` at its top level must not be run again in
-    each of them. And an interruption is for this process to answer: workers inherit it as blocked
-    until they ignore it.
-    """
-    main = sys.modules["__main__"]
-    hidden = {name: main.__dict__.pop(name) for name in ("__file__",) if name in main.__dict__}
-    spec, main.__spec__ = getattr(main, "__spec__", None), None
-    masks = hasattr(signal, "pthread_sigmask")
-    if masks:
-        resource_tracker.ensure_running()  # its own start would unblock the signal again
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        if masks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        main.__dict__.update(hidden)
-        main.__spec__ = spec

@@ -1,0 +1,10 @@
+"""To import this is to load what a worker needs: so the process is told that workers are forked of."""
+
+from __future__ import annotations
+
+import gc
+
+from gradlab.experiment import startup
+
+startup.load()
+gc.freeze()  # a collection in a worker would copy the pages of all that it looks at
