@@ -204,12 +204,12 @@ def interrupt(process: subprocess.Popen[str], out: Path, rng: random.Random) -> 
 
 
 def kill_worker(process: subprocess.Popen[str], out: Path, rng: random.Random) -> None:
-    """Kill one of its workers, if it has any."""
+    """Kill one of its workers, or the process that they are forked of, if there are any."""
     workers = []
     for child in children(process.pid):
         with contextlib.suppress(OSError):
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                workers.append(child)
+            if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes():
+                workers += [child, *children(child)]
     if workers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(rng.choice(workers), signal.SIGKILL)

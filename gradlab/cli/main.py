@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -83,3 +84,5 @@ def main() -> None:
         app(prog_name="gradlab")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    finally:
+        gc.freeze()  # all goes with the process: to look for what could go alone takes a tenth of a second

@@ -317,9 +317,9 @@ def _submit(
 
 
 def _tapered(blocks: list[PlannedBlock], workers: int) -> list[PlannedBlock]:
-    """Return the blocks with the last ones cut in two, so that no worker is idle for long at the end."""
+    """Return the blocks with the last ones cut in four, so that no worker is idle for long at the end."""
     first = max(0, len(blocks) - 2 * workers)
-    return blocks[:first] + [half for planned in blocks[first:] for half in _parts_of(planned, 2)]
+    return blocks[:first] + [part for planned in blocks[first:] for part in _parts_of(planned, 4)]
 
 
 def _runs_of(planned: PlannedBlock) -> list[PlannedBlock]:

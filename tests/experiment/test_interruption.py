@@ -92,8 +92,12 @@ def test_other_threads_may_wait_too():
 
 ENDLESS = """
 import os, sys, time
+from gradlab.experiment import startup
 from gradlab.experiment.workers import Workers
-workers = Workers(2)
+forked = sys.argv[2] == "forked"
+if forked:
+    startup.prepare_fork()
+workers = Workers(2, forked=forked)
 workers.start()
 time.sleep(float(sys.argv[1]))
 print(*(process.pid for process in workers._processes), flush=True)
@@ -102,12 +106,13 @@ time.sleep(600)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("how", ["spawned", "forked"])
 @pytest.mark.parametrize("seconds", [0, 3])
-def test_workers_end_when_their_parent_was_killed(seconds):
+def test_workers_end_when_their_parent_was_killed(seconds, how):
     """Also such as are just starting."""
     root = str(Path(__file__).parents[2])
     parent = subprocess.Popen(
-        [sys.executable, "-c", ENDLESS, str(seconds)],
+        [sys.executable, "-c", ENDLESS, str(seconds), how],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": root},
@@ -125,7 +130,7 @@ def test_workers_end_when_their_parent_was_killed(seconds):
 
 def runs(pid):
     try:
-        return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+        return "multiprocessing" in Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return False
 

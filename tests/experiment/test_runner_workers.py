@@ -18,6 +18,7 @@ from engine import assert_same_records, same
 from runs import plan_of, run
 
 from gradlab.core.errors import UserMistake
+from gradlab.experiment import startup
 from gradlab.experiment.runner import _tapered
 from gradlab.experiment.workers import Workers
 from gradlab.measure.records import FAILED
@@ -30,12 +31,23 @@ MANY = {
 }
 
 
+forks = pytest.mark.skipif(not startup.CAN_FORK, reason="workers are not forked here")
+
+
+@pytest.fixture(params=[False, pytest.param(True, marks=forks)], ids=["spawned", "forked"])
+def forked(request):
+    """Whether workers are forked of a process that has loaded what they need."""
+    if request.param:
+        startup.prepare_fork()
+    return request.param
+
+
 def worker_ids():
     return [child.pid for child in multiprocessing.active_children()]
 
 
 @pytest.mark.parametrize("pause", [0.0, 1.0])
-def test_a_worker_killed_between_blocks_is_replaced_and_its_block_repeated(pause):
+def test_a_worker_killed_between_blocks_is_replaced_and_its_block_repeated(pause, forked):
     """The pool is found broken while waiting (no pause), or when the next block is handed out (pause)."""
     plan = plan_of(MANY)
     killed = []
@@ -46,7 +58,7 @@ def test_a_worker_killed_between_blocks_is_replaced_and_its_block_repeated(pause
             os.kill(killed[0], signal.SIGKILL)
             time.sleep(pause)
 
-    sink, outcome = run(plan, workers=2, progress=progress)
+    sink, outcome = run(plan, workers=Workers(2, forked=forked), progress=progress)
     assert killed
     assert (outcome.done, outcome.failed) == (plan.grid.n_cases, 0)
     assert_same_records(sink.arrays, run(plan)[0].arrays)
@@ -147,8 +159,60 @@ def gone(seconds=10.0):
     return not worker_ids()
 
 
-def test_workers_are_there_before_there_is_work_and_measure_the_same_bits(plan, reference):
-    with Workers(2) as workers:
+@forks
+@pytest.mark.parametrize("again", [False, True])
+def test_when_the_process_that_workers_are_forked_of_dies_another_takes_its_place(again):
+    """Killed between two blocks, or before the first."""
+    plan = plan_of(MANY)
+    startup.prepare_fork()
+    killed, orphans = [], []
+
+    def kill(*_):
+        if not killed:
+            orphans.extend(worker_ids())
+            killed.append(parent_of(orphans[0]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    with Workers(2, forked=True) as workers:
+        workers.start()
+        if again:
+            kill()
+        sink, outcome = run(plan, workers=workers, progress=kill)
+    assert killed != [os.getpid()]
+    assert len(orphans) == 2
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in orphans):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert (outcome.done, outcome.failed) == (plan.grid.n_cases, 0)
+    assert_same_records(sink.arrays, run(plan)[0].arrays)
+
+
+def parent_of(pid):
+    """Return the process that a process was started or forked by."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@forks
+def test_what_workers_are_forked_of_has_loaded_what_they_need():
+    """In a process of its own: this one's may have been started by other tests, and not so."""
+    code = """
+    import multiprocessing
+    from gradlab.experiment import startup
+    startup.prepare_fork()
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        loaded = pool.apply(eval, ("set(__import__('sys').modules)",))
+        assert loaded >= {"gradlab.measure.probe", "gradlab.experiment.worker", "scipy.linalg"}
+        assert not loaded & {"xarray", "zarr", "pydantic", "typer"}
+        seen = "[p['num_threads'] for p in __import__('threadpoolctl').threadpool_info()]"
+        threads = pool.apply(eval, (seen,))
+        assert set(threads) == {1}
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
+
+
+def test_workers_are_there_before_there_is_work_and_measure_the_same_bits(plan, reference, forked):
+    with Workers(2, forked=forked) as workers:
         workers.start()
         early = set(worker_ids())
         assert len(early) == 2
@@ -248,7 +312,7 @@ def test_what_can_be_done_meanwhile_is_done_once_after_the_first_blocks_left(pla
 def test_the_last_blocks_are_cut_so_that_the_workers_end_together():
     blocks = list(plan_of(MANY).blocks())
     tapered = _tapered(blocks, 2)
-    assert tapered[:-8] == blocks[:-4]
-    assert [len(planned.block.runs) for planned in tapered[-8:]] == [4] * 8
+    assert tapered[:-16] == blocks[:-4]
+    assert [len(planned.block.runs) for planned in tapered[-16:]] == [2] * 16
     places = np.concatenate([planned.index.reshape(-1, planned.index.shape[-1]) for planned in tapered])
     assert len(np.unique(places, axis=0)) == len(places) == sum(planned.cases for planned in blocks)
