@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import active_children, get_context
 from multiprocessing.process import BaseProcess
@@ -12,6 +13,9 @@ from gradlab.experiment import startup
 if TYPE_CHECKING:
     from gradlab.experiment import worker
     from gradlab.measure.block import AbstractBlock
+
+
+MOMENT = 0.2  # seconds after which the system knows that a process was killed
 
 
 class WorkerDied(Exception):  # noqa: N818  # it is what happened
@@ -63,6 +67,15 @@ class Workers:
         """
         if self._pool is not None or self.count == 1:
             return
+        try:
+            self._start()
+        except (ConnectionError, EOFError):  # the process they are forked of was killed a moment ago
+            self.stop()
+            time.sleep(MOMENT)
+            self._start()
+
+    def _start(self) -> None:
+        """Start the processes."""
         self._pool = ProcessPoolExecutor(
             self.count, mp_context=get_context(self._method), initializer=startup.start
         )

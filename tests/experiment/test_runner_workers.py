@@ -188,6 +188,19 @@ def test_when_the_process_that_workers_are_forked_of_dies_another_takes_its_plac
     assert_same_records(sink.arrays, run(plan)[0].arrays)
 
 
+@forks
+def test_workers_start_though_what_they_are_forked_of_is_just_being_killed():
+    startup.prepare_fork()
+    for _ in range(5):
+        with Workers(2, forked=True) as workers:
+            workers.start()
+            os.kill(parent_of(worker_ids()[0]), signal.SIGKILL)
+        with Workers(2, forked=True) as workers:
+            workers.start()
+            assert len(workers._processes) == 2
+    assert gone()
+
+
 def parent_of(pid):
     """Return the process that a process was started or forked by."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
