@@ -12,7 +12,6 @@ import contextlib
 import threading
 import time
 import uuid
-import warnings
 from collections import deque
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.notices import notice
 from gradlab.experiment import connection, remote, worker
 from gradlab.experiment.workers import WorkerDied, Workers
 from gradlab.measure.block import AbstractBlock
@@ -159,7 +159,7 @@ class Cluster(Workers):
         for address in set(self._refused) - self._told:
             self._told.add(address)
             text = f"The worker at {address} is not used: {self._refused[address]}"
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            notice(text)
         job = _Job(remote.packed(block, order), Future())
         job.ours.set_running_or_notify_cancel()
         with self._lock:

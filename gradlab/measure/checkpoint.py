@@ -7,18 +7,19 @@ import hashlib
 import io
 import json
 import os
-import warnings
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import numpy as np
 
+from gradlab.core.notices import notice
 from gradlab.core.streams import digest
 from gradlab.measure.block import TELLING
 from gradlab.measure.history import State
 from gradlab.measure.train import Progress
 
-__all__ = ["Keeper", "file_name", "read_state", "write_state"]
+__all__ = ["Keeper", "file_name", "read_state", "remove_done", "write_state"]
 
 SUFFIX = ".npz"
 CASES = "case"  # the keys of the cases of a state, beside its own arrays
@@ -48,7 +49,6 @@ class Keeper:
 
     def __init__(self, path: Path, keys: Sequence[str], group: str):
         self._path, self._keys, self._group = path, list(keys), group
-        self._told = False
 
     def start(self, begin: Callable[[], State]) -> State | None:
         """Return the state to go on from: every case as far as any file has it; None if none has any.
@@ -68,23 +68,18 @@ class Keeper:
         return state
 
     def save(self, state: State) -> None:
-        """Keep a state; where the disk refuses, say so once, and leave the last one whole.
+        """Keep a state; where the disk refuses, say so, and leave the last one whole.
 
         The training goes on: all it loses is that it would have to go on from an earlier state.
         """
         try:
             write_state(self._path, {**state, CASES: np.array(self._keys)})
         except OSError as error:
-            if not self._told:
-                why = error.strerror or type(error).__name__
-                text = (
-                    f"{self._path}: the state of a training could not be kept ({why}). It goes on; if it is "
-                    "stopped, it will go on from the last state that was kept."
-                )
-                warnings.warn(text, RuntimeWarning, stacklevel=2)
-            self._told = True
-        else:
-            self._told = False
+            why = error.strerror or type(error).__name__
+            notice(
+                f"{self._path.parent}: the state of a training could not be kept ({why}). The training goes "
+                "on; if it is stopped, it will go on from the last state that was kept."
+            )
 
     def tell(self, progress: Progress) -> None:
         """Write how far the training is beside its state; nobody waits for it, so trouble is no matter."""
@@ -98,6 +93,21 @@ class Keeper:
         }
         with contextlib.suppress(OSError):
             self._path.with_name(self._path.name + TELLING).write_text(json.dumps(told), encoding="utf-8")
+
+
+def remove_done(folder: Path, done: AbstractSet[str]) -> None:
+    """Remove every file in which there are only cases with these keys, or no state that is whole."""
+    kept = set()
+    for path in folder.glob(f"*{SUFFIX}"):
+        state = read_state(path)
+        if state is not None and not done >= set(state[CASES].tolist()):
+            kept |= {path.name, path.name + TELLING}
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name not in kept:
+                path.unlink()
+        if not kept:
+            folder.rmdir()
 
 
 def _progress(state: State, row: int) -> tuple[bool, int]:
