@@ -355,9 +355,9 @@ def _taken_names(
 ) -> list[Problem]:
     """Return the problems of axes with the name of a dimension of what is recorded."""
     recorded = set(measure.records) - measure.on_request if record is None else record
-    dims = {dim for name in recorded for dim in measure.records.get(name, ())} - set(RESERVED)
+    dims = {dim for name, along in measure.records.items() if name in recorded for dim in along}
     names = names_of((key for sweep in sweeps for key in sweep.axes), sweeps)
-    return [taken_name(key, name) for key, name in names.items() if name in dims]
+    return [taken_name(key, name) for key, name in names.items() if name in dims - set(RESERVED)]
 
 
 def _beside(table: Table) -> list[Problem]:

@@ -49,6 +49,7 @@ class Keeper:
 
     def __init__(self, path: Path, keys: Sequence[str], group: str):
         self._path, self._keys, self._group = path, list(keys), group
+        self._told = False
 
     def start(self, begin: Callable[[], State]) -> State | None:
         """Return the state to go on from: every case as far as any file has it; None if none has any.
@@ -68,18 +69,22 @@ class Keeper:
         return state
 
     def save(self, state: State) -> None:
-        """Keep a state; where the disk refuses, say so, and leave the last one whole.
+        """Keep a state; where the disk refuses, say so once, and leave the last one whole.
 
         The training goes on: all it loses is that it would have to go on from an earlier state.
         """
         try:
             write_state(self._path, {**state, CASES: np.array(self._keys)})
         except OSError as error:
-            why = error.strerror or type(error).__name__
-            notice(
-                f"{self._path.parent}: the state of a training could not be kept ({why}). The training goes "
-                "on; if it is stopped, it will go on from the last state that was kept."
-            )
+            if not self._told:
+                why = error.strerror or type(error).__name__
+                notice(
+                    f"{self._path.parent}: the state of a training could not be kept ({why}). The training "
+                    "goes on; if it is stopped, it will go on from the last state that was kept."
+                )
+            self._told = True
+        else:
+            self._told = False
 
     def tell(self, progress: Progress) -> None:
         """Write how far the training is beside its state; nobody waits for it, so trouble is no matter."""
