@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,14 @@ def nearest(word: object, known: Iterable[str]) -> str:
 
 
 def with_known(
-    where: str, table: Mapping[str, Any], known: Iterable[str], what: str
+    where: str, table: Mapping[str, Any], known: Collection[str], what: str
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return what a table has under known keys, and the problems of its other keys.
 
     Where another key was probably meant for a known one that is not there, that one is a gap.
     """
+    if all(key in known for key in table):
+        return dict(table), []
     names = list(known)
     other = [key for key in table if key not in names]
     left = [name for name in names if name not in table]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from gradlab.core.errors import Problem, UserMistake
@@ -73,9 +73,8 @@ def _class_with_gaps(cls: Any, gaps: frozenset[str]) -> type:
     def mark(self: Any) -> int:
         return hash(tuple(sorted(vars(self).items(), key=lambda item: item[0])))
 
-    return type(
-        cls.__name__, (cls,), {"__eq__": same, "__hash__": mark, **dict.fromkeys(gaps, _Unreadable())}
-    )
+    own = {"__eq__": same, "__hash__": mark, "without_gaps": cls, **dict.fromkeys(gaps, _Unreadable())}
+    return type(cls.__name__, (cls,), own)
 
 
 def with_gaps(cls: type[T], values: Mapping[str, Any]) -> T:
@@ -86,6 +85,19 @@ def with_gaps(cls: type[T], values: Mapping[str, Any]) -> T:
     for name, value in values.items():
         object.__setattr__(made, name, value)
     return made
+
+
+def in_common(settings: Sequence[T]) -> T:
+    """Return what several settings have in common: frozen dataclasses have gaps where they differ."""
+    if len(settings) == 1:
+        return settings[0]
+    classes: set[Any] = {getattr(type(one), "without_gaps", type(one)) for one in settings}
+    if len(classes) > 1 or not dataclasses.is_dataclass(settings[0]):
+        return NOTHING_KNOWN  # type: ignore[no-any-return]
+    own = [vars(one) for one in settings]
+    same = {key: value for key, value in own[0].items() if all(key in o and o[key] == value for o in own)}
+    found: T = with_gaps(classes.pop(), same)
+    return found
 
 
 class _Nothing:

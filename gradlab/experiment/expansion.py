@@ -13,7 +13,7 @@ import numpy as np
 from gradlab.core import gaps
 from gradlab.core.checks import integer, shown
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import NOTHING_KNOWN, collect
+from gradlab.core.gaps import NOTHING_KNOWN, collect, in_common
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis
 from gradlab.experiment.dims import Index, unite
@@ -85,16 +85,17 @@ def resolve(
     surely = not united.filtered
     parts = {section: _distinct(base, section, axes, points, problems, surely) for section in base}
     if measure is not None:
-        problems += _misfits(measure, {name: _sure(part) if surely else part for name, part in parts.items()})
+        problems += _misfits(
+            measure, {name: _at_all_points(part) if surely else part for name, part in parts.items()}
+        )
     if problems:
         raise UserMistake(dict.fromkeys(problems))
     return Expansion(axes, points, parts)
 
 
-def _sure(part: Distinct) -> Distinct:
-    """Return the settings of a section if they are the same at all points, else a gap."""
-    alone = len(part.settings) == 1
-    return part if alone else Distinct((NOTHING_KNOWN,), np.zeros_like(part.index))
+def _at_all_points(part: Distinct) -> Distinct:
+    """Return what the settings of a section have in common."""
+    return Distinct((in_common(part.settings),), np.zeros_like(part.index))
 
 
 def _misfits(measure: AbstractMeasure, parts: Mapping[str, Distinct]) -> list[Problem]:

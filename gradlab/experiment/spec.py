@@ -370,6 +370,9 @@ def _beside(table: Table) -> list[Problem]:
     swept = {key.partition(".")[0] for sweep in sweeps for key in sweep.axes}
     asked = measure.sections if measure else [key for key in sections.SECTIONS if key in {*table, *swept}]
     base = {section: table.get(section, sections.FALLBACK[section]) for section in asked}
+    base = {
+        key: {"name": one} if isinstance(one, str) and one is not GAP else one for key, one in base.items()
+    }
     base["seed"] = 0 if "seed" not in swept else GAP
     problems = [] if measure is None else _misplaced(measure, table, sweeps)
     collect(problems, lambda: resolve(measure, base, sweeps, 1))

@@ -13,6 +13,15 @@ T, L = "train", "landscape"
 line = {"parameter": "weight_hh_l0", "entry": [0, 0], "start": -1.0, "stop": 1.0, "num": 5}
 line2 = {"parameter": "bias_ih_l0", "entry": [0], "start": -1.0, "stop": 1.0, "num": 5}
 SPECS = [
+    (
+        {
+            "measure": T,
+            "task": {"name": "adding", "length": 30},
+            "training": {"carry_state": True},
+            "sweep": {"training.optimiser.rate": [0.1, 0.2], "where": "rat < 1"},
+        },
+        {"sweep.where", "training.carry_state"},
+    ),
     ({"clip": {"name": "unitwise", "threshold": -1, "floor": -1}}, {"clip.threshold", "clip.floor"}),
     (
         {
@@ -145,7 +154,7 @@ SPECS = [
             "clip": "nor",
             "task": {"name": "noise", "lenght": 3},
         },
-        {"measure", "training.updates", "clip", "task.lenght"},
+        {"measure", "training.updates", "clip.name", "task.lenght"},
     ),
     (
         {
