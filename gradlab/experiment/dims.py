@@ -16,7 +16,7 @@ from gradlab.core.gaps import GAP, collect
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis, kind_of
 from gradlab.experiment.labels import coordinate, identity
-from gradlab.experiment.measures import record_names
+from gradlab.experiment.measures import AbstractMeasure, record_names
 from gradlab.experiment.sweeps import RESERVED, Sweep
 from gradlab.experiment.tables import Table, lookup
 from gradlab.experiment.where import Column, evaluate
@@ -199,7 +199,7 @@ def _named(
     doubtful = set()
     for key, name in names.items():
         if name in RESERVED or name in record_names():
-            problems.append(taken_name(key, name))
+            problems.append(_taken_name(key, name))
         if owner.setdefault(name, key) != key:
             got = f"{name!r} for both {owner[name]} and {key}"
             problems.append(Problem(f"sweep.{key}", "a name of its own for every axis", got, _rename(key)))
@@ -217,7 +217,17 @@ def _named(
     return tuple(axes), doubtful
 
 
-def taken_name(key: str, name: str) -> Problem:
+def taken_names(
+    measure: AbstractMeasure, record: Sequence[str] | None, sweeps: Sequence[Sweep]
+) -> list[Problem]:
+    """Return the problems of axes with the name of a dimension of what is recorded (None: the usual)."""
+    recorded = set(measure.records) - measure.on_request if record is None else record
+    dims = {dim for name, along in measure.records.items() if name in recorded for dim in along}
+    names = names_of((key for sweep in sweeps for key in sweep.axes), sweeps)
+    return [_taken_name(key, name) for key, name in names.items() if name in dims - set(RESERVED)]
+
+
+def _taken_name(key: str, name: str) -> Problem:
     """Return the problem of an axis whose name stands for something else."""
     return Problem(f"sweep.{key}", "an axis name that means nothing else", shown(name), _rename(key))
 

@@ -22,15 +22,15 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.gaps import GAP, collect, known
 from gradlab.core.streams import canonical
 from gradlab.experiment import schema, sections
-from gradlab.experiment.dims import names_of, taken_name
+from gradlab.experiment.dims import taken_names
 from gradlab.experiment.expansion import Expansion, resolve
 from gradlab.experiment.measures import AbstractMeasure, measure_of, names, record_names
 from gradlab.experiment.overrides import overridden
-from gradlab.experiment.sweeps import OPTIONS, RESERVED, Sweep, flattened, read_sweeps, understood
+from gradlab.experiment.sweeps import OPTIONS, Sweep, flattened, read_sweeps, understood
 from gradlab.experiment.tables import Table, plain, with_paths, without_none
 from gradlab.experiment.toml import read_toml, to_toml
 
-__all__ = ["Spec", "load_spec", "parse_memory", "to_toml", "with_settings"]
+__all__ = ["Spec", "load_spec", "parse_memory", "spec_with", "to_toml", "with_settings"]
 
 _EXPANDED = "_expanded"  # where a spec keeps what it comes to
 
@@ -258,7 +258,7 @@ class Spec(BaseModel):
         """Return the problems of settings that cannot be built, and of axes with taken names."""
         problems: list[Problem] = []
         collect(problems, self.expanded)
-        return problems + _taken_names(self.of_measure, self.record, self.sweeps)
+        return problems + taken_names(self.of_measure, self.record, self.sweeps)
 
     def to_dict(self) -> Table:
         """Return the plain table with defaults filled in; it gives the same cases again.
@@ -310,11 +310,21 @@ def with_settings(spec: Spec, settings: Sequence[str]) -> Spec:
     Raises
     ------
     UserMistake
-        With every problem of the settings, else with every problem of the spec that they make.
+        With every problem of the settings and of the spec that they make.
     """
     table = {key: getattr(spec, key) for key in Spec.model_fields if key in spec.model_fields_set}
     table["sweep"] = list(spec.sweep)
-    return Spec.from_dict(overridden(table, settings, Spec.model_fields))
+    return spec_with(table, settings)[0]
+
+
+def spec_with(table: Table, settings: Sequence[str]) -> tuple[Spec, Table]:
+    """Return the spec of a table with settings replaced, and that table; see `with_settings`."""
+    table, problems = overridden(table, settings, Spec.model_fields)
+    made: list[Spec] = []
+    collect(problems, lambda: made.append(Spec.from_dict(table)))
+    if problems:
+        raise UserMistake(dict.fromkeys(problems))
+    return made[0], table
 
 
 def _problems(error: ErrorDetails) -> Sequence[Problem]:
@@ -350,16 +360,6 @@ def _misplaced(measure: AbstractMeasure, table: Mapping[str, Any], sweeps: Seque
     ]
 
 
-def _taken_names(
-    measure: AbstractMeasure, record: Sequence[str] | None, sweeps: Sequence[Sweep]
-) -> list[Problem]:
-    """Return the problems of axes with the name of a dimension of what is recorded."""
-    recorded = set(measure.records) - measure.on_request if record is None else record
-    dims = {dim for name, along in measure.records.items() if name in recorded for dim in along}
-    names = names_of((key for sweep in sweeps for key in sweep.axes), sweeps)
-    return [taken_name(key, name) for key, name in names.items() if name in dims - set(RESERVED)]
-
-
 def _beside(table: Table) -> list[Problem]:
     """Return what else is wrong with a spec in which problems were found, if it does not follow from them."""
     tables = table.get("sweep", [])
@@ -379,7 +379,7 @@ def _beside(table: Table) -> list[Problem]:
     if measure is not None:
         record = table.get("record")
         given = [record] if isinstance(record, str) else record
-        problems += _taken_names(measure, given if isinstance(given, list) else None, sweeps)
+        problems += taken_names(measure, given if isinstance(given, list) else None, sweeps)
     return problems
 
 
