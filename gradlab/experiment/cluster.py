@@ -134,6 +134,8 @@ class Cluster(Workers):
             watch = threading.Thread(target=self._watch, args=(client, self._ended), daemon=True)
             watch.start()
             held.callback(watch.join, connection.CLOSE_SECONDS)
+            client.subscribe_topic(remote.TOPIC, _heard)
+            held.callback(_quietly, client.unsubscribe_topic, remote.TOPIC)
             self._held = held.pop_all()
 
     def _open(self, held: contextlib.ExitStack) -> Client:
@@ -321,6 +323,11 @@ def workers_at(scheduler: str | Client | Workers) -> Workers:
     workers = scheduler if isinstance(scheduler, Workers) else Cluster(scheduler)
     workers.start()
     return workers
+
+
+def _heard(event: tuple[float, str]) -> None:
+    """Pass on what a worker wants the user to be told."""
+    notice(event[1])
 
 
 def _quietly(call: Any, *arguments: Any) -> None:

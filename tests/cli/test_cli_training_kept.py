@@ -124,16 +124,18 @@ NOT_KEPT = (
 )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [("--workers", "1"), ("--workers", "2"), ("--scheduler", "local:2")])
 def test_a_disk_that_takes_no_state_is_told_of_once_and_the_training_goes_on(
-    workers: int, cli: Cli, spec: Path, whole: Path
+    workers: tuple[str, str], cli: Cli, spec: Path, whole: Path
 ) -> None:
     """Every block of every process is refused; there is room for the few results."""
+    if "--scheduler" in workers:
+        pytest.importorskip("distributed")
     Path("sitecustomize.py").write_text(REFUSED)
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join([str(Path.cwd()), root])
     environment = {**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "GRADLAB_TEST_DISK": "1"}
-    asked = ["run", str(spec), "-o", "a", "--workers", str(workers), "--log", "log.txt", *REST]
+    asked = ["run", str(spec), "-o", "a", *workers, "--log", "log.txt", *REST]
     arguments = [sys.executable, "-c", IN_THIS_PROCESS, *asked]
     ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
