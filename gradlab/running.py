@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -249,16 +250,36 @@ def _execute(plan: Plan, meeting: Meeting, sink: ArchiveSink, way: Way, processe
         if way.labels:
             load_labels()
 
-    return execute(
-        replace(plan, wider=wider, record=record),
+    plan, checkpoints = replace(plan, wider=wider, record=record), meeting.path / CHECKPOINTS
+    outcome = execute(
+        plan,
         sink,
         workers=processes,
         memory=way.memory or plan.grid.spec.memory,
         progress=way.progress,
         meanwhile=meanwhile,
         only=only,
-        checkpoints=meeting.path / CHECKPOINTS,
+        checkpoints=checkpoints,
     )
+    if checkpoints.is_dir():
+        _tidy(checkpoints, plan, sink, ran=outcome.done + outcome.failed > 0)
+    return outcome
+
+
+def _tidy(checkpoints: Path, plan: Plan, sink: ArchiveSink, *, ran: bool) -> None:
+    """Remove the states of trainings that are done; those that the archive still lacks go on from theirs."""
+    from gradlab.measure.checkpoint import remove_done
+
+    if ran and sink.complete():  # what is left was never asked for, or is of other code
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return
+    finished = sink.finished()
+    done: set[str] = set()
+    for planned in plan.blocks():
+        keys = planned.block.case_keys(plan.record)
+        over = finished[tuple(planned.index[:, 0].T)].tolist()
+        done |= {key for key, is_over in zip(keys, over, strict=True) if is_over}
+    remove_done(checkpoints, done)
 
 
 def wanted_of(plan: Plan, spec_text: str | None = None) -> Wanted:

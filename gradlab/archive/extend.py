@@ -71,6 +71,8 @@ class Meeting:
         Which cases of the old grid the spec has not, and are kept.
     dropped : int
         Cases that are not kept.
+    waiting : bool
+        Whether the spec is a part of what the archive was to hold, and others of it have not been run.
     """
 
     path: Path
@@ -82,6 +84,7 @@ class Meeting:
     carried: Index
     left: NDArray[np.bool_]
     dropped: int
+    waiting: bool = False
 
     @property
     def status(self) -> NDArray[np.int8]:
@@ -184,7 +187,15 @@ def meet(path: Path, wanted: Wanted, *, prune: bool = False) -> Meeting:
     source, target = carried(old, united.settings)
     dropped = int(outside.sum()) if prune else 0
     after = _after(old, wanted, united, source, target)
-    return Meeting(path, wanted, old, after, united.places, source, target, united.left, dropped)
+    waiting = not prune and _is_part(new, old)
+    return Meeting(path, wanted, old, after, united.places, source, target, united.left, dropped, waiting)
+
+
+def _is_part(new: Held, old: Held) -> bool:
+    """Return whether all cases of a spec are among an archive's, which has others that were never run."""
+    asked, known = new.settings[new.settings != ""], old.settings[old.settings != ""]
+    never = known[old.status[old.settings != ""] == STATUS["not_run"]]
+    return bool(among(asked, known).all() and not among(never, asked).all())
 
 
 def begin(meeting: Meeting) -> None:

@@ -57,7 +57,9 @@ class ArchiveSink:
     Make one with `create_or_open`.
     """
 
-    def __init__(self, path: Path, held: Held, places: tuple[Index, ...], begin: Callable[[], None]):
+    def __init__(
+        self, path: Path, held: Held, places: tuple[Index, ...], begin: Callable[[], None], waiting: bool
+    ):
         self.path = path
         #: How the archive is laid out: as the spec, or wider where it has cases beside.
         self.layout = held.layout
@@ -66,6 +68,7 @@ class ArchiveSink:
         self._begin = begin
         self._keys = held.settings
         self._to_run = self._keys != ""
+        self._waiting = waiting
         self._status = held.status.copy()
         self._cache: OrderedDict[tuple[str, tuple[int, ...]], NDArray[Any]] = OrderedDict()
         self._log = FailureLog(path)
@@ -73,7 +76,8 @@ class ArchiveSink:
     @classmethod
     def open(cls, meeting: Meeting) -> ArchiveSink:
         """Return the sink for the archive that a spec has met; `begin` makes it ready."""
-        return cls(meeting.path, meeting.target, meeting.places, functools.partial(begin, meeting))
+        make_ready = functools.partial(begin, meeting)
+        return cls(meeting.path, meeting.target, meeting.places, make_ready, meeting.waiting)
 
     def begin(self) -> None:
         """Make the archive ready to be written into; what needs it does so itself.
@@ -151,6 +155,10 @@ class ArchiveSink:
     def finished(self) -> NDArray[np.bool_]:
         """Return which cases need not be run again, shape (axes..., replicate)."""
         return np.isin(self._status[np.ix_(*self._places)], FINISHED)
+
+    def complete(self) -> bool:
+        """Return whether every case of the archive was run, also those beside the spec's."""
+        return not self._waiting and bool((self._status[self._to_run] != STATUS["not_run"]).all())
 
     def write(self, index: NDArray[np.int64], records: Mapping[str, NDArray[Any]]) -> None:
         """Write cases, their status last.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import time
@@ -26,6 +27,7 @@ from gradlab.cli.report import (
 )
 from gradlab.cli.terminal import cases, clean, duration, say, say_json, size, tell, write
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.notices import listening
 
 if TYPE_CHECKING:
     from gradlab.experiment.cluster import Cluster
@@ -217,7 +219,7 @@ def _run(spec: Spec, text: str, wish: Wish, log: Log) -> dict[str, Any]:
     note(axes_line(plan.grid))
     note(f"To {clean(wish.out)}, with {crew} and at most {size(memory)}.")
     began = time.perf_counter()
-    with Progress(wish.quiet, log) as progress:
+    with Progress(wish.quiet, log) as progress, listening(functools.partial(_warn, log)):
         way = Way(
             workers=Workers(workers, forked=True),
             scheduler=cluster,
@@ -255,6 +257,13 @@ def _beginning(
             progress.watch(wish.out / CHECKPOINTS, updates)
 
     return begin
+
+
+def _warn(log: Log, text: str) -> None:
+    """Tell of trouble that stops nothing, also who wants to hear of nothing else."""
+    line = f"Warning: {clean(text)}"
+    tell(line)
+    log.write(line)
 
 
 def _noting(wish: Wish, log: Log) -> Callable[[str], None]:

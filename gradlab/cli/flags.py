@@ -10,9 +10,8 @@ from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry
 from gradlab.experiment.axes import is_range
-from gradlab.experiment.overrides import overridden
 from gradlab.experiment.sections import CATALOGUES, names_in
-from gradlab.experiment.spec import Spec, parse_memory
+from gradlab.experiment.spec import Spec, parse_memory, spec_with
 from gradlab.experiment.tables import Table, put
 from gradlab.experiment.toml import parse_value
 
@@ -219,7 +218,7 @@ def _spec_of(
         table["record"] = values["record"]
     if settings:
         sweeps = [table["sweep"]] if "sweep" in table else []
-        table = overridden({**table, "sweep": sweeps}, settings, Spec.model_fields)
+        return spec_with({**table, "sweep": sweeps}, settings)
     return Spec.from_dict(table), table
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core import gaps
 from gradlab.core.errors import Problem, UserMistake
 
 
@@ -20,18 +21,44 @@ def shown(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def meant(word: object, known: Iterable[str]) -> str:
+    """Return the closest known word, "" where none is close."""
+    close = difflib.get_close_matches(str(word), sorted(known), n=1, cutoff=0.6)
+    return close[0] if close else ""
+
+
 def nearest(word: object, known: Iterable[str]) -> str:
     """Return the hint that names the closest known word, or lists all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {close[0]!r}?"
+    if close := meant(word, names):
+        return f"Did you mean {close!r}?"
     return f"Known: {', '.join(names)}." if names else ""
+
+
+def with_known(
+    where: str, table: Mapping[str, Any], known: Collection[str], what: str
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Return what a table has under known keys, and the problems of its other keys.
+
+    Where another key was probably meant for a known one that is not there, that one is a gap.
+    """
+    if all(key in known for key in table):
+        return dict(table), []
+    names = list(known)
+    other = [key for key in table if key not in names]
+    left = [name for name in names if name not in table]
+    problems = [
+        Problem(f"{where}.{key}", what, shown(key), nearest(key, names) if names else "It has no settings.")
+        for key in other
+    ]
+    gap = {close: gaps.GAP for key in other if (close := meant(key, names)) in left}
+    return {**gap, **{key: value for key, value in table.items() if key in names}}, problems
 
 
 def one_of(where: str, value: object, known: Iterable[str], what: str = "a known name") -> str:
     """Return `value` if it is one of the `known` names."""
     names = list(known)
+    gaps.known(value)
     if isinstance(value, str) and value in names:
         return value
     raise UserMistake(Problem(where, what, shown(value), nearest(value, names)))
@@ -65,6 +92,7 @@ def number(
 ) -> float:
     """Return `value` as a finite float within the bounds; booleans are not numbers."""
     expected = "a finite number" + _range_text(at_least, above, at_most, below)
+    gaps.known(value)
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise UserMistake(Problem(where, expected, shown(value), hint))
     try:
@@ -92,6 +120,7 @@ def integer(
 ) -> int:
     """Return `value` as an int within the bounds; booleans and fractions are refused."""
     expected = "an integer" + _range_text(at_least, None, at_most, None)
+    gaps.known(value)
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
     if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
         value, whole = int(value), True
@@ -101,6 +130,14 @@ def integer(
     if (at_least is not None and x < at_least) or (at_most is not None and x > at_most):
         raise UserMistake(Problem(where, expected, shown(value), hint))
     return int(x)
+
+
+def truth(where: str, value: object) -> bool:
+    """Return `value` if it is true or false."""
+    gaps.known(value)
+    if isinstance(value, bool):
+        return bool(value)
+    raise UserMistake(Problem(where, "true or false", shown(value)))
 
 
 def size(where: str, value: object) -> int:
@@ -115,6 +152,7 @@ def array(
     """Return `value` as a finite array of `shape` (None: any length); `dims` names the dimensions."""
     wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
     expected = f"finite numbers of shape {wanted} ({dims})"
+    gaps.known(value)
     try:
         result = np.asarray(value, dtype=dtype)
     except (TypeError, ValueError, OverflowError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,18 @@ class UserMistake(ValueError):  # noqa: N818  # it is the user's, not the progra
     """What the user asked for cannot be done; every known problem is in `problems`.
 
     The command line prints it without a traceback and ends with exit code 2.
+
+    Parameters
+    ----------
+    problems : Problem or iterable of Problem
+        What is wrong; nothing where it has been told already.
+    rest : object, optional
+        What could be made all the same, with gaps (`gradlab.core.gaps`) where something is wrong.
     """
 
-    def __init__(self, problems: Problem | Iterable[Problem]):
+    def __init__(self, problems: Problem | Iterable[Problem], rest: Any = None):
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        self.rest = rest
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[type[UserMistake], tuple[tuple[Problem, ...]]]:
@@ -49,4 +58,4 @@ class UserMistake(ValueError):  # noqa: N818  # it is the user's, not the progra
 
     def under(self, prefix: str) -> UserMistake:
         """Return the same mistake with `prefix` put before every place."""
-        return type(self)(problem.under(prefix) for problem in self.problems)
+        return type(self)((problem.under(prefix) for problem in self.problems), self.rest)

@@ -12,11 +12,13 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
+import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from gradlab.core.checks import nearest, shown
+from gradlab.core import gaps
+from gradlab.core.checks import nearest, shown, with_known
 from gradlab.core.errors import Problem, UserMistake
 
 
@@ -27,6 +29,7 @@ class Named(Protocol):
 
 
 E = TypeVar("E", bound=Named)
+D = TypeVar("D")
 Table = dict[str, Any]
 
 
@@ -82,7 +85,7 @@ class Registry(Generic[E]):
 
     def get(self, name: object, where: str = "name") -> type[E]:
         """Return the entry called `name`; an unknown name is the user's mistake."""
-        entries = self._entries if self._found(name) else self._load()
+        entries = self._entries if self._found(gaps.known(name)) else self._load()
         if not isinstance(name, str) or name not in entries:
             raise UserMistake(
                 Problem(where, f"the name of a known {self.kind}", shown(name), nearest(name, entries))
@@ -100,6 +103,7 @@ class Registry(Generic[E]):
         where = where or self.kind
         if isinstance(setting, tuple(self._entries.values())):  # what is an entry has been loaded
             return typing.cast(E, setting)
+        gaps.known(setting)
         table = {"name": setting} if isinstance(setting, str) else setting
         if not isinstance(table, Mapping) or "name" not in table:
             article = "an" if self.kind[0] in "aeio" else "a"
@@ -133,44 +137,56 @@ def _plain(value: Any) -> Any:
 
 
 def build(entry: type[E], table: Mapping[str, Any], where: str) -> E:
-    """Construct a frozen dataclass from a table, reporting every problem at once."""
+    """Construct a frozen dataclass from a table, reporting every problem at once.
+
+    The mistake that is raised has in `rest` what could be made all the same, with gaps.
+    """
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, entry)) if f.init}
     hints = _hints(entry)
-    problems: list[Problem] = []
+    table, problems = with_known(where, table, fields, f"a setting of {entry.name!r}")
     values: dict[str, Any] = {}
     for key, value in table.items():
-        if key not in fields:
-            known = list(fields)
-            hint = nearest(key, known) if known else "It has no settings."
-            problems.append(Problem(f"{where}.{key}", f"a setting of {entry.name!r}", shown(key), hint))
-            continue
         try:
-            values[key] = _coerced(key, value, hints[key])
+            values[key] = _coerced(key, gaps.known(value), hints[key])
         except UserMistake as mistake:
             problems += [p.under(where) for p in mistake.problems]
     for key, field in fields.items():
         if _required(field) and key not in table:
             problems.append(Problem(f"{where}.{key}", "a value", "nothing", f"{entry.name!r} needs it."))
-    missing = any(_required(field) and key not in values for key, field in fields.items())
-    if missing:
-        raise UserMistake(problems)
-    made, again = None, False
-    while made is None:
-        try:
-            made = entry(**values)  # what did not fit stands at its default, so that the rest is checked too
-        except UserMistake as mistake:
-            told = {problem.where for problem in problems}
-            found = [one for one in mistake.under(where).problems if one.where not in told]
-            unfit = {one.where for one in mistake.problems} & values.keys()
-            if again:  # with defaults in the place of what was given, other complaints would be of those
-                found = [one for one in found if one.where in {f"{where}.{key}" for key in unfit}]
-            problems += found
-            if not found or not unfit or any(_required(fields[key]) for key in unfit):
-                raise UserMistake(problems) from None
-            values, again = {key: value for key, value in values.items() if key not in unfit}, True
-    if problems:
-        raise UserMistake(problems)
+    lacking = {
+        key for key, field in fields.items() if key not in values and (key in table or _required(field))
+    }
+    made, found = checked(entry, values, lacking)
+    problems += [problem.under(where) for problem in found]
+    if problems or lacking:
+        raise UserMistake(problems, made)
     return made
+
+
+def checked(
+    cls: type[D], values: Mapping[str, Any], lacking: Collection[str] = ()
+) -> tuple[D, list[Problem]]:
+    """Return a frozen dataclass and what its own checks complain of.
+
+    What they complain of is a gap in it, as are the fields that are `lacking`. They are made again after
+    each complaint, with that gap: what only follows from it is not told.
+    """
+    if not lacking:
+        with contextlib.suppress(UserMistake):
+            return cls(**values), []
+    fields = [field for field in dataclasses.fields(typing.cast(Any, cls)) if field.init]
+    full = {f.name: f.default for f in fields if not _required(f) and f.name not in lacking} | dict(values)
+    told: list[Problem] = []
+    while True:
+        made = gaps.with_gaps(cls, full)
+        found: list[Problem] = []
+        gaps.collect(found, getattr(made, "__post_init__", lambda: None))
+        places = {problem.where for problem in told}
+        new = [problem for problem in found if problem.where not in places]
+        if not new:
+            return made, told
+        told.append(new[0])
+        full.pop(re.split(r"[.\[]", new[0].where)[0], None)
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.checks import integer, nearest, number, shown
+from gradlab.core.checks import integer, number, shown, truth, with_known
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import GAP, collect, known
 
 RANGE_KEYS = ("start", "stop", "num", "step", "logspace")
 LONGEST = 1_000_000  # values of one axis
@@ -80,6 +81,7 @@ def axis_values(setting: object, where: str) -> list[Any]:
     UserMistake
         Where the axis has no values, too many, some of different kinds, or is in none of these forms.
     """
+    known(setting)
     if isinstance(setting, Mapping):
         return _range(setting, where)
     if not isinstance(setting, list):
@@ -103,6 +105,8 @@ def kind_of(values: list[Any], where: str) -> Kind:
     """
     kinds: dict[Kind, Any] = {}
     for value in values:
+        if value is GAP:
+            continue
         if isinstance(value, bool):
             kinds.setdefault("truth", value)
         elif isinstance(value, int | float):
@@ -118,19 +122,13 @@ def kind_of(values: list[Any], where: str) -> Kind:
         raise UserMistake(
             Problem(where, "values of one kind: all numbers, all booleans, or all names and tables", got)
         )
-    return next(iter(kinds))
+    return next(iter(kinds), "text")
 
 
 def _range(table: Mapping[str, Any], where: str) -> list[int | float]:
-    problems: list[Problem] = []
-    for key in table:
-        if key not in RANGE_KEYS:
-            problems.append(
-                Problem(f"{where}.{key}", "a part of a range", shown(key), nearest(key, RANGE_KEYS))
-            )
+    table, problems = with_known(where, table, RANGE_KEYS, "a part of a range")
     log = table.get("logspace", False)
-    if not isinstance(log, bool):
-        problems.append(Problem(f"{where}.logspace", "true or false", shown(log)))
+    collect(problems, lambda: truth(f"{where}.logspace", log))
     spacing = [key for key in ("num", "step") if key in table]
     if len(spacing) != 1:
         got = "both" if spacing else "neither"
@@ -153,7 +151,7 @@ def _range(table: Mapping[str, Any], where: str) -> list[int | float]:
             integer(f"{where}.num", table["num"], at_least=1, at_most=LONGEST)
         except UserMistake as mistake:
             problems += mistake.problems
-    if problems:
+    if problems or any(value is GAP for value in table.values()):
         raise UserMistake(problems)
     start, stop = table["start"], table["stop"]
     if "step" in table:
@@ -213,4 +211,5 @@ def _spaced(start: float, stop: float, num: int, *, log: bool) -> list[float]:
 def numbers(values: list[Any]) -> NDArray[Any]:
     """Return numeric values as an int64 array where all are integers, else as float64."""
     whole = all(isinstance(value, int) for value in values)
-    return np.array(values, dtype=np.int64 if whole else np.float64)
+    given = [math.nan if value is GAP else value for value in values]
+    return np.array(given, dtype=np.int64 if whole else np.float64)

@@ -12,7 +12,6 @@ import contextlib
 import threading
 import time
 import uuid
-import warnings
 from collections import deque
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.notices import notice
 from gradlab.experiment import connection, remote, worker
 from gradlab.experiment.workers import WorkerDied, Workers
 from gradlab.measure.block import AbstractBlock
@@ -134,6 +134,8 @@ class Cluster(Workers):
             watch = threading.Thread(target=self._watch, args=(client, self._ended), daemon=True)
             watch.start()
             held.callback(watch.join, connection.CLOSE_SECONDS)
+            client.subscribe_topic(remote.TOPIC, _heard)
+            held.callback(_quietly, client.unsubscribe_topic, remote.TOPIC)
             self._held = held.pop_all()
 
     def _open(self, held: contextlib.ExitStack) -> Client:
@@ -159,7 +161,7 @@ class Cluster(Workers):
         for address in set(self._refused) - self._told:
             self._told.add(address)
             text = f"The worker at {address} is not used: {self._refused[address]}"
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            notice(text)
         job = _Job(remote.packed(block, order), Future())
         job.ours.set_running_or_notify_cancel()
         with self._lock:
@@ -321,6 +323,11 @@ def workers_at(scheduler: str | Client | Workers) -> Workers:
     workers = scheduler if isinstance(scheduler, Workers) else Cluster(scheduler)
     workers.start()
     return workers
+
+
+def _heard(event: tuple[float, str]) -> None:
+    """Pass on what a worker wants the user to be told."""
+    notice(event[1])
 
 
 def _quietly(call: Any, *arguments: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import GAP, collect
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis, kind_of
 from gradlab.experiment.labels import coordinate, identity
-from gradlab.experiment.measures import record_names
+from gradlab.experiment.measures import AbstractMeasure, record_names
 from gradlab.experiment.sweeps import RESERVED, Sweep
 from gradlab.experiment.tables import Table, lookup
 from gradlab.experiment.where import Column, evaluate
@@ -25,8 +27,30 @@ Point = tuple[Any, ...]  # one plain value for each key of a dimension
 MOST = 10_000_000  # grid points, replicates included
 
 
-def unite(base: Table, sweeps: Sequence[Sweep], replicates: int) -> tuple[tuple[Axis, ...], Index]:
-    """Return the axes of the grid and the points on them that are to be run.
+@dataclass(frozen=True)
+class United:
+    """What sweep tables come to.
+
+    Parameters
+    ----------
+    axes : tuple of Axis
+        In order of first appearance.
+    points : int64 array of shape (points, axes)
+        Index along each axis; sorted row-major, each point once.
+    problems : tuple of Problem
+        What is wrong with the axes and filters. Where something is, there are gaps along the axes.
+    filtered : bool
+        Whether points are left out as the filters say; a wrong one leaves none out.
+    """
+
+    axes: tuple[Axis, ...]
+    points: Index
+    problems: tuple[Problem, ...]
+    filtered: bool
+
+
+def unite(base: Table, sweeps: Sequence[Sweep], replicates: int) -> United:
+    """Return the axes of the grid and the points on them that are to be run, as far as can be told.
 
     Parameters
     ----------
@@ -37,42 +61,48 @@ def unite(base: Table, sweeps: Sequence[Sweep], replicates: int) -> tuple[tuple[
         The sweep tables; their points are united.
     replicates : int
         Copies of every point; here only for the bound on the size of the grid.
-
-    Returns
-    -------
-    axes : tuple of Axis
-        In order of first appearance.
-    points : int64 array of shape (points, axes)
-        Index along each axis; sorted row-major, each point once.
-
-    Raises
-    ------
-    UserMistake
-        Where axes clash, give too large a grid, or a filter is wrong or leaves nothing.
     """
-    problems = list(_clashes(sweeps))
-    if problems:
-        raise UserMistake(problems)
-    places = _places(base, sweeps)
-    _check_size([len(points) for points in places.values()], replicates)
-    axes = _named(places, sweeps)
+    clashes = _clashes(sweeps)
+    problems = list(dict.fromkeys(clashes.values()))
+    sweeps = _blurred(sweeps, clashes)
+    places = _places(base, sweeps, problems)
+    oversize: list[Problem] = []
+    collect(oversize, lambda: _check_size([len(points) for points in places.values()], replicates))
+    if oversize:
+        problems += oversize
+        sweeps = _blurred(sweeps, {key for sweep in sweeps for key in sweep.axes})
+        places = _places(base, sweeps, problems)
+    axes, doubtful = _named(places, sweeps, problems)
     shape = tuple(len(axis) for axis in axes)
-    codes: list[Index] = []
-    found: list[Problem] = []
-    for sweep in sweeps:
-        try:
-            codes.append(_codes(base, sweep, axes, shape))
-        except UserMistake as mistake:
-            found += mistake.problems
-    if found:
-        raise UserMistake(found)
-    flat = np.unique(np.concatenate(codes)) if codes else np.zeros(1, dtype=np.int64)
+    found = [_codes(base, sweep, axes, shape, doubtful, problems) for sweep in sweeps]
+    filtered = all(sure for _, sure in found)
     if not shape:
-        return (), np.zeros((1, 0), dtype=np.int64)
+        return United((), np.zeros((1, 0), dtype=np.int64), tuple(problems), filtered)
+    flat = np.unique(np.concatenate([codes for codes, _ in found]))
     if flat.size == 0:
         got = "a filter that is never true" if len(sweeps) == 1 else "filters that are never true"
-        raise UserMistake(Problem("sweep.where", "a filter that leaves at least one grid point", got))
-    return axes, np.stack(np.unravel_index(flat, shape), axis=1).astype(np.int64)
+        problems.append(Problem("sweep.where", "a filter that leaves at least one grid point", got))
+        flat, filtered = np.arange(math.prod(shape)), False
+    points = np.stack(np.unravel_index(flat, shape), axis=1).astype(np.int64)
+    return United(axes, points, tuple(problems), filtered)
+
+
+def _blurred(sweeps: Sequence[Sweep], keys: Collection[str]) -> Sequence[Sweep]:
+    """Return the sweep tables with gaps along these keys, none of which is zipped then."""
+    if not keys:
+        return sweeps
+    return [
+        replace(
+            sweep,
+            axes={key: [GAP] if key in keys else values for key, values in sweep.axes.items()},
+            dims=tuple(
+                part
+                for dim in sweep.dims
+                for part in ([(key,) for key in dim] if {*dim} & {*keys} else [dim])
+            ),
+        )
+        for sweep in sweeps
+    ]
 
 
 def _of(keys: Sequence[str], point: Point) -> tuple[Any, ...]:
@@ -84,21 +114,25 @@ def _points(sweep: Sweep, keys: Sequence[str]) -> list[Point]:
     return list(zip(*(sweep.axes[key] for key in keys), strict=True))
 
 
-def _clashes(sweeps: Sequence[Sweep]) -> Iterator[Problem]:
-    """Yield a problem for each key that is zipped differently in two tables."""
+def _clashes(sweeps: Sequence[Sweep]) -> dict[str, Problem]:
+    """Return a problem for each key that is zipped differently in two tables, or with such a key."""
     zipped: dict[str, tuple[str, ...]] = {}
+    found: dict[str, Problem] = {}
     for sweep in sweeps:
         for keys in sweep.dims:
             for key in keys:
                 if zipped.setdefault(key, keys) != keys:
                     got = f"{' + '.join(zipped[key])} in one and {' + '.join(keys)} in another"
-                    yield Problem(f"{sweep.place}.zip", f"{key} zipped alike in all sweep tables", got)
+                    problem = Problem(f"{sweep.place}.zip", f"{key} zipped alike in all sweep tables", got)
+                    found |= dict.fromkeys((*zipped[key], *keys), problem)
+    return found
 
 
-def _places(base: Table, sweeps: Sequence[Sweep]) -> dict[tuple[str, ...], list[Point]]:
+def _places(
+    base: Table, sweeps: Sequence[Sweep], problems: list[Problem]
+) -> dict[tuple[str, ...], list[Point]]:
     """Return the points along each dimension of the united tables, by the keys of the dimension."""
     places: dict[tuple[str, ...], list[Point]] = {}
-    problems: list[Problem] = []
     for keys in dict.fromkeys(keys for sweep in sweeps for keys in sweep.dims):
         points: dict[Any, Point] = {}
         try:
@@ -106,17 +140,16 @@ def _places(base: Table, sweeps: Sequence[Sweep]) -> dict[tuple[str, ...], list[
                 own = _points(sweep, keys) if keys in sweep.dims else [_base_point(base, keys, sweep.place)]
                 for point in own:
                     points.setdefault(_of(keys, point), point)
-            places[keys] = list(points.values())
             kinds = [
-                kind_of([point[i] for point in places[keys]], f"sweep.{key}") for i, key in enumerate(keys)
+                kind_of([point[i] for point in points.values()], f"sweep.{key}") for i, key in enumerate(keys)
             ]
         except UserMistake as mistake:
             problems += mistake.problems
+            places[keys] = [(GAP,) * len(keys)]
             continue
+        places[keys] = list(points.values())
         if len(sweeps) > 1 and kinds[0] == "number":
-            places[keys].sort(key=lambda point: point[0])
-    if problems:
-        raise UserMistake(problems)
+            places[keys].sort(key=lambda point: point[0] if point[0] is not GAP else math.inf)
     return places
 
 
@@ -125,12 +158,15 @@ def _base_point(base: Table, keys: Sequence[str], place: str) -> Point:
     values = []
     for key in keys:
         section, *rest = key.split(".")
-        value = lookup(base[section], rest)
+        value = lookup(base.get(section, GAP), rest)
         if value is None:
             try:
-                value = lookup(sections.to_table(section, sections.build(section, base[section])), rest)
-            except UserMistake:
-                value = None
+                value = lookup(
+                    sections.to_table(section, sections.build(section, base.get(section, GAP))), rest
+                )
+            except UserMistake as mistake:
+                if all(problem.where != key for problem in mistake.problems):
+                    raise
         if value is None:
             expected = f"a value of {key}, which is an axis of another sweep table"
             hint = f'Give it outside the sweep, or here: "{key}" = [value].'
@@ -148,20 +184,27 @@ def _check_size(lengths: Sequence[int], replicates: int) -> None:
         raise UserMistake(Problem("sweep", expected, f"{count} ({sizes})", hint))
 
 
-def _named(places: Mapping[tuple[str, ...], list[Point]], sweeps: Sequence[Sweep]) -> tuple[Axis, ...]:
-    """Return the axes with their names and coordinates."""
+def names_of(keys: Iterable[str], sweeps: Sequence[Sweep]) -> dict[str, str]:
+    """Return the name that each axis is to have, by its key."""
     rename = {key: name for sweep in sweeps for key, name in sweep.rename.items()}
-    names = {key: rename.get(key, key.rpartition(".")[2]) for keys in places for key in keys}
-    problems = []
+    return {key: rename.get(key, key.rpartition(".")[2]) for key in keys}
+
+
+def _named(
+    places: Mapping[tuple[str, ...], list[Point]], sweeps: Sequence[Sweep], problems: list[Problem]
+) -> tuple[tuple[Axis, ...], set[str]]:
+    """Return the axes with their names and coordinates, and the names that several of them were to have."""
+    names = names_of((key for keys in places for key in keys), sweeps)
     owner: dict[str, str] = {}
+    doubtful = set()
     for key, name in names.items():
         if name in RESERVED or name in record_names():
-            problems.append(taken_name(key, name))
+            problems.append(_taken_name(key, name))
         if owner.setdefault(name, key) != key:
             got = f"{name!r} for both {owner[name]} and {key}"
             problems.append(Problem(f"sweep.{key}", "a name of its own for every axis", got, _rename(key)))
-    if problems:
-        raise UserMistake(problems)
+            doubtful.add(name)
+            names[key] = key
     axes = []
     for keys, points in places.items():
         columns = [[point[i] for point in points] for i in range(len(keys))]
@@ -171,10 +214,20 @@ def _named(places: Mapping[tuple[str, ...], list[Point]], sweeps: Sequence[Sweep
             for key, column, kind in zip(keys, columns, kinds, strict=True)
         }
         axes.append(Axis(names[keys[0]], keys, tuple(points), coordinates, kinds))
-    return tuple(axes)
+    return tuple(axes), doubtful
 
 
-def taken_name(key: str, name: str) -> Problem:
+def taken_names(
+    measure: AbstractMeasure, record: Sequence[str] | None, sweeps: Sequence[Sweep]
+) -> list[Problem]:
+    """Return the problems of axes with the name of a dimension of what is recorded (None: the usual)."""
+    recorded = set(measure.records) - measure.on_request if record is None else record
+    dims = {dim for name, along in measure.records.items() if name in recorded for dim in along}
+    names = names_of((key for sweep in sweeps for key in sweep.axes), sweeps)
+    return [_taken_name(key, name) for key, name in names.items() if name in dims - set(RESERVED)]
+
+
+def _taken_name(key: str, name: str) -> Problem:
     """Return the problem of an axis whose name stands for something else."""
     return Problem(f"sweep.{key}", "an axis name that means nothing else", shown(name), _rename(key))
 
@@ -183,32 +236,56 @@ def _rename(key: str) -> str:
     return f'Rename it: rename = {{ "{key}" = "another_name" }}.'
 
 
-def _codes(base: Table, sweep: Sweep, axes: Sequence[Axis], shape: tuple[int, ...]) -> Index:
-    """Return the row-major numbers, in the whole grid, of the points of one sweep table."""
+def _codes(
+    base: Table,
+    sweep: Sweep,
+    axes: Sequence[Axis],
+    shape: tuple[int, ...],
+    doubtful: Collection[str],
+    problems: list[Problem],
+) -> tuple[Index, bool]:
+    """Return the row-major numbers, in the whole grid, of the points of one sweep table.
+
+    And whether its filter could be followed.
+    """
     local = []  # for each axis: where the points of this table stand along it
     for axis in axes:
-        known = {_of(axis.keys, point): i for i, point in enumerate(axis.values)}
-        own = (
-            _points(sweep, axis.keys)
-            if axis.keys in sweep.dims
-            else [_base_point(base, axis.keys, sweep.place)]
-        )
-        local.append(np.array([known[_of(axis.keys, point)] for point in own], dtype=np.int64))
+        places = {_of(axis.keys, point): i for i, point in enumerate(axis.values)}
+        if axis.keys in sweep.dims:
+            own = [places.get(_of(axis.keys, point), 0) for point in _points(sweep, axis.keys)]
+        else:
+            own = [_place_of_base(base, axis, sweep, places)]
+        local.append(np.array(own, dtype=np.int64))
     codes = np.zeros((1,) * len(axes), dtype=np.int64)
-    for i, places in enumerate(local):
-        codes = codes * shape[i] + _along(places, i, len(axes))
+    for i, own_places in enumerate(local):
+        codes = codes * shape[i] + _along(own_places, i, len(axes))
     if not sweep.where:
-        return codes.ravel()
-    columns: dict[str, Column] = {}
+        return codes.ravel(), True
+    columns: dict[str, Column | None] = dict.fromkeys(doubtful)
     for i, axis in enumerate(axes):
         if axis.keys in sweep.dims:
-            for key, kind, (name, values) in zip(
-                axis.keys, axis.kinds, axis.coordinates.items(), strict=True
+            for n, (key, kind, (name, values)) in enumerate(
+                zip(axis.keys, axis.kinds, axis.coordinates.items(), strict=True)
             ):
                 column = values == "true" if kind == "truth" else values
-                columns[name] = columns[key] = Column(_along(column[local[i]], i, len(axes)), kind)
-    mask = evaluate(sweep.where, columns, f"{sweep.place}.where")
-    return np.asarray(codes[np.broadcast_to(mask, codes.shape)])
+                whole = all(point[n] is not GAP for point in axis.values)
+                seen = Column(_along(column[local[i]], i, len(axes)), kind) if whole else None
+                columns[key] = seen
+                columns.setdefault(name, seen)
+    try:
+        mask = evaluate(sweep.where, columns, f"{sweep.place}.where")
+    except UserMistake as mistake:
+        problems += mistake.problems
+        return codes.ravel(), False
+    return np.asarray(codes[np.broadcast_to(mask, codes.shape)]), True
+
+
+def _place_of_base(base: Table, axis: Axis, sweep: Sweep, places: Mapping[Any, int]) -> int:
+    """Return where the spec stands along an axis that the sweep table has not."""
+    try:
+        return places.get(_of(axis.keys, _base_point(base, axis.keys, sweep.place)), 0)
+    except UserMistake:  # it is told of; the axis is a gap
+        return 0
 
 
 def _along(values: NDArray[Any], axis: int, ndim: int) -> NDArray[Any]:

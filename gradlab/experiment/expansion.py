@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gradlab.core import gaps
 from gradlab.core.checks import integer, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import NOTHING_KNOWN, collect, in_common
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis
 from gradlab.experiment.dims import Index, unite
@@ -54,15 +57,17 @@ class Expansion:
     parts: dict[str, Distinct]
 
 
-def resolve(measure: AbstractMeasure, base: Table, sweeps: Sequence[Sweep], replicates: int) -> Expansion:
+def resolve(
+    measure: AbstractMeasure | None, base: Table, sweeps: Sequence[Sweep], replicates: int
+) -> Expansion:
     """Return the grid of a spec with every distinct section built and validated once.
 
     Parameters
     ----------
-    measure : AbstractMeasure
-        What is done with each case.
+    measure : AbstractMeasure or None
+        What is done with each case; None where that is not known, for what can be told all the same.
     base : dict
-        The tables of the measure's sections, and the "seed", the last.
+        The tables of the measure's sections, and the "seed", the last. There may be gaps in them.
     sweeps : sequence of Sweep
         The sweep tables.
     replicates : int
@@ -71,80 +76,47 @@ def resolve(measure: AbstractMeasure, base: Table, sweeps: Sequence[Sweep], repl
     Raises
     ------
     UserMistake
-        With the problems of all sections. One that comes with some combinations of axis values only
-        names the first and how many they are.
+        With the problems of the axes, of all sections, and of those that do not fit each other. One that
+        comes with some combinations of axis values only names the first and how many they are.
     """
-    try:
-        axes, points = unite(base, sweeps, replicates)
-    except UserMistake as mistake:
-        raise UserMistake([*mistake.problems, *surely_wrong(base, sweeps, replicates)]) from None
-    problems: list[Problem] = []
-    parts = {}
-    for section in base:
-        try:
-            parts[section] = _distinct(base, section, axes, points)
-        except UserMistake as mistake:
-            problems += mistake.problems
+    united = unite(base, sweeps, replicates)
+    axes, points, problems = united.axes, united.points, list(united.problems)
+    # A filter that could not be followed may have meant to leave the points out at which more is wrong.
+    surely = not united.filtered
+    parts = {section: _distinct(base, section, axes, points, problems, surely) for section in base}
+    if measure is not None:
+        problems += _misfits(
+            measure, {name: _at_all_points(part) if surely else part for name, part in parts.items()}
+        )
     if problems:
-        raise UserMistake(problems)
-    _check_fit(measure, parts)
+        raise UserMistake(dict.fromkeys(problems))
     return Expansion(axes, points, parts)
 
 
-def surely_wrong(
-    base: Table, sweeps: Sequence[Sweep], replicates: int, skip: Collection[str] = ()
-) -> list[Problem]:
-    """Return what is wrong with the sections whatever the filters and the names of the axes are.
-
-    For a spec that has been found wrong already: what else can be said of it. Sections in `skip` are not
-    looked at; where there is a filter, what is wrong at some points only is not told.
-    """
-    keys = dict.fromkeys(key for sweep in sweeps for key in sweep.axes)
-    free = [replace(s, where="", rename={key: key for key in s.axes}) for s in sweeps]
-    filtered = any(sweep.where for sweep in sweeps)
-    try:
-        axes, points = unite(base, free, replicates)
-    except UserMistake:
-        return untouched(base, {*skip, *(key.partition(".")[0] for key in keys)})
-    problems: list[Problem] = []
-    for section in base:
-        if section not in (*skip, "seed"):
-            try:
-                _distinct(base, section, axes, points, only_everywhere=filtered)
-            except UserMistake as mistake:
-                problems += mistake.problems
-    return problems
+def _at_all_points(part: Distinct) -> Distinct:
+    """Return what the settings of a section have in common."""
+    return Distinct((in_common(part.settings),), np.zeros_like(part.index))
 
 
-def untouched(base: Table, touched: Collection[str]) -> list[Problem]:
-    """Return the problems of the sections that are not among the `touched`."""
-    problems: list[Problem] = []
-    for section in base:
-        if section not in (*touched, "seed"):
-            try:
-                sections.build(section, base[section])
-            except UserMistake as mistake:
-                problems += mistake.problems
-    return problems
-
-
-def _check_fit(measure: AbstractMeasure, parts: Mapping[str, Distinct]) -> None:
-    """Refuse settings of several sections that do not fit each other."""
+def _misfits(measure: AbstractMeasure, parts: Mapping[str, Distinct]) -> list[Problem]:
+    """Return the problems of settings of several sections that do not fit each other."""
     network, task, clip = (parts[section] for section in ("network", "task", "clip"))
-    fixed = {i for i, one in enumerate(network.settings) if sections.holds_arrays(one)}
-    met = [(n, t) for n, t in _pairs(network, task) if n in fixed]
-    problems = [p for n, t in met for p in sections.unfit(network.settings[n], task.settings[t])]
-    problems += measure.unfit(parts)
     learner = parts.get("learner", Distinct((), np.zeros(0, dtype=np.int64)))
+    problems: list[Problem] = []
+    fixed = {i for i, one in enumerate(network.settings) if sections.holds_arrays(one)}
+    for n, t in _pairs(network, task):
+        if n in fixed:
+            collect(problems, partial(sections.check_arrays, network.settings[n], task.settings[t]))
+    problems += measure.unfit(parts)
     for n, by in _pairs(network, learner):
-        try:
-            learner.settings[by].check_network(network.settings[n], "learner")
-        except UserMistake as mistake:
-            problems += mistake.problems
+        collect(problems, partial(_check_network, learner.settings[by], network.settings[n]))
     for rule, by in _pairs(clip, learner):
-        problems += sections.unfit_learner(learner.settings[by], clip.settings[rule])
-    if problems:
-        raise UserMistake(dict.fromkeys(problems))
+        collect(problems, partial(sections.check_learner, learner.settings[by], clip.settings[rule]))
+    return problems
+
+
+def _check_network(learner: Any, network: Any) -> None:
+    learner.check_network(network, "learner")
 
 
 def _pairs(one: Distinct, other: Distinct) -> list[tuple[int, int]]:
@@ -169,8 +141,9 @@ def settings_at(base: Table, section: str, values: Mapping[str, Any]) -> Any:
         if not parts:
             table = values[key]
             continue
-        if isinstance(table, str):
+        if isinstance(table, str) and table is not gaps.GAP:
             table = {"name": table}
+        gaps.known(table)
         if not isinstance(table, Mapping):
             raise UserMistake(Problem(section, "a table", shown(table)))
         table = put(table, parts, values[key], sections.names_in(section), key)
@@ -222,9 +195,12 @@ def _combinations(section: str, axes: Sequence[Axis], points: Index) -> _Combina
 
 
 def _distinct(
-    base: Table, section: str, axes: Sequence[Axis], points: Index, *, only_everywhere: bool = False
+    base: Table, section: str, axes: Sequence[Axis], points: Index, problems: list[Problem], surely: bool
 ) -> Distinct:
-    """Build a section once for every combination of the axis values that touch it."""
+    """Build a section once for every combination of the axis values that touch it.
+
+    Problems are added to the list, `surely` only those that come at every point; what does not fit is a gap.
+    """
     combinations = _combinations(section, axes, points)
     settings: list[Any] = []
     known: dict[Any, int] = {}
@@ -240,12 +216,11 @@ def _distinct(
                 kind = (problem.where, re.sub(r"\d+", "", problem.expected))
                 rows = failed.setdefault(kind, (problem, []))[1]
                 rows += [row] if row not in rows[-1:] else []
-            continue
+            built = NOTHING_KNOWN if mistake.rest is None or surely else mistake.rest
         number[row] = known.setdefault(built, len(settings))
         if number[row] == len(settings):
             settings.append(built)
-    if problems := _explained(failed.values(), combinations, only_everywhere):
-        raise UserMistake(problems)
+    problems += _explained(failed.values(), combinations, surely)
     return Distinct(tuple(settings), number[combinations.index])
 
 

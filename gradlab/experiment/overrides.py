@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gradlab.core.checks import nearest, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import GAP, collect
 from gradlab.experiment import sections
 from gradlab.experiment.axes import is_range
 from gradlab.experiment.sweeps import OPTIONS
@@ -16,8 +18,10 @@ from gradlab.experiment.tables import Table, put, with_paths
 from gradlab.experiment.toml import parse_key, parse_value
 
 
-def overridden(table: Table, settings: Sequence[str], known: Iterable[str]) -> Table:
-    """Return the table of a spec with settings replaced.
+def overridden(table: Table, settings: Sequence[str], known: Iterable[str]) -> tuple[Table, list[Problem]]:
+    """Return the table of a spec with settings replaced, and what is wrong with settings.
+
+    Those that are not of this form or have no place are left out; a value that cannot be read is a gap.
 
     Parameters
     ----------
@@ -27,31 +31,25 @@ def overridden(table: Table, settings: Sequence[str], known: Iterable[str]) -> T
         ``KEY=VALUE`` each; see `gradlab.experiment.spec.with_settings`.
     known : iterable of str
         The keys a spec has at the top.
-
-    Raises
-    ------
-    UserMistake
-        With every setting that is not of this form or has no place.
     """
     problems: list[Problem] = []
     table = {"sweep": [], **copy.deepcopy(table)}
     for text in settings:
-        try:
-            _set(table, text, list(known))
-        except UserMistake as mistake:
-            problems += mistake.problems
-    if problems:
-        raise UserMistake(problems)
-    return table
+        collect(problems, partial(_set, table, text, list(known), problems))
+    return table, problems
 
 
-def _set(table: Table, text: str, known: Sequence[str]) -> None:
+def _set(table: Table, text: str, known: Sequence[str], problems: list[Problem]) -> None:
     key, equals, written = text.partition("=")
     if not equals:
         raise UserMistake(Problem(shown(text), "KEY=VALUE", shown(text), "As in network.hidden=32."))
     parts = parse_key(key)
     dotted = ".".join(parts)
-    value = with_paths(parse_value(written, dotted), Path.cwd(), parts[-1].rpartition(".")[2])
+    value: Any = GAP
+    try:
+        value = with_paths(parse_value(written, dotted), Path.cwd(), parts[-1].rpartition(".")[2])
+    except UserMistake as mistake:
+        problems += mistake.problems
     if parts[0] not in known:
         raise UserMistake(Problem(dotted, "a key of a spec", shown(parts[0]), nearest(parts[0], known)))
     if parts[0] == "sweep":

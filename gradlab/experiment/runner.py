@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -93,7 +92,8 @@ def execute(
     only : boolean array of the grid's shape, optional
         The cases that are to be measured; by default all.
     checkpoints : path, optional
-        A folder for what long blocks have done so far: they go on from it. It is removed at the end.
+        A folder for what long blocks have done so far: they go on from it. What a block has there is
+        removed when it is done.
 
     Raises
     ------
@@ -131,8 +131,6 @@ def execute(
                     forget(kept)
                 if progress is not None:
                     progress(planned.cases, planned.cases if isinstance(result, str) else 0)
-        if checkpoints is not None:  # what is left there is of blocks that were cut otherwise
-            shutil.rmtree(checkpoints, ignore_errors=True)
     return outcome
 
 

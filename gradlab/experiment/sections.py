@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradlab import tasks
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import known, together
 from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import canonical
 from gradlab.experiment.tables import Table, without_none
@@ -90,15 +91,14 @@ def build(section: str, table: Any, memo: dict[Any, Any] | None = None) -> Any:
     """
     if section in CATALOGUES:
         return CATALOGUES[section].build(table, section)
+    known(table)
     if not isinstance(table, Mapping):
         raise UserMistake(Problem(section, "a table of settings", shown(table)))
     if section in TABLES:
         return TABLES[section].build(table, section)
     if memo is not None:
         table = {key: _remembered(key, value, memo) for key, value in {**DEFAULTS, **table}.items()}
-    settings = NetworkSettings.build(table, "network")
-    _check_sizes(settings)
-    return settings
+    return NetworkSettings.build(table, "network")
 
 
 def _remembered(key: str, value: Any, memo: dict[Any, Any]) -> Any:
@@ -117,47 +117,54 @@ def _remembered(key: str, value: Any, memo: dict[Any, Any]) -> Any:
 
 def holds_arrays(network: NetworkSettings) -> bool:
     """Return whether the network was given input weights, biases or readout weights of a fixed shape."""
-    return any(part.held_shape is not None for part in (network.input, network.bias, network.readout))
 
-
-def unfit(network: NetworkSettings, task: Any) -> list[Problem]:
-    """Return the problems of arrays that the network was given and that do not fit it or its task."""
-    rows, states = network.hidden * len(network.cell.row_blocks), network.hidden * network.directions
-    fed = network.hidden * sum(network.cell.fed_blocks)
-    shapes = [("input", (fed, network.embedding or task.features)), ("bias", (rows, 1))]
-    shapes += [("input", (fed, states))] if network.layers > 1 else []
-    problems: list[Problem] = []
-    for key, shape in [*shapes, ("readout", (task.n_outputs, states))]:
+    def held(key: str) -> bool:
         try:
-            getattr(network, key).check_shape(shape, f"network.{key}")
-        except UserMistake as mistake:
-            problems += mistake.problems
-    return problems
+            return getattr(network, key).held_shape is not None
+        except UserMistake:  # a gap
+            return False
+
+    return any(map(held, ("input", "bias", "readout")))
 
 
-def unfit_learner(learner: Any, clip: Any) -> list[Problem]:
-    """Return the problems of a learner beside a clip rule."""
+def check_arrays(network: NetworkSettings, task: Any) -> None:
+    """Raise UserMistake for arrays that a network was given and that do not fit it or its task."""
+
+    def check(key: str, shape: Callable[[], tuple[int, int]]) -> None:
+        law = getattr(network, key)
+        if law.held_shape is not None:
+            law.check_shape(shape(), f"network.{key}")
+
+    def rows() -> int:
+        return network.hidden * len(network.cell.row_blocks)
+
+    def states() -> int:
+        return network.hidden * network.directions
+
+    def width() -> int:
+        features: int = network.embedding or task.features
+        return features
+
+    def fed() -> int:
+        return network.hidden * sum(network.cell.fed_blocks)
+
+    together(
+        lambda: check("input", lambda: (fed(), width())),
+        lambda: check("input", lambda: (fed(), states() if network.layers > 1 else width())),
+        lambda: check("bias", lambda: (rows(), 1)),
+        lambda: check("readout", lambda: (task.n_outputs, states())),
+    )
+
+
+def check_learner(learner: Any, clip: Any) -> None:
+    """Raise UserMistake for a learner beside a clip rule that it does not fit."""
     if clip.scope == "adjoint" and not learner.has_adjoints:
         expected = f"a rule on the gradient, or 'off', with the learner {learner.name!r}"
         hint = "Rules on adjoints belong to the recursion of full back-propagation, the learner 'bptt'."
-        return [Problem("clip", expected, clip.name, hint)]
+        raise UserMistake(Problem("clip", expected, clip.name, hint))
     if "samples" in clip.needs and not learner.has_adjoints:
         expected = f"a rule that needs no gradients of single samples with the learner {learner.name!r}"
-        return [Problem("clip", expected, clip.name, "Only the learner 'bptt' makes those.")]
-    return []
-
-
-def _check_sizes(settings: NetworkSettings) -> None:
-    """Refuse a spectrum that has no matrix of the network's size, or none that can be scaled as wanted."""
-    problems: list[Problem] = []
-    for spectrum in settings.spectra:
-        try:
-            spectrum.check_size(settings.hidden)
-            spectrum.check_scaling(settings.hidden)
-        except UserMistake as mistake:
-            problems += mistake.under("network.spectrum").problems
-    if problems:
-        raise UserMistake(dict.fromkeys(problems))
+        raise UserMistake(Problem("clip", expected, clip.name, "Only the learner 'bptt' makes those."))
 
 
 def to_table(section: str, settings: Any) -> Table:

@@ -19,17 +19,18 @@ from pydantic_core import ErrorDetails
 
 from gradlab.core.checks import integer, nearest, one_of, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import GAP, collect, known
 from gradlab.core.streams import canonical
 from gradlab.experiment import schema, sections
-from gradlab.experiment.dims import taken_name
-from gradlab.experiment.expansion import Expansion, resolve, surely_wrong
+from gradlab.experiment.dims import taken_names
+from gradlab.experiment.expansion import Expansion, resolve
 from gradlab.experiment.measures import AbstractMeasure, measure_of, names, record_names
 from gradlab.experiment.overrides import overridden
 from gradlab.experiment.sweeps import OPTIONS, Sweep, flattened, read_sweeps, understood
 from gradlab.experiment.tables import Table, plain, with_paths, without_none
 from gradlab.experiment.toml import read_toml, to_toml
 
-__all__ = ["Spec", "load_spec", "parse_memory", "to_toml", "with_settings"]
+__all__ = ["Spec", "load_spec", "parse_memory", "spec_with", "to_toml", "with_settings"]
 
 _EXPANDED = "_expanded"  # where a spec keeps what it comes to
 
@@ -55,6 +56,7 @@ def parse_memory(value: object, where: str = "memory") -> int:
     """
     expected = 'an amount of memory such as "1GiB" or "512MiB", or a number of bytes'
     size = 0
+    known(value)
     if isinstance(value, str):
         match = _MEMORY.fullmatch(value)
         if match and len(value) < 40 and match[2].lower() in _UNITS:
@@ -76,22 +78,24 @@ def _memory_text(size: int) -> str:
 
 def _text(where: str) -> Any:
     def check(value: object) -> str:
+        known(value)
         if isinstance(value, str):
-            return value
+            return str(value)
         raise UserMistake(Problem(where, "a text", shown(value)))
 
     return BeforeValidator(check)
 
 
 def _records(value: object) -> tuple[str, ...] | None:
+    known(value)
     if value is None:
         return None
     names = value if isinstance(value, list | tuple) else [value]
-    known = record_names()
+    every = record_names()
     problems = [
-        Problem("record", "names of records", shown(name), nearest(name, known))
+        Problem("record", "names of records", shown(name), nearest(name, every))
         for name in names
-        if not isinstance(name, str) or name not in known
+        if name is not GAP and (not isinstance(name, str) or name not in every)
     ]
     if not names:
         problems.append(
@@ -104,6 +108,7 @@ def _records(value: object) -> tuple[str, ...] | None:
 
 def _section(where: str) -> Any:
     def check(value: object) -> Table:
+        known(value)
         if isinstance(value, Mapping):
             return dict(value)
         if isinstance(value, str) and where in sections.CATALOGUES:
@@ -114,6 +119,7 @@ def _section(where: str) -> Any:
 
 
 def _sweeps(value: object) -> tuple[Table, ...]:
+    known(value)
     tables = [value] if isinstance(value, Mapping) else value
     if not isinstance(tables, list | tuple):
         raise UserMistake(Problem("sweep", "a table of axes, [sweep], or several, [[sweep]]", shown(value)))
@@ -161,17 +167,23 @@ class Spec(BaseModel):
     _given: Table = PrivateAttr(default_factory=dict)
 
     def __init__(self, /, **table: Any) -> None:
+        self._fill(table, Path.cwd())
+
+    def _fill(self, table: Mapping[str, Any], base: Path) -> None:
+        """Read the table, with relative paths from the folder `base`; every problem of it is raised."""
         problems: list[Problem] = []
         given = without_none(plain(table, "", problems))
-        table = with_paths(given, Path.cwd())
+        rooted = with_paths(given, base)
         try:
-            super().__init__(**table)
+            super().__init__(**rooted)
         except ValidationError as error:
             problems += [problem for one in error.errors() for problem in _problems(one)]
+            rooted |= {one["loc"][0]: GAP for one in error.errors() if one["loc"][0] in sections.SECTIONS}
         if problems:
-            raise UserMistake([*problems, *_beside(table, problems)])
+            raise UserMistake(dict.fromkeys([*problems, *_beside(rooted)]))
         self._given = given
-        self._check(table)
+        if problems := [*_misplaced(self.of_measure, rooted, self.sweeps), *self._unfit()]:
+            raise UserMistake(dict.fromkeys(problems))
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], base: str | Path | None = None) -> Spec:
@@ -191,13 +203,8 @@ class Spec(BaseModel):
         """
         if not isinstance(table, Mapping):
             raise UserMistake(Problem("the spec", "a table", shown(table)))
-        problems: list[Problem] = []
-        given = without_none(plain(table, "", problems))
-        rooted = with_paths(given, Path.cwd() if base is None else Path(base).absolute())
-        if problems:
-            raise UserMistake([*problems, *_beside(rooted, problems)])
-        spec = cls(**rooted)
-        spec._given = given
+        spec = cls.__new__(cls)
+        spec._fill(table, Path.cwd() if base is None else Path(base).absolute())
         return spec
 
     @classmethod
@@ -247,23 +254,11 @@ class Spec(BaseModel):
         expansion: Expansion = kept[1]
         return expansion
 
-    def _check(self, table: Mapping[str, Any]) -> None:
-        """Refuse settings that cannot be built, or that are of another measure than this one."""
-        problems = _misplaced(self.of_measure, table, self.sweeps)
-        try:
-            expanded = self.expanded()
-        except UserMistake as mistake:
-            raise UserMistake([*problems, *mistake.problems]) from None
-        if problems := [*problems, *self._taken_names(expanded)]:
-            raise UserMistake(problems)
-
-    def _taken_names(self, expanded: Expansion) -> list[Problem]:
-        """Return the problems of axes with the name of a dimension of what is recorded."""
-        measure = self.of_measure
-        record = set(measure.records) - measure.on_request if self.record is None else self.record
-        dims = {dim for name in record for dim in measure.records.get(name, ())}
-        names = [(key, name) for axis in expanded.axes for key, name in axis.names.items()]
-        return [taken_name(key, name) for key, name in names if name in dims]
+    def _unfit(self) -> list[Problem]:
+        """Return the problems of settings that cannot be built, and of axes with taken names."""
+        problems: list[Problem] = []
+        collect(problems, self.expanded)
+        return problems + taken_names(self.of_measure, self.record, self.sweeps)
 
     def to_dict(self) -> Table:
         """Return the plain table with defaults filled in; it gives the same cases again.
@@ -315,11 +310,21 @@ def with_settings(spec: Spec, settings: Sequence[str]) -> Spec:
     Raises
     ------
     UserMistake
-        With every problem of the settings, else with every problem of the spec that they make.
+        With every problem of the settings and of the spec that they make.
     """
     table = {key: getattr(spec, key) for key in Spec.model_fields if key in spec.model_fields_set}
     table["sweep"] = list(spec.sweep)
-    return Spec.from_dict(overridden(table, settings, Spec.model_fields))
+    return spec_with(table, settings)[0]
+
+
+def spec_with(table: Table, settings: Sequence[str]) -> tuple[Spec, Table]:
+    """Return the spec of a table with settings replaced, and that table; see `with_settings`."""
+    table, problems = overridden(table, settings, Spec.model_fields)
+    made: list[Spec] = []
+    collect(problems, lambda: made.append(Spec.from_dict(table)))
+    if problems:
+        raise UserMistake(dict.fromkeys(problems))
+    return made[0], table
 
 
 def _problems(error: ErrorDetails) -> Sequence[Problem]:
@@ -355,21 +360,27 @@ def _misplaced(measure: AbstractMeasure, table: Mapping[str, Any], sweeps: Seque
     ]
 
 
-def _beside(table: Table, found: Sequence[Problem]) -> list[Problem]:
-    """Return what else is wrong with a spec in which problems were found: as much as can be told."""
-    wrong = {problem.where.partition(".")[0].partition("[")[0] for problem in found}
+def _beside(table: Table) -> list[Problem]:
+    """Return what else is wrong with a spec in which problems were found, if it does not follow from them."""
     tables = table.get("sweep", [])
-    tables = tables if isinstance(tables, list) else [tables]
-    sweeps, _ = understood(tables)
-    # What an axis that cannot be read was to give to a section is not known to be missing there.
-    keys = {key for sweep in tables if isinstance(sweep, Mapping) for key, _ in flattened(sweep)}
-    wrong |= {key.partition(".")[0] for key in keys.difference(*(sweep.axes for sweep in sweeps))}
-    known = table.get("measure", "probe") in names()
-    measure = measure_of(table.get("measure", "probe") if known else "probe")
-    base = {section: table.get(section, sections.FALLBACK[section]) for section in measure.sections}
-    base["seed"] = 0
-    misplaced = _misplaced(measure, table, sweeps) if known else []
-    return misplaced + surely_wrong(base, sweeps, 1, wrong)
+    sweeps, _ = understood(tables if isinstance(tables, list) else [tables])
+    measure = (
+        measure_of(str(table.get("measure", "probe"))) if table.get("measure", "probe") in names() else None
+    )
+    swept = {key.partition(".")[0] for sweep in sweeps for key in sweep.axes}
+    asked = measure.sections if measure else [key for key in sections.SECTIONS if key in {*table, *swept}]
+    base = {section: table.get(section, sections.FALLBACK[section]) for section in asked}
+    base = {
+        key: {"name": one} if isinstance(one, str) and one is not GAP else one for key, one in base.items()
+    }
+    base["seed"] = 0 if "seed" not in swept else GAP
+    problems = [] if measure is None else _misplaced(measure, table, sweeps)
+    collect(problems, lambda: resolve(measure, base, sweeps, 1))
+    if measure is not None:
+        record = table.get("record")
+        given = [record] if isinstance(record, str) else record
+        problems += taken_names(measure, given if isinstance(given, list) else None, sweeps)
+    return problems
 
 
 def _filled(section: str, table: Table, keys: Sequence[str]) -> Table:

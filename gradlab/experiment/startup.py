@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
 import os
@@ -11,13 +12,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+
+from gradlab.core import notices
 
 #: Elsewhere there is no such thing, or the system's linear algebra does not survive it.
 CAN_FORK = sys.platform == "linux"
 
 
-def start() -> None:
-    """Prepare this process: interruptions left to the parent, one BLAS thread, all loaded that it needs."""
+def start(tell: Connection) -> None:
+    """Prepare this process: interruptions left to the parent, one BLAS thread, all loaded that it needs.
+
+    What the user is to be told goes to the parent by `tell`.
+    """
+    notices.listen(functools.partial(_tell, tell))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     load()
@@ -35,6 +43,11 @@ def load() -> None:
 
     importlib.import_module("gradlab.measure.probe")  # most blocks are of that kind
     worker.one_thread()
+
+
+def _tell(parent: Connection, text: str) -> None:
+    with contextlib.suppress(OSError):  # it does not listen any more
+        parent.send(text)
 
 
 def _end_with_parent() -> None:

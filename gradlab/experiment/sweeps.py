@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradlab.core.checks import nearest, shown
+from gradlab.core.checks import meant, nearest, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import GAP
 from gradlab.experiment.axes import axis_values, is_range
 from gradlab.experiment.labels import identity
 from gradlab.experiment.sections import SECTIONS
@@ -21,6 +22,7 @@ RESERVED = (
     *("replicate", "layer", "direction", "gate", "lag", "status", "settings_key", "code_key", "case_key"),
     *("and", "or", "not", "in", "true", "false"),
 )
+_FIRST = (*SECTIONS, "seed")  # what the key of an axis begins with
 NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -63,21 +65,6 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
     return items
 
 
-def read_sweep(table: object, place: str) -> Sweep:
-    """Return a sweep table understood.
-
-    Raises
-    ------
-    UserMistake
-        With every problem of its axes and options that can be seen without the rest of the spec.
-    """
-    problems: list[Problem] = []
-    sweep = _understood(table, place, problems)
-    if problems:
-        raise UserMistake(problems)
-    return sweep
-
-
 def read_sweeps(tables: list[Table]) -> tuple[Sweep, ...]:
     """Return all sweep tables understood; every problem of every table is reported."""
     sweeps, problems = understood(tables)
@@ -89,7 +76,7 @@ def read_sweeps(tables: list[Table]) -> tuple[Sweep, ...]:
 def understood(tables: Sequence[object]) -> tuple[tuple[Sweep, ...], list[Problem]]:
     """Return what can be understood of sweep tables, and the problems of the rest.
 
-    Axes that cannot be read are left out, values that stand twice stand once.
+    Axes that cannot be read have one value, a gap; values that stand twice stand once.
     """
     problems: list[Problem] = []
     places = ["sweep"] if len(tables) == 1 else [f"sweep[{i}]" for i in range(len(tables))]
@@ -100,7 +87,8 @@ def understood(tables: Sequence[object]) -> tuple[tuple[Sweep, ...], list[Proble
 def _understood(table: object, place: str, problems: list[Problem]) -> Sweep:
     """Return what can be understood of a sweep table; problems are added to the list."""
     if not isinstance(table, Mapping):
-        problems.append(Problem(place, "a table of axes", shown(table)))
+        if table is not GAP:
+            problems.append(Problem(place, "a table of axes", shown(table)))
         return Sweep(place, {}, (), "", {})
     axes: dict[str, list[Any]] = {}
     keys: list[str] = []
@@ -108,11 +96,15 @@ def _understood(table: object, place: str, problems: list[Problem]) -> Sweep:
         if key in keys:
             problems.append(Problem(f"{place}.{key}", "each axis once", "it twice, quoted and as a table"))
         keys.append(key)
+        section, dot, rest = key.partition(".")
         try:
             _check_key(key, place)
             axes[key] = axis_values(setting, f"{place}.{key}")
         except UserMistake as mistake:
             problems += mistake.problems
+            section = section if section in _FIRST else meant(section, _FIRST)
+            if section and (dot or section == "seed"):
+                axes[section + dot + rest] = [GAP]
     zipped = _zipped(table.get("zip", []), axes, keys, place, problems)
     for key, values in axes.items():
         if not any(key in group[1:] for group in zipped):
@@ -120,13 +112,15 @@ def _understood(table: object, place: str, problems: list[Problem]) -> Sweep:
                 "Zip first the key whose values all differ." if any(key in group for group in zipped) else ""
             )
             axes[key] = _differing(key, values, place, hint, problems)
+    _spread_gaps(axes, zipped)
     where = table.get("where", "")
     if not isinstance(where, str):
         problems.append(Problem(f"{place}.where", 'a filter such as "radius < 1.2", as a text', shown(where)))
+    where = where.strip() if isinstance(where, str) and where is not GAP else ""
     rename = _renamed(table.get("rename", {}), keys, place, problems)
     whole = [group for group in zipped if _of_one_length(group, axes)]
     dims = [next((group for group in whole if key in group), (key,)) for key in axes]
-    return Sweep(place, axes, tuple(dict.fromkeys(dims)), str(where).strip(), rename)
+    return Sweep(place, axes, tuple(dict.fromkeys(dims)), where, rename)
 
 
 def _check_key(key: str, place: str) -> None:
@@ -143,6 +137,8 @@ def _check_key(key: str, place: str) -> None:
 
 def _differing(key: str, values: list[Any], place: str, hint: str, problems: list[Problem]) -> list[Any]:
     """Return the values of an axis, each once; the first that stands twice is a problem."""
+    if values[0] is GAP:
+        return values
     once: dict[Any, Any] = {}
     twice = []
     for value in values:
@@ -159,6 +155,8 @@ def _zipped(
 ) -> list[tuple[str, ...]]:
     """Return the groups of zipped keys; problems are added to the list."""
     where = f"{place}.zip"
+    if setting is GAP:
+        return []
     groups = setting if isinstance(setting, list) else None
     if groups is None or not all(isinstance(g, list) and all(isinstance(k, str) for k in g) for g in groups):
         problems.append(
@@ -178,11 +176,20 @@ def _zipped(
             if key in seen:
                 problems.append(Problem(where, "each key once", f"{key!r} twice"))
             seen.add(key)
-        lengths = {key: len(axes[key]) for key in group if key in axes}
+        lengths = {key: len(axes[key]) for key in group if key in axes and axes[key][0] is not GAP}
         if len(problems) == found and len(set(lengths.values())) > 1:
             got = " and ".join(f"{length} of {key}" for key, length in lengths.items())
             problems.append(Problem(where, "zipped axes of equal length", got))
     return [tuple(group) for group in groups]
+
+
+def _spread_gaps(axes: dict[str, list[Any]], zipped: Sequence[tuple[str, ...]]) -> None:
+    """Make axes that could not be read as long as those that they are zipped with."""
+    for group in zipped:
+        length = max((len(axes[key]) for key in group if key in axes), default=0)
+        for key in group:
+            if key in axes and axes[key][0] is GAP:
+                axes[key] = [GAP] * length
 
 
 def _of_one_length(group: tuple[str, ...], axes: Mapping[str, list[Any]]) -> bool:
@@ -202,10 +209,10 @@ def _renamed(setting: object, keys: list[str], place: str, problems: list[Proble
             problems.append(
                 Problem(f"{where}.{key}", "the key of an axis of this table", shown(key), nearest(key, keys))
             )
-        elif not isinstance(name, str) or NAME.fullmatch(name) is None:
+        elif not isinstance(name, str) or (name is not GAP and NAME.fullmatch(name) is None):
             expected = "a name made of letters, digits and underscores"
             problems.append(Problem(f"{where}.{key}", expected, shown(name)))
-        else:
+        elif name is not GAP:
             rename[key] = name
     return rename
 

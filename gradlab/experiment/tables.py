@@ -12,6 +12,7 @@ import numpy as np
 
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import GAP, known
 
 Table = dict[str, Any]
 
@@ -23,13 +24,14 @@ PATH_SETTINGS = ("file", "path")  # a setting of this name is a path, wherever i
 def plain(value: Any, where: str, problems: list[Problem], depth: int = 0) -> Any:
     """Return `value` as tables, lists, texts, booleans and finite numbers; problems are added to the list.
 
-    NumPy scalars and arrays, tuples and paths become what TOML would have given.
+    NumPy scalars and arrays, tuples and paths become what TOML would have given; what is nothing of the
+    kind becomes a gap.
     """
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if depth > DEEPEST:
         problems.append(Problem(where, f"at most {DEEPEST} levels of nesting", "more"))
-        return None
+        return GAP
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
@@ -43,15 +45,15 @@ def plain(value: Any, where: str, problems: list[Problem], depth: int = 0) -> An
         return [plain(item, f"{where}[{i}]", problems, depth + 1) for i, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         problems.append(Problem(where, "a finite number", shown(value)))
-        return None
+        return GAP
     if isinstance(value, int) and abs(value) >= LARGEST:
         problems.append(Problem(where, "an integer of less than 257 bits", f"one of {value.bit_length()}"))
-        return None
+        return GAP
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if value is not None and not isinstance(value, str | bool | int | float):
         problems.append(Problem(where, "a text, a number, a boolean, a list or a table", shown(value)))
-        return None
+        return GAP
     return value
 
 
@@ -65,7 +67,7 @@ def with_paths(value: Any, base: Path, key: str = "") -> Any:
         }
     if isinstance(value, list):
         return [with_paths(item, base, key) for item in value]
-    if isinstance(value, str) and value and key in PATH_SETTINGS:
+    if isinstance(value, str) and value and key in PATH_SETTINGS and value is not GAP:
         return os.path.abspath(os.path.join(base, os.path.expanduser(value)))
     return value
 
@@ -96,7 +98,7 @@ def put(
     head, rest = parts[0], parts[1:]
     if not rest:
         return {**table, head: value}
-    inner = table.get(head, {"name": names[head]} if head in names else {})
+    inner = known(table.get(head, {"name": names[head]} if head in names else {}))
     if isinstance(inner, str):
         inner = {"name": inner}
     if not isinstance(inner, Mapping):

@@ -86,7 +86,7 @@ class _Value:
     known: tuple[str, ...] | None = field(default=None)  # the labels of a text axis
 
 
-def evaluate(text: str, columns: Mapping[str, Column], place: str = "where") -> Array:
+def evaluate(text: str, columns: Mapping[str, Column | None], place: str = "where") -> Array:
     """Return where the filter holds.
 
     Parameters
@@ -94,7 +94,7 @@ def evaluate(text: str, columns: Mapping[str, Column], place: str = "where") -> 
     text : str
         The filter, in the grammar of this module.
     columns : mapping
-        What each name stands for.
+        What each name stands for; None where that is not known.
     place : str
         The key of the filter in the spec, for messages.
 
@@ -117,9 +117,12 @@ def evaluate(text: str, columns: Mapping[str, Column], place: str = "where") -> 
 class _Parser:
     """Recursive descent over the tokens of one filter, computing as it goes."""
 
-    def __init__(self, text: str, columns: Mapping[str, Column], place: str):
+    def __init__(self, text: str, columns: Mapping[str, Column | None], place: str):
         self.text, self.columns, self.place = text, columns, place
         self.tokens = self._tokens()
+        unknown = dict.fromkeys(word for kind, word in self.tokens if kind == "name" and word not in columns)
+        if unknown:
+            raise UserMistake([problem for name in unknown for problem in self.unknown(name).problems])
         self.at = 0
         self.depth = 0
 
@@ -129,6 +132,10 @@ class _Parser:
         return UserMistake(
             Problem(self.place, expected, f"{got} in the filter {shown(self.text, 100)}", hint)
         )
+
+    def unknown(self, name: str) -> UserMistake:
+        """Return the mistake of a name that is no axis's."""
+        return self.fail("the name of an axis", shown(name), nearest(name, self.columns))
 
     def _tokens(self) -> list[tuple[str, str]]:
         tokens, place = [], 0
@@ -295,9 +302,9 @@ class _Parser:
 
     def column(self, name: str) -> _Value:
         """Return the values of an axis."""
-        if name not in self.columns:
-            raise self.fail("the name of an axis", shown(name), nearest(name, self.columns))
         column = self.columns[name]
+        if column is None:
+            raise UserMistake(())
         if column.kind == "text":
             return _Value(column.values, "text", name, tuple(str(label) for label in column.values.flat))
         values = column.values.astype(np.float64) if column.kind == "number" else column.values

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import active_children, get_context
+from multiprocessing import Pipe, active_children, get_context
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Self
 
+from gradlab.core.notices import notice
 from gradlab.experiment import startup
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 
 MOMENT = 0.2  # seconds after which the system knows that a process was killed
+HEARING_SECONDS = 1.0  # for the last words of workers to be passed on
 
 
 class WorkerDied(Exception):  # noqa: N818  # it is what happened
@@ -42,6 +46,8 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
         self._processes: set[BaseProcess] = set()
         self._used = False
+        self._ear: Connection | None = None
+        self._hearing: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -75,9 +81,15 @@ class Workers:
             self._start()
 
     def _start(self) -> None:
-        """Start the processes."""
+        """Start the processes, and the thread that hears what they want the user to be told."""
+        heard, self._ear = Pipe(duplex=False)
+        self._hearing = threading.Thread(target=_hear, args=(heard,), daemon=True)
+        self._hearing.start()
         self._pool = ProcessPoolExecutor(
-            self.count, mp_context=get_context(self._method), initializer=startup.start
+            self.count,
+            mp_context=get_context(self._method),
+            initializer=startup.start,
+            initargs=(self._ear,),
         )
         before = set(active_children())
         try:
@@ -119,7 +131,22 @@ class Workers:
         if pool is None:
             return
         pool.shutdown(wait=False, cancel_futures=True)
+        if self._ear is not None and self._hearing is not None:
+            self._ear.send(None)
+            self._ear.close()
+            self._hearing.join(HEARING_SECONDS)
         if not self._used:
             for process in self._processes:
                 process.terminate()
         self._processes, self._used = set(), False
+
+
+def _hear(workers: Connection) -> None:
+    """Pass on what workers want the user to be told, until there is nothing more to hear.
+
+    A message is so short that the system writes it at once: no worker waits for another, and none that
+    is killed leaves half of one.
+    """
+    with workers:
+        while (text := workers.recv()) is not None:
+            notice(text)

@@ -57,6 +57,10 @@ class AbstractBlock(ABC):
         """Return a file name for unfinished work, that of no other cases or code; None: it needs none."""
         return None
 
+    def case_keys(self, record: Collection[str]) -> list[str]:
+        """Return what names each run in a file for unfinished work; none where it needs none."""
+        return []
+
     @abstractmethod
     def check_memory(self, record: Collection[str], memory: int, total: Callable[[int], int] = int) -> None:
         """Raise UserMistake if not even one run fits into `memory` bytes.

@@ -7,18 +7,19 @@ import hashlib
 import io
 import json
 import os
-import warnings
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import numpy as np
 
+from gradlab.core.notices import notice
 from gradlab.core.streams import digest
 from gradlab.measure.block import TELLING
 from gradlab.measure.history import State
 from gradlab.measure.train import Progress
 
-__all__ = ["Keeper", "file_name", "read_state", "write_state"]
+__all__ = ["Keeper", "file_name", "read_state", "remove_done", "write_state"]
 
 SUFFIX = ".npz"
 CASES = "case"  # the keys of the cases of a state, beside its own arrays
@@ -77,11 +78,10 @@ class Keeper:
         except OSError as error:
             if not self._told:
                 why = error.strerror or type(error).__name__
-                text = (
-                    f"{self._path}: the state of a training could not be kept ({why}). It goes on; if it is "
-                    "stopped, it will go on from the last state that was kept."
+                notice(
+                    f"{self._path.parent}: the state of a training could not be kept ({why}). The training "
+                    "goes on; if it is stopped, it will go on from the last state that was kept."
                 )
-                warnings.warn(text, RuntimeWarning, stacklevel=2)
             self._told = True
         else:
             self._told = False
@@ -98,6 +98,21 @@ class Keeper:
         }
         with contextlib.suppress(OSError):
             self._path.with_name(self._path.name + TELLING).write_text(json.dumps(told), encoding="utf-8")
+
+
+def remove_done(folder: Path, done: AbstractSet[str]) -> None:
+    """Remove every file in which there are only cases with these keys, or no state that is whole."""
+    kept = set()
+    for path in folder.glob(f"*{SUFFIX}"):
+        state = read_state(path)
+        if state is not None and not done >= set(state[CASES].tolist()):
+            kept |= {path.name, path.name + TELLING}
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name not in kept:
+                path.unlink()
+        if not kept:
+            folder.rmdir()
 
 
 def _progress(state: State, row: int) -> tuple[bool, int]:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core import streams
-from gradlab.core.checks import integer, nearest, number, shown
+from gradlab.core.checks import integer, nearest, number, shown, with_known
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import collect, known, together, with_gaps
 from gradlab.learning.gradients import is_structured
 
 if TYPE_CHECKING:
@@ -64,17 +65,14 @@ class Line:
         UserMistake
             With every problem of the table.
         """
-        known = [one.name for one in dataclasses.fields(cls)]
         if isinstance(table, cls):
             return table
+        known(table)
         if not isinstance(table, Mapping):
             expected = "a table with start, stop, num, and a parameter with its entry, or a direction"
             raise UserMistake(Problem(where, expected, "nothing" if table is None else shown(table)))
-        problems = [
-            Problem(f"{where}.{key}", "a setting of a line", shown(key), nearest(key, known))
-            for key in table
-            if key not in known
-        ]
+        fields = [one.name for one in dataclasses.fields(cls)]
+        table, problems = with_known(where, table, fields, "a setting of a line")
         values: dict[str, Any] = {}
         for key in ("start", "stop"):
             _collect(problems, values, key, lambda k=key: number(f"{where}.{k}", table.get(k)))
@@ -82,9 +80,11 @@ class Line:
         _collect(problems, values, "what", lambda: _what(table, where))
         if "start" in values and values.get("stop") == values["start"]:
             problems.append(Problem(f"{where}.stop", "another place than start", shown(values["stop"])))
-        if problems:
-            raise UserMistake(problems)
-        return cls(values["start"], values["stop"], values["num"], **values["what"])
+        what = values.pop("what", None)
+        if problems or what is None or len(values) < 3:
+            absent = {} if what is None else dict.fromkeys(("parameter", "entry", "direction")) | what
+            raise UserMistake(problems, with_gaps(cls, {**values, **absent}))
+        return cls(**values, **what)
 
     @property
     def places(self) -> Array:
@@ -109,7 +109,7 @@ def _collect(problems: list[Problem], values: dict[str, Any], key: str, check: A
 
 def _what(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return what a line runs along: an entry of a parameter, or a random direction."""
-    parameter, direction = table.get("parameter"), table.get("direction")
+    parameter, direction = known(table.get("parameter")), known(table.get("direction"))
     if (parameter is None) == (direction is None):
         got = "neither" if parameter is None else "both"
         raise UserMistake(Problem(where, "a parameter with its entry, or a direction", got))
@@ -121,7 +121,7 @@ def _what(table: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise UserMistake(
             Problem(f"{where}.parameter", expected, shown(parameter), nearest(parameter, names))
         )
-    entry = table.get("entry", 0)
+    entry = known(table.get("entry", 0))
     entry = [entry] if isinstance(entry, int | float) else entry
     count = 1 if (match[1] or match[4]).startswith("bias") else 2
     if not isinstance(entry, list | tuple) or len(entry) != count:
@@ -181,13 +181,14 @@ def check_lines(settings: LandscapeSettings, network: NetworkSettings, task: Abs
         what = "an embedding" if network.embedding is not None else f"the cell {network.cell.name!r}"
         expected = "a network each of whose weights is a parameter of its own, for a landscape"
         raise UserMistake(Problem("network", expected, what))
-    blocks, problems = blocks_of(network, task), list[Problem]()
-    for key in ("first", "second"):
+    blocks = blocks_of(network, task)
+
+    def check(key: str) -> None:
         line = getattr(settings, key)
         if line.parameter is not None:
-            _collect(problems, {}, key, lambda x=line, k=key: _place(x, blocks, f"landscape.{k}"))
-    if problems:
-        raise UserMistake(problems)
+            _place(line, blocks, f"landscape.{key}")
+
+    together(lambda: check("first"), lambda: check("second"))
 
 
 def _place(line: Line, blocks: Sequence[Block], where: str) -> tuple[int, int, int]:
@@ -199,7 +200,7 @@ def _place(line: Line, blocks: Sequence[Block], where: str) -> tuple[int, int, i
         kind, _, name = kind.rpartition("_")
         name += "_reverse"
     name, kind = ("o", kind) if name in ("ho", "o") else (name, kind)
-    known = [f"{k}_{'ho' if b.name == 'o' and k == 'weight' else b.name}" for b in blocks for k in b.columns]
+    names = [f"{k}_{'ho' if b.name == 'o' and k == 'weight' else b.name}" for b in blocks for k in b.columns]
     for number_, block in enumerate(blocks):
         columns = block.columns.get(kind)
         if block.name != name or columns is None or columns.start == columns.stop:
@@ -211,7 +212,7 @@ def _place(line: Line, blocks: Sequence[Block], where: str) -> tuple[int, int, i
             expected += "" if kind.startswith("bias") else f" and {size[1]} columns"
             raise UserMistake(Problem(f"{where}.entry", expected, shown(list(line.entry))))
         return number_, row, columns.start + column
-    hint = nearest(line.parameter, known)
+    hint = nearest(line.parameter, names)
     raise UserMistake(Problem(f"{where}.parameter", "a parameter that the network has", line.parameter, hint))
 
 
@@ -282,15 +283,16 @@ class LandscapeSettings:
         UserMistake
             With every problem of the table.
         """
-        known = [one.name for one in dataclasses.fields(cls)]
-        problems = [
-            Problem(f"{where}.{key}", "a setting of a landscape", shown(key), nearest(key, known))
-            for key in table
-            if key not in known
-        ]
+        fields = [one.name for one in dataclasses.fields(cls)]
+        table, problems = with_known(where, table, fields, "a setting of a landscape")
         values: dict[str, Any] = {}
         for key in ("first", "second"):
-            _collect(problems, values, key, lambda k=key: Line.build(table.get(k), f"{where}.{k}"))
+            try:
+                values[key] = Line.build(table.get(key), f"{where}.{key}")
+            except UserMistake as mistake:
+                problems += mistake.problems
+                if mistake.rest is not None:
+                    values[key] = mistake.rest
         _collect(problems, values, "rate", lambda: number(f"{where}.rate", table.get("rate", 0.1), above=0.0))
         _collect(
             problems,
@@ -298,14 +300,10 @@ class LandscapeSettings:
             "updates",
             lambda: integer(f"{where}.updates", table.get("updates", 0), at_least=0),
         )
-        if {"first", "second"} <= values.keys():
-            _collect(problems, values, "begin", lambda: _begin(table, values, where))
-            same = dataclasses.replace(values["first"], **_range(values["second"]))
-            if same == values["second"] and same.parameter is not None:
-                got = f"{values['second'].label} twice"
-                problems.append(Problem(f"{where}.second", "another direction than first", got))
-        if problems:
-            raise UserMistake(problems)
+        _collect(problems, values, "begin", lambda: _begin(table, values, where))
+        collect(problems, lambda: _check_directions(values, where))
+        if problems or len(values) < len(fields):
+            raise UserMistake(problems, with_gaps(cls, values))
         return cls(**values)
 
     def to_table(self) -> dict[str, Any]:
@@ -314,8 +312,12 @@ class LandscapeSettings:
         return {**lines, "begin": list(self.begin), "rate": self.rate, "updates": self.updates}
 
 
-def _range(line: Line) -> dict[str, Any]:
-    return {"start": line.start, "stop": line.stop, "num": line.num}
+def _check_directions(lines: Mapping[str, Any], where: str) -> None:
+    """Refuse two lines along the same parameter."""
+    ways = [(line.parameter, line.entry) for key in ("first", "second") if (line := lines.get(key))]
+    if len(ways) == 2 and ways[0] == ways[1] and ways[0][0] is not None:
+        got = f"{lines['second'].label} twice"
+        raise UserMistake(Problem(f"{where}.second", "another direction than first", got))
 
 
 def _table(line: Line) -> dict[str, Any]:
@@ -326,8 +328,12 @@ def _table(line: Line) -> dict[str, Any]:
 
 
 def _begin(table: Mapping[str, Any], values: Mapping[str, Any], where: str) -> tuple[float, float]:
-    middle = [0.5 * (values[key].start + values[key].stop) for key in ("first", "second")]
-    begin = table.get("begin", middle)
+    if "begin" in table:
+        begin = known(table["begin"])
+    elif {"first", "second"} <= values.keys():
+        begin = [0.5 * (values[key].start + values[key].stop) for key in ("first", "second")]
+    else:
+        raise UserMistake(())  # the middle of lines of which something has been told
     numbers = isinstance(begin, list | tuple) and len(begin) == 2
     if not numbers or not all(isinstance(x, int | float) and math.isfinite(x) for x in begin):
         raise UserMistake(Problem(f"{where}.begin", "two numbers, a place on each line", shown(begin)))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.checks import integer, number, one_of, shown
+from gradlab.core.checks import integer, number, one_of, shown, truth
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.learners import AbstractLearner
 from gradlab.learning.learners.bptt import Bptt
@@ -58,22 +58,15 @@ class Training:
     carry_state: bool = False
 
     def __post_init__(self) -> None:
-        names = ("updates", "records", "evaluate", "evaluate_every")
-        checks: list[Callable[[], object]] = [
-            partial(integer, name, getattr(self, name), at_least=1) for name in names
-        ]
-        checks.append(partial(one_of, "spacing", self.spacing, SPACINGS, "how the recorded updates lie"))
-        problems: list[Problem] = []
-        for check in checks:
-            try:
-                check()
-            except UserMistake as mistake:
-                problems += mistake.problems
-        for name in ("stop_when_solved", "carry_state"):
-            if not isinstance(getattr(self, name), bool):
-                problems.append(Problem(name, "true or false", shown(getattr(self, name))))
-        if problems:
-            raise UserMistake(problems)
+        together(
+            lambda: integer("updates", self.updates, at_least=1),
+            lambda: integer("records", self.records, at_least=1),
+            lambda: integer("evaluate", self.evaluate, at_least=1),
+            lambda: integer("evaluate_every", self.evaluate_every, at_least=1),
+            lambda: one_of("spacing", self.spacing, SPACINGS, "how the recorded updates lie"),
+            lambda: truth("stop_when_solved", self.stop_when_solved),
+            lambda: truth("carry_state", self.carry_state),
+        )
 
     def recorded(self) -> NDArray[np.int64]:
         """Return the numbers of the updates that are recorded, ascending, from 0."""
@@ -156,80 +149,104 @@ class TrainingBlock:
 
 def check_trainee(case: Trainee, training: Training, learner: AbstractLearner) -> None:
     """Raise UserMistake, before anything runs, for what cannot be trained."""
-    problems: list[Problem] = []
+    together(
+        lambda: _check_task(case.task),
+        lambda: _check_clip(case.clip, learner),
+        lambda: _check_filter(case, learner),
+        lambda: _check_omega(case, learner),
+        lambda: _check_stopping(case.task, training),
+        lambda: _check_softmax(case.network, case.task),
+        lambda: _check_carrying(case, training),
+        lambda: case.schedule.check_updates(training.updates, "schedule"),
+        lambda: learner.check_network(case.network, "learner"),
+    )
+
+
+def _check_task(task: AbstractTask) -> None:
     try:
-        case.task.check_training()
+        task.check_training()
     except UserMistake as mistake:
-        problems += mistake.under("task").problems
-    if "samples" in case.clip.needs and learner.name != "bptt":
+        raise mistake.under("task") from None
+
+
+def _check_clip(clip: AbstractClip, learner: AbstractLearner) -> None:
+    if "samples" in clip.needs and learner.name != "bptt":
         hint = "Other learners make the gradient of the whole batch at once."
-        problems.append(Problem("clip", "a rule that needs no single samples", case.clip.name, hint))
-    if case.clip.scope == "adjoint" and learner.name != "bptt":
+        raise UserMistake(Problem("clip", "a rule that needs no single samples", clip.name, hint))
+    if clip.scope == "adjoint" and learner.name != "bptt":
         hint = "Only full back-propagation has the adjoints that it acts on."
-        problems.append(Problem("learner", f"'bptt' for the rule {case.clip.name!r}", learner.name, hint))
-    if learner.for_training:
-        problems += _unfit_for_filter(case, learner)
-    if case.omega and (case.clip.scope == "adjoint" or learner.name != "bptt"):
+        raise UserMistake(Problem("learner", f"'bptt' for the rule {clip.name!r}", learner.name, hint))
+
+
+def _check_omega(case: Trainee, learner: AbstractLearner) -> None:
+    if not case.omega:
+        return
+    if case.clip.scope == "adjoint" or learner.name != "bptt":
         hint = "The regulariser weighs the adjoints of full back-propagation as they are."
-        problems.append(
-            Problem(
-                "training.omega", "0 beside a rule on adjoints or another learner", shown(case.omega), hint
-            )
-        )
-    if training.stop_when_solved and not case.task.criterion:
+        expected = "0 beside a rule on adjoints or another learner"
+        raise UserMistake(Problem("training.omega", expected, shown(case.omega), hint))
+    check_omega(case.network, "training.omega")
+
+
+def _check_stopping(task: AbstractTask, training: Training) -> None:
+    if training.stop_when_solved and not task.criterion:
         hint = "For this task nobody has said what metric is good enough; all updates can be made."
-        expected, got = "false for a task without a criterion of success", f"true for {case.task.name!r}"
-        problems.append(Problem("training.stop_when_solved", expected, got, hint))
-    if (
-        case.network.output == "softmax"
-        and case.task.n_outputs == 1
-        and not case.task.loss_entry.takes_logits
-    ):
+        expected, got = "false for a task without a criterion of success", f"true for {task.name!r}"
+        raise UserMistake(Problem("training.stop_when_solved", expected, got, hint))
+
+
+def _check_softmax(network: NetworkSettings, task: AbstractTask) -> None:
+    if network.output == "softmax" and task.n_outputs == 1 and not task.loss_entry.takes_logits:
         hint = "The softmax of a single output is 1, whatever the network does."
-        expected = f"another activation of the readout for the one output of {case.task.name!r}"
-        problems.append(Problem("network.output", expected, "softmax", hint))
+        expected = f"another activation of the readout for the one output of {task.name!r}"
+        raise UserMistake(Problem("network.output", expected, "softmax", hint))
+
+
+def _check_carrying(case: Trainee, training: Training) -> None:
+    """Raise UserMistake unless the states of a case can be carried over where they are to be."""
+
+    def sequences() -> None:
+        if not case.task.goes_on:
+            hint = "Those of 'characters' and of 'series' go on; those of other tasks are each for itself."
+            expected = "false for a task whose sequences do not go on"
+            raise UserMistake(Problem("training.carry_state", expected, f"true for {case.task.name!r}", hint))
+
+    def directions() -> None:
+        if case.network.bidirectional:
+            hint = "The reverse direction begins where the sequence ends, with nothing to go on from."
+            raise UserMistake(
+                Problem("network.bidirectional", "false with training.carry_state", "true", hint)
+            )
+
+    def clock() -> None:
+        cell, steps = case.network.cell, case.task.steps
+        if case.task.goes_on and steps % cell.cycle:
+            expected = f"a multiple of {cell.cycle} with training.carry_state, for the clock of {cell.name!r}"
+            hint = "It begins anew with every sequence, and must then be where it was."
+            raise UserMistake(Problem("task.length", expected, str(steps), hint))
+
     if training.carry_state:
-        problems += _unfit_to_carry(case)
-    if problems:
-        raise UserMistake(problems)
-    if case.omega:
-        check_omega(case.network)
-    case.schedule.check_updates(training.updates, "schedule")
-    learner.check_network(case.network, "learner")
+        together(sequences, directions, clock)
 
 
-def _unfit_to_carry(case: Trainee) -> list[Problem]:
-    """Return the problems of a case whose states are to be carried over from update to update."""
-    problems = []
-    if not case.task.goes_on:
-        hint = (
-            "The sequences of 'characters' and of 'series' go on; those of other tasks are each for itself."
-        )
-        expected = "false for a task whose sequences do not go on"
-        problems.append(Problem("training.carry_state", expected, f"true for {case.task.name!r}", hint))
-    if case.network.bidirectional:
-        hint = "The reverse direction begins where the sequence ends, with nothing to go on from."
-        problems.append(Problem("network.bidirectional", "false with training.carry_state", "true", hint))
-    cycle = case.network.cell.cycle
-    if case.task.goes_on and case.task.steps % cycle:
-        expected = (
-            f"a multiple of {cycle} with training.carry_state, for the clock of {case.network.cell.name!r}"
-        )
-        hint = "It begins anew with every sequence, and must then be where it was."
-        problems.append(Problem("task.length", expected, str(case.task.steps), hint))
-    return problems
+def _check_filter(case: Trainee, learner: AbstractLearner) -> None:
+    """Raise UserMistake for a case with a learner that takes outputs for observations, unless it fits."""
+    name = repr(learner.name)
 
+    def clip() -> None:
+        if case.clip.name != "off":
+            hint = "It has no gradient that could be clipped; its gain makes the step."
+            raise UserMistake(Problem("clip", f"'off' with the learner {name}", case.clip.name, hint))
 
-def _unfit_for_filter(case: Trainee, learner: AbstractLearner) -> list[Problem]:
-    """Return the problems of a case with a learner that takes outputs for observations."""
-    problems, name = [], repr(learner.name)
-    if case.clip.name != "off":
-        hint = "It has no gradient that could be clipped; its gain makes the step."
-        problems.append(Problem("clip", f"'off' with the learner {name}", case.clip.name, hint))
-    if case.task.loss != "mse":
-        hint = "It takes outputs for targets with normal noise; classes are not that."
-        problems.append(Problem("task.loss", f"'mse' for the learner {name}", shown(case.task.loss), hint))
-    return problems
+    def loss() -> None:
+        if case.task.loss != "mse":
+            hint = "It takes outputs for targets with normal noise; classes are not that."
+            raise UserMistake(
+                Problem("task.loss", f"'mse' for the learner {name}", shown(case.task.loss), hint)
+            )
+
+    if learner.for_training:
+        together(clip, loss)
 
 
 def without_rate(optimiser: AbstractOptimiser) -> AbstractOptimiser:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gradlab.core.checks import nearest, number, shown
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.registry import settings_of
+from gradlab.core.checks import number, with_known
+from gradlab.core.errors import UserMistake
+from gradlab.core.gaps import GAP, collect, with_gaps
+from gradlab.core.registry import checked, settings_of
 from gradlab.learning import optimisers, schedules
 from gradlab.learning.optimisers import AbstractOptimiser
 from gradlab.learning.schedules import AbstractSchedule
@@ -59,12 +60,8 @@ class TrainingSettings:
         UserMistake
             With every problem of the table.
         """
-        problems = [
-            Problem(f"{where}.{key}", "a setting of the training", shown(key), nearest(key, DEFAULTS))
-            for key in table
-            if key not in DEFAULTS
-        ]
-        full = {**DEFAULTS, **{key: value for key, value in table.items() if key in DEFAULTS}}
+        table, problems = with_known(where, table, DEFAULTS, "a setting of the training")
+        full = {**DEFAULTS, **table}
         values: dict[str, Any] = {}
 
         def part(key: str, build: Any) -> None:
@@ -76,16 +73,21 @@ class TrainingSettings:
         part("optimiser", lambda: optimisers.registry.build(full["optimiser"], f"{where}.optimiser"))
         part("schedule", lambda: schedules.registry.build(full["schedule"], f"{where}.schedule"))
         part("omega", lambda: number(f"{where}.omega", full["omega"], at_least=0))
-        try:
-            values["training"] = Training(**{key: full[key] for key in _LOOKS})
-        except UserMistake as mistake:
-            problems += mistake.under(where).problems
-        if {"training", "schedule"} <= values.keys():
-            updates = values["training"].updates
-            part("_", lambda: values["schedule"].check_updates(updates, f"{where}.schedule"))
-            values.pop("_", None)
-        if problems:
-            raise UserMistake(problems)
+        values["training"], found = checked(
+            Training,
+            {key: full[key] for key in _LOOKS if full[key] is not GAP},
+            [key for key in _LOOKS if full[key] is GAP],
+        )
+        problems += [problem.under(where) for problem in found]
+        if "schedule" in values:
+            schedule, training = values["schedule"], values["training"]
+            found = []
+            collect(found, lambda: schedule.check_updates(training.updates, f"{where}.schedule"))
+            if found:
+                del values["schedule"]
+            problems += found
+        if problems or len(values) < len(dataclasses.fields(cls)):
+            raise UserMistake(problems, with_gaps(cls, values))
         return cls(**values)
 
     def to_table(self) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from gradlab.core.checks import integer, nearest, number, one_of, shown
+from gradlab.core.checks import integer, number, one_of, shown, truth, with_known
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import collect, known, with_gaps
 from gradlab.core.registry import settings_of
 from gradlab.core.streams import canonical
 from gradlab.network import activations, cells, initialisers, spectra
@@ -100,11 +102,7 @@ class NetworkSettings:
         UserMistake
             With every problem of the table.
         """
-        problems = [
-            Problem(f"{where}.{key}", "a setting of the network", shown(key), nearest(key, DEFAULTS))
-            for key in table
-            if key not in DEFAULTS
-        ]
+        table, problems = with_known(where, table, DEFAULTS, "a setting of the network")
         values: dict[str, Any] = {}
 
         def part(key: str, build: Any) -> None:
@@ -123,13 +121,14 @@ class NetworkSettings:
         part("dtype", lambda value, place: one_of(place, value, ("float64", "float32")))
         part("output", lambda value, place: one_of(place, value, OUTPUTS, "an activation of the readout"))
         part("layers", lambda value, place: integer(place, value, at_least=1))
-        part("bidirectional", _truth)
+        part("bidirectional", lambda value, place: truth(place, value))
         part("embedding", lambda v, place: None if v is None else integer(place, v, at_least=1))
         part("initial_state", lambda value, place: number(place, value))
         problems += _misfits(values, where)
-        if problems:
-            raise UserMistake(problems)
-        values["spectra"] = values.pop("spectrum")
+        if "spectrum" in values:
+            values["spectra"] = values.pop("spectrum")
+        if problems or len(values) < len(DEFAULTS):
+            raise UserMistake(problems, with_gaps(cls, values))
         return cls(**values)
 
     @classmethod
@@ -184,15 +183,15 @@ class NetworkSettings:
         }
 
 
-def _truth(value: Any, where: str) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise UserMistake(Problem(where, "true or false", shown(value)))
-
-
 def _misfits(values: Mapping[str, Any], where: str) -> list[Problem]:
     """Return what is wrong with settings that are right each for itself."""
     problems: list[Problem] = []
+    for spectrum in values.get("spectrum", ()) if "hidden" in values else ():
+        found: list[Problem] = []
+        collect(found, partial(spectrum.check_size, values["hidden"]))
+        if not found:
+            collect(found, partial(spectrum.check_scaling, values["hidden"]))
+        problems += [problem.under(f"{where}.spectrum") for problem in found]
     cell = values.get("cell")
     if cell is None:
         return problems
@@ -213,15 +212,11 @@ def _misfits(values: Mapping[str, Any], where: str) -> list[Problem]:
 
 def _spectra(setting: Any, where: str, blocks: tuple[str, ...]) -> tuple[AbstractSpectrum, ...]:
     """Return one spectrum, or one for each row block where the table is keyed by row blocks."""
+    known(setting)
     if not isinstance(setting, Mapping) or "name" in setting or len(blocks) < 2:
         return (spectra.registry.build(setting, where),)
-    problems: list[Problem] = []
+    setting, problems = with_known(where, setting, blocks, "a row block of the cell")
     built = []
-    for key in setting:
-        if key not in blocks:
-            problems.append(
-                Problem(f"{where}.{key}", "a row block of the cell", shown(key), nearest(key, blocks))
-            )
     for block in blocks:
         if block not in setting:
             problems.append(
@@ -232,6 +227,6 @@ def _spectra(setting: Any, where: str, blocks: tuple[str, ...]) -> tuple[Abstrac
             built.append(spectra.registry.build(setting[block], f"{where}.{block}"))
         except UserMistake as mistake:
             problems.extend(mistake.problems)
-    if problems:
+    if problems or len(built) < len(blocks):
         raise UserMistake(problems)
     return tuple(built)

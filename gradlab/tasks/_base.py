@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gradlab.core import streams
 from gradlab.core.checks import one_of, shown, size
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.core.registry import Registry, settings_of
 from gradlab.tasks import losses
 from gradlab.tasks._examples import Examples
@@ -55,26 +56,27 @@ class AbstractTask(ABC):
     at: str | tuple[int, ...] = "final"
 
     def __post_init__(self) -> None:
-        problems: list[Problem] = []
-        for field in ("features", "batch", "length", "outputs"):
-            value = getattr(self, field)
-            if value is not None:
-                collect(problems, lambda f=field, v=value: size(f, v))
-        collect(
-            problems, lambda: one_of("loss", self.loss, losses.registry.names(), "the name of a known loss")
+        together(
+            lambda: size("features", self.features),
+            lambda: size("batch", self.batch),
+            lambda: size("length", self.length),
+            lambda: self.outputs is None or size("outputs", self.outputs),
+            lambda: one_of("loss", self.loss, losses.registry.names(), "the name of a known loss"),
         )
-        collect(problems, self._check_at)
-        if not problems and self.loss == "cross_entropy" and self.n_outputs < 2:
-            problems.append(Problem("outputs", "at least 2 classes for cross_entropy", shown(self.n_outputs)))
-        if problems:
-            raise UserMistake(problems)
+        together(self._check_at, self._check_classes)
+
+    def _check_classes(self) -> None:
+        if self.loss == "cross_entropy" and self.n_outputs < 2:
+            raise UserMistake(
+                Problem("outputs", "at least 2 classes for cross_entropy", shown(self.n_outputs))
+            )
 
     def _check_at(self) -> None:
         expected = '"final", "every" or a list of time steps below the length'
         if isinstance(self.at, str):
             one_of("at", self.at, ("final", "every"), expected)
             return
-        length = self.length if isinstance(self.length, int) else 1
+        length = self.length
         steps = [t if isinstance(t, int) and not isinstance(t, bool) else length for t in self.at]
         if (
             not steps
@@ -269,14 +271,6 @@ class AbstractTask(ABC):
     def solved(self, metric: Array) -> NDArray[np.bool_]:
         """Return where a metric meets the task's criterion; nowhere if it has none."""
         return np.zeros(np.shape(metric), dtype=bool)
-
-
-def collect(problems: list[Problem], check: Any) -> None:
-    """Run a check and add what it complains of to the problems."""
-    try:
-        check()
-    except UserMistake as mistake:
-        problems.extend(mistake.problems)
 
 
 registry: Registry[AbstractTask] = Registry("task", "gradlab.tasks")

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core import streams
-from gradlab.core.checks import shown
+from gradlab.core.checks import one_of, shown
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.tasks._base import AbstractTask, Array, collect
+from gradlab.core.gaps import together
+from gradlab.tasks import losses
+from gradlab.tasks._base import AbstractTask, Array
 from gradlab.tasks._examples import Examples
 
 SOLVED = 0.01  # share of wrong answers below which a task counts as solved, as Pascanu 2013 has it
@@ -36,19 +38,19 @@ class AbstractGenerator(AbstractTask):
     at: str | tuple[int, ...] = field(init=False, default="final")
 
     def __post_init__(self) -> None:
-        problems: list[Problem] = []
-        collect(problems, super().__post_init__)
-        if self.loss not in (self.learnt, "unit") and not any(p.where == "loss" for p in problems):
-            hint = "What it asks for is " + ("a class." if self.learnt == "cross_entropy" else "a number.")
-            problems = [p for p in problems if p.where != "outputs"]  # they are no setting of its own
-            problems.append(Problem("loss", f'"{self.learnt}" or "unit"', shown(self.loss), hint))
-        if not any(p.where == "length" for p in problems):
-            collect(problems, self.check)
-        if problems:
-            raise UserMistake(problems)
+        together(super().__post_init__, self._check_loss, self.check)
         features, outputs = self.sizes()
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "outputs", outputs)
+
+    def _check_classes(self) -> None:
+        """Check nothing: outputs are no setting of its own."""
+
+    def _check_loss(self) -> None:
+        one_of("loss", self.loss, losses.registry.names(), "the name of a known loss")
+        if self.loss not in (self.learnt, "unit"):
+            hint = "What it asks for is " + ("a class." if self.learnt == "cross_entropy" else "a number.")
+            raise UserMistake(Problem("loss", f'"{self.learnt}" or "unit"', shown(self.loss), hint))
 
     def check(self) -> None:
         """Raise a UserMistake if settings of the task's own, or its length, are unfit."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import number, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.tasks._base import Array, registry
 from gradlab.tasks._examples import Examples
 from gradlab.tasks._generator import AbstractGenerator
@@ -51,18 +52,21 @@ class Characters(AbstractGenerator):
 
     def check(self) -> None:
         """Check the text and that both its parts are long enough."""
-        number("held_out", self.held_out, above=0, below=1)
-        text, digest = read_text(self.file)
-        object.__setattr__(self, "digest", digest)
-        if len(set(text)) < 2:
-            got = f"{len(text)} characters, all of them {shown(text[:1])}" if text else "an empty file"
-            raise UserMistake(Problem("file", "a text of at least 2 different characters", got))
+        together(lambda: number("held_out", self.held_out, above=0, below=1), self._check_text)
+        text = self._text()
         cut = _cut(len(text), self.held_out)
         most = min(cut, len(text) - cut) - 1
         if self.length > most:
             expected = f"at most {most}: the parts have {cut} and {len(text) - cut} characters"
             hint = "Shorten the length, or take a longer text or another held_out."
             raise UserMistake(Problem("length", expected, str(self.length), hint))
+
+    def _check_text(self) -> None:
+        text, digest = read_text(self.file)
+        object.__setattr__(self, "digest", digest)
+        if len(set(text)) < 2:
+            got = f"{len(text)} characters, all of them {shown(text[:1])}" if text else "an empty file"
+            raise UserMistake(Problem("file", "a text of at least 2 different characters", got))
 
     def sizes(self) -> tuple[int, int]:
         """Return a feature and a class for every character of the text."""

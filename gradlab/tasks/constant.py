@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.gaps import together
 from gradlab.tasks._base import AbstractTask, Array, registry
 
 
@@ -27,8 +28,7 @@ class Constant(AbstractTask):
     value: float = 1.0
 
     def __post_init__(self) -> None:
-        number("value", self.value)
-        super().__post_init__()
+        together(lambda: number("value", self.value), super().__post_init__)
 
     def inputs(self, start: int, stop: int, seed: int, replicate: int) -> Array:
         """Return the constant."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradlab.core.checks import array
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.tasks._base import AbstractTask, Array, registry
 
 
@@ -32,20 +33,29 @@ class Given(AbstractTask):
     targets_given: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        dims = "time steps, features"
-        rows = array("inputs_given", self.inputs_given, (None, self.features), dims)
-        targets = array(
-            "targets_given", self.targets_given, (len(rows), self.n_outputs), "time steps, outputs"
-        )
-        if self.length > len(rows):
-            raise UserMistake(Problem("length", f"at most {len(rows)}, the rows given", str(self.length)))
+        together(super().__post_init__, self._check_loss, self._check_inputs)
+        together(self._check_targets, self._check_length)
+
+    def _check_loss(self) -> None:
         if self.loss == "cross_entropy":
             raise UserMistake(
                 Problem("loss", '"mse" or "unit"', "'cross_entropy'", "The targets given are values.")
             )
+
+    def _check_inputs(self) -> None:
+        wanted = (None, self.features)
+        rows = array("inputs_given", self.inputs_given, wanted, "time steps, features")
         object.__setattr__(self, "inputs_given", tuple(map(tuple, rows.tolist())))
+
+    def _check_targets(self) -> None:
+        wanted = (len(self.inputs_given), self.n_outputs)
+        targets = array("targets_given", self.targets_given, wanted, "time steps, outputs")
         object.__setattr__(self, "targets_given", tuple(map(tuple, targets.tolist())))
+
+    def _check_length(self) -> None:
+        rows = len(self.inputs_given)
+        if self.length > rows:
+            raise UserMistake(Problem("length", f"at most {rows}, the rows given", str(self.length)))
 
     def _rows(self, rows: tuple[tuple[float, ...], ...], start: int, stop: int) -> Array:
         return np.repeat(np.asarray(rows[start:stop])[:, :, None], self.batch, axis=2)

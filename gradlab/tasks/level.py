@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.gaps import together
 from gradlab.tasks._base import AbstractTask, Array, registry
 
 
@@ -32,8 +33,7 @@ class Level(AbstractTask):
     level: float = 0.7
 
     def __post_init__(self) -> None:
-        number("level", self.level)
-        super().__post_init__()
+        together(lambda: number("level", self.level), super().__post_init__)
 
     def chance(self) -> float:
         """Return 0: whoever knows the level needs no input."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import integer
+from gradlab.core.gaps import together
 from gradlab.tasks._base import Array, registry
 from gradlab.tasks._examples import Examples
 from gradlab.tasks._recall import AbstractRecall
@@ -40,8 +41,10 @@ class NoiselessMemorization(AbstractRecall):
 
     def check(self) -> None:
         """Check the numbers of symbols and of their kinds."""
-        integer("n_pos", self.n_pos, at_least=1)
-        integer("n_values", self.n_values, at_least=2)
+        together(
+            lambda: integer("n_pos", self.n_pos, at_least=1),
+            lambda: integer("n_values", self.n_values, at_least=2),
+        )
 
     @property
     def steps(self) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import nearest, number, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.tasks._base import AbstractTask, Array, registry
 from gradlab.tasks._examples import Examples
 from gradlab.tasks._tail import following, starts
@@ -59,14 +60,19 @@ class Series(AbstractTask):
     digest: str = field(init=False, default="", repr=False)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        number("held_out", self.held_out, above=0, below=1)
-        object.__setattr__(self, "digest", read_column(self.file, self.column)[1])
+        together(
+            super().__post_init__,
+            lambda: number("held_out", self.held_out, above=0, below=1),
+            lambda: object.__setattr__(self, "digest", read_column(self.file, self.column)[1]),
+            self._check_outputs,
+        )
+        self._check_room()
+
+    def _check_outputs(self) -> None:
         if self.n_outputs != 1 or self.loss == "cross_entropy":
             got = f"outputs = {self.n_outputs}, loss = {self.loss!r}"
             expected, hint = 'one output with loss "mse" or "unit"', "The next reading is one number."
             raise UserMistake(Problem("outputs", expected, got, hint))
-        self._check_room()
 
     def _check_room(self) -> None:
         """Raise UserMistake if the record is too short for one sequence of windows."""

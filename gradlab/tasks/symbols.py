@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradlab.core import streams
 from gradlab.core.checks import one_of, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.tasks._base import AbstractTask, Array, registry
 
 
@@ -38,8 +39,13 @@ class Symbols(AbstractTask):
     target: str = "next"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("target", self.target, ("next", "random"), '"next" or "random"')
+        together(
+            super().__post_init__,
+            lambda: one_of("target", self.target, ("next", "random"), '"next" or "random"'),
+            self._check_outputs,
+        )
+
+    def _check_outputs(self) -> None:
         if self.target == "next" and self.n_outputs != self.features:
             expected = f"{self.features}, one for each symbol that may be next"
             hint = 'Leave it out, or take target = "random".'

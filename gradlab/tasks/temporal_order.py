@@ -10,6 +10,7 @@ import numpy as np
 
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.tasks._base import Array, registry
 from gradlab.tasks._examples import Examples
 from gradlab.tasks._generator import AbstractGenerator, counted_sum, wrong_classes
@@ -49,8 +50,13 @@ class TemporalOrder(AbstractGenerator):
 
     def check(self) -> None:
         """Check the number of symbols that count and that each has a place."""
+        together(self._check_bits, self._check_length)
+
+    def _check_bits(self) -> None:
         if self.bits not in WINDOWS or isinstance(self.bits, bool):
             raise UserMistake(Problem("bits", "2 or 3", shown(self.bits)))
+
+    def _check_length(self) -> None:
         if self.length < 10:
             hint = "A tenth of the length holds a symbol that counts."
             raise UserMistake(Problem("length", "an integer of at least 10", str(self.length), hint))

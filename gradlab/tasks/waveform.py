@@ -11,6 +11,7 @@ import numpy as np
 from gradlab.core import streams
 from gradlab.core.checks import number, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.tasks._base import registry
 from gradlab.tasks._examples import Examples
 from gradlab.tasks._generator import AbstractGenerator
@@ -54,11 +55,15 @@ class Waveform(AbstractGenerator):
 
     def check(self) -> None:
         """Check the periods and that a wave has a variance."""
-        number("drive", self.drive)
+        together(lambda: number("drive", self.drive), self._check_periods, self._check_length)
+
+    def _check_periods(self) -> None:
         if not self.periods:
             raise UserMistake(Problem("periods", "at least one period", shown(list(self.periods))))
         periods = tuple(number("periods", period, above=2, hint=HINT) for period in self.periods)
         object.__setattr__(self, "periods", periods)
+
+    def _check_length(self) -> None:
         if self.length < 3:
             raise UserMistake(Problem("length", "an integer of at least 3", str(self.length)))
 

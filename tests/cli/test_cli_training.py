@@ -200,32 +200,6 @@ def test_another_training_does_not_go_on_from_it(
     assert cli("verify", "a").exit_code == 0
 
 
-def test_a_disk_that_fills_meanwhile_is_told_and_nothing_finished_is_lost(
-    cli: Cli, spec: Path, whole: Path
-) -> None:
-    """From the third state on the disk takes none; the run says so and comes to its end, for there is room
-    for its few results."""
-    script = KILLED.replace(
-        "def counted(keeper, state):",
-        "import errno\n"
-        "write = checkpoint.write_state\n"
-        "def refuse(path, state):\n"
-        "    if left[0] <= 0:\n"
-        "        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
-        "    write(path, state)\n"
-        "checkpoint.write_state = refuse\n"
-        "def counted(keeper, state):",
-    ).replace("os.kill(os.getpid(), signal.SIGKILL)", "pass")
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": root, "OPENBLAS_NUM_THREADS": "1", "SAVES": "2"}
-    arguments = [sys.executable, "-c", script, "run", str(spec), "-o", "a", "--workers", "1", *REST]
-    ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.count("the state of a training could not be kept (No space left on device)") == 1
-    assert "Traceback" not in ended.stderr
-    assert digest("a") == digest(whole)
-
-
 def test_a_folder_for_states_that_cannot_be_made_is_one_message(cli: Cli, spec: Path, whole: Path) -> None:
     killed(spec, "a", 1)
     shutil.rmtree("a/checkpoints")

@@ -124,7 +124,7 @@ MISTAKES = {
     ),
     "regulariser of a network that has none": (
         spec(how="omega = 0.5", network='cell = "lstm"'),
-        "omega: expected",
+        "training.omega: expected",
     ),
     "rtrl of two layers": (
         spec(network="layers = 2", rest='[learner]\nname = "rtrl"'),

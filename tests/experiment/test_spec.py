@@ -266,8 +266,9 @@ def test_a_wrong_setting_is_refused(full, settings, message):
 
 def test_all_wrong_settings_are_named_at_once(full):
     with pytest.raises(UserMistake) as caught:
-        with_settings(full, ["a", "b=1", "task.length=[", "seed=1"])
-    assert len(caught.value.problems) == 3
+        with_settings(full, ["a", "b=1", "task.length=[", "seed=-1", "network.hiden=3"])
+    told = [problem.where for problem in caught.value.problems]
+    assert told == ["'a'", "b", "task.length", "seed", "network.hiden"]
 
 
 def test_settings_leave_the_spec_they_start_from_alone(full):

@@ -60,7 +60,8 @@ def test_a_wrong_sweep_does_not_hide_what_else_is_wrong():
             "sweep": {"task.batch": [1, 2], "clip.threshold": [], "where": "btch < 2"},
         }
     )
-    assert {p.where for p in found} == {"sweep.clip.threshold", "network.hiden", "task.lenght"}
+    wanted = {"sweep.clip.threshold", "sweep.where", "network.hiden", "task.lenght", "clip.name"}
+    assert {p.where for p in found} == wanted
     found = problems(
         {
             "network": {"hiden": 3},

@@ -22,7 +22,7 @@ from engine import (
 )
 
 from gradlab.core.errors import UserMistake
-from gradlab.experiment.sections import unfit_learner
+from gradlab.experiment.sections import check_learner
 from gradlab.learning import learners
 from gradlab.learning.backward import backpropagate
 from gradlab.learning.clipping import Given
@@ -353,10 +353,10 @@ def test_only_full_back_propagation_makes_gradients_of_samples():
         if learner.name in ("bptt", "kalman"):
             continue
         table = {"name": learner.name} | ({"window": 3} if learner.name == "truncated" else {})
-        (problem,) = unfit_learner(learners.registry.build(table), rule)
-        assert "needs no gradients of single samples" in str(problem)
-        assert not unfit_learner(learners.registry.build(table), clip("unitwise", threshold=1.0))
-    assert not unfit_learner(learners.registry.build("bptt"), rule)
+        with pytest.raises(UserMistake, match="needs no gradients of single samples"):
+            check_learner(learners.registry.build(table), rule)
+        check_learner(learners.registry.build(table), clip("unitwise", threshold=1.0))
+    check_learner(learners.registry.build("bptt"), rule)
 
 
 @pytest.mark.parametrize(

@@ -177,8 +177,8 @@ def test_a_disk_that_fills_leaves_the_last_state_whole_and_the_training_goes_on(
     assert kept[0] != kept[1]
     assert set(kept[2:]) == {kept[1]}, "the last state stays as it was"
     assert [str(one.message) for one in told] == [
-        f"{path}: the state of a training could not be kept (File too large). It goes on; if it is stopped, "
-        "it will go on from the last state that was kept."
+        f"{tmp_path}: the state of a training could not be kept (File too large). The training goes on; if "
+        "it is stopped, it will go on from the last state that was kept."
     ]
     assert [one.name for one in tmp_path.iterdir() if one.suffix == ".partial"] == []
     again, begun = done_at_start(monkeypatch, own, tmp_path)

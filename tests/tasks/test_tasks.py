@@ -195,9 +195,9 @@ def test_bad_place_says_which_steps_there_are():
 
 def test_all_problems_at_once():
     with pytest.raises(UserMistake) as caught:
-        task(length=0, batch=-1, features=-2, outputs=0, loss="mes", at=[3])
+        task(length=2, batch=-1, features=-2, outputs=0, loss="mes", at=[3])
     places = [problem.where for problem in caught.value.problems]
-    assert {f"task.{x}" for x in ("length", "batch", "features", "outputs", "loss", "at")} == set(places)
+    assert {f"task.{x}" for x in ("batch", "features", "outputs", "loss", "at")} == set(places)
     assert "Did you mean 'mse'?" in str(caught.value)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import collect
 from gradlab.core.streams import digest
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, numbered, registry
 from gradlab.measure.landscape import RECORDS, Block, LandscapeView, seconds_of
@@ -68,19 +70,19 @@ class Landscape(AbstractMeasure):
 
     def unfit(self, parts: Mapping[str, Distinct]) -> list[Problem]:
         """Return the problems of planes: parameters that a network has not, and several sizes."""
-        problems: list[Problem] = []
-        for n, t, p in parts_met(parts, ("network", "task", "landscape")):
-            try:
-                check_lines(
-                    parts["landscape"].settings[p], parts["network"].settings[n], parts["task"].settings[t]
-                )
-            except UserMistake as mistake:
-                problems += mistake.problems
-        for key in ("first", "second"):
-            places = {getattr(one, key).places.tobytes() for one in parts["landscape"].settings}
+        planes, networks, tasks = (parts[one].settings for one in ("landscape", "network", "task"))
+
+        def check_places(key: str) -> None:
+            places = {getattr(one, key).places.tobytes() for one in planes}
             if len(places) > 1:
                 expected = "the same start, stop and num for all cases"
-                problems.append(Problem(f"landscape.{key}", expected, f"{len(places)} different ones"))
+                raise UserMistake(Problem(f"landscape.{key}", expected, f"{len(places)} different ones"))
+
+        problems: list[Problem] = []
+        for n, t, p in parts_met(parts, ("network", "task", "landscape")):
+            collect(problems, partial(check_lines, planes[p], networks[n], tasks[t]))
+        for key in ("first", "second"):
+            collect(problems, partial(check_places, key))
         return problems
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gradlab.core.errors import Problem
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import collect
 from gradlab.core.streams import digest
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, numbered, registry
+from gradlab.learning.learners import AbstractLearner
 from gradlab.learning.learners.bptt import Bptt
 from gradlab.measure.probe import Block, Run, View, seconds_of
 from gradlab.measure.records import OF_LEARNER, ON_REQUEST, PATHS, RECORDS, UNDETERMINED
@@ -77,11 +80,16 @@ class Probe(AbstractMeasure):
         """Return the problems of learners that make no gradient."""
         hint = "A probe measures the gradient of weights that stand still."
         expected = "a learner that makes a gradient"
-        return [
-            Problem("learner", expected, f"{one.name!r}, which is for training", hint)
-            for one in parts["learner"].settings
-            if one.for_training
-        ]
+        problems: list[Problem] = []
+
+        def check(learner: AbstractLearner) -> None:
+            if learner.for_training:
+                got = f"{learner.name!r}, which is for training"
+                raise UserMistake(Problem("learner", expected, got, hint))
+
+        for one in parts["learner"].settings:
+            collect(problems, partial(check, one))
+        return problems
 
 
 def networks_labels(grid: Grid) -> Labels:

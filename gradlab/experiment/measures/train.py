@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import NOTHING_KNOWN, collect, with_gaps
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, registry
 from gradlab.experiment.measures.landscape import parts_met
-from gradlab.experiment.sections import unfit_learner
+from gradlab.experiment.sections import check_learner
 from gradlab.measure.baselines import predictors
 from gradlab.measure.history import ON_REQUEST, TRAINING_RECORDS
 from gradlab.measure.training import Trainee, check_trainee
@@ -107,21 +110,23 @@ class Train(AbstractMeasure):
         """Return the problems of cases that cannot be trained, and of updates that are not alike."""
         problems: list[Problem] = []
         for network, task, clip, learner, how in self._met(parts):
-            if unfit_learner(learner, clip):
-                continue  # it is told of any measure
-            case = Trainee(network, task, clip, how.optimiser, how.schedule, how.omega)
-            try:
-                check_trainee(case, how.training, learner)
-            except UserMistake as mistake:
-                problems += mistake.problems
-        recorded = {how.training.recorded().tobytes() for how in parts["training"].settings}
-        if len(recorded) > 1:
-            expected = "the same updates, spacing and records for all cases"
-            hint = (
-                "All cases of an archive share what stands along update: they are no axes. Run each by "
-                "itself, as with --set training.updates=1000 and an --out of its own."
-            )
-            problems.append(Problem("training", expected, f"{len(recorded)} different ones", hint))
+            found: list[Problem] = []
+            collect(found, partial(check_learner, learner, clip))
+            if not found:  # it is told of any measure
+                collect(found, partial(_check, network, task, clip, learner, how))
+                problems += found
+
+        def check_updates() -> None:
+            recorded = {how.training.recorded().tobytes() for how in parts["training"].settings}
+            if len(recorded) > 1:
+                expected = "the same updates, spacing and records for all cases"
+                hint = (
+                    "All cases of an archive share what stands along update: they are no axes. Run each by "
+                    "itself, as with --set training.updates=1000 and an --out of its own."
+                )
+                raise UserMistake(Problem("training", expected, f"{len(recorded)} different ones", hint))
+
+        collect(problems, check_updates)
         return list(dict.fromkeys(problems))
 
     def _met(self, parts: Mapping[str, Distinct]) -> list[tuple[Any, ...]]:
@@ -130,3 +135,16 @@ class Train(AbstractMeasure):
             tuple(parts[section].settings[i] for section, i in zip(self.sections, row, strict=True))
             for row in parts_met(parts, self.sections)
         ]
+
+
+def _check(network: Any, task: Any, clip: Any, learner: Any, how: Any) -> None:
+    """Raise UserMistake unless a case can be trained; any of the settings may have gaps."""
+    values = {"network": network, "task": task, "clip": clip, "seed": 0, "replicate": 0}
+    for name in ("optimiser", "schedule", "omega"):
+        with contextlib.suppress(UserMistake):  # a gap
+            values[name] = getattr(how, name)
+    try:
+        training = how.training
+    except UserMistake:
+        training = NOTHING_KNOWN
+    check_trainee(with_gaps(Trainee, values), training, learner)

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradlab.core.checks import integer, number
+from gradlab.core.gaps import together
 from gradlab.learning.clipping._base import NOTHING, AbstractClip, Array, Given, registry, shortened
 from gradlab.learning.gradient import ScaledGradient
 
@@ -44,10 +45,11 @@ class Quantile(AbstractClip):
     window: int | None = None
 
     def __post_init__(self) -> None:
-        number("percentile", self.percentile, above=0, at_most=100)
-        if self.window is not None:
-            hint = "With a window of 1 the only norm is the gradient's own."
-            integer("window", self.window, at_least=2, hint=hint)
+        hint = "With a window of 1 the only norm is the gradient's own."
+        together(
+            lambda: number("percentile", self.percentile, above=0, at_most=100),
+            lambda: self.window is None or integer("window", self.window, at_least=2, hint=hint),
+        )
 
     def clip_gradient(self, gradient: ScaledGradient, given: Given = NOTHING) -> ScaledGradient:
         """Return the gradient scaled down to the percentile where it is longer."""

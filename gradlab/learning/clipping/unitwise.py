@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.gaps import together
 from gradlab.core.scaled import log2_of
 from gradlab.learning.clipping._base import NOTHING, AbstractClip, Array, Given, registry
 from gradlab.learning.gradient import ScaledGradient, scaled_squares
@@ -45,8 +46,11 @@ class Unitwise(AbstractClip):
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        number("threshold", self.threshold, above=0, hint='To switch clipping off use name = "off".')
-        number("floor", self.floor, above=0)
+        hint = 'To switch clipping off use name = "off".'
+        together(
+            lambda: number("threshold", self.threshold, above=0, hint=hint),
+            lambda: number("floor", self.floor, above=0),
+        )
 
     def clip_gradient(self, gradient: ScaledGradient, given: Given = NOTHING) -> ScaledGradient:
         """Return the gradient with the rows shortened that are too long for their weights."""

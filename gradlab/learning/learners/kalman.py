@@ -10,6 +10,7 @@ import numpy as np
 
 from gradlab.core.checks import number, one_of
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.learning.learners._base import AbstractLearner, Array, registry
 
 if TYPE_CHECKING:
@@ -70,10 +71,12 @@ class Kalman(AbstractLearner):
     initial_covariance: float = 1.0
 
     def __post_init__(self) -> None:
-        one_of("groups", self.groups, ("global", "unit"), "which covariances are kept")
-        number("process_noise", self.process_noise, at_least=0.0)
-        number("measurement_noise", self.measurement_noise, above=0.0)
-        number("initial_covariance", self.initial_covariance, above=0.0)
+        together(
+            lambda: one_of("groups", self.groups, ("global", "unit"), "which covariances are kept"),
+            lambda: number("process_noise", self.process_noise, at_least=0.0),
+            lambda: number("measurement_noise", self.measurement_noise, above=0.0),
+            lambda: number("initial_covariance", self.initial_covariance, above=0.0),
+        )
 
     def check_network(self, network: NetworkSettings, where: str) -> None:
         """Refuse readouts whose errors are no differences with noise of constant variance."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradlab.core.checks import integer
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.learning.backward import backpropagate
 from gradlab.learning.clipping.off import Off
 from gradlab.learning.learners._base import AbstractLearner, Array, Made, Work, registry
@@ -64,8 +65,10 @@ class Truncated(AbstractLearner):
     every: int = 1
 
     def __post_init__(self) -> None:
-        integer("window", self.window, at_least=1)
-        integer("every", self.every, at_least=1)
+        together(
+            lambda: integer("window", self.window, at_least=1),
+            lambda: integer("every", self.every, at_least=1),
+        )
         if self.every > self.window:
             hint = "The losses of all time steps since the last time must lie within the window."
             raise UserMistake(Problem("every", f"at most the window, {self.window}", str(self.every), hint))

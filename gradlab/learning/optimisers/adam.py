@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.gaps import together
 from gradlab.learning.optimisers._base import (
     AbstractOptimiser,
     Array,
@@ -50,10 +51,12 @@ class Adam(AbstractOptimiser):
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        number("beta1", self.beta1, at_least=0, below=1)
-        number("beta2", self.beta2, at_least=0, below=1)
-        number("epsilon", self.epsilon, above=0)
+        together(
+            super().__post_init__,
+            lambda: number("beta1", self.beta1, at_least=0, below=1),
+            lambda: number("beta2", self.beta2, at_least=0, below=1),
+            lambda: number("epsilon", self.epsilon, above=0),
+        )
 
     def step(self, gradient: Array, slots: Sequence[Array], update: int, out: Array) -> None:
         """Advance both averages and write their corrected quotient."""

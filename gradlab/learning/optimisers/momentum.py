@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.gaps import together
 from gradlab.learning.optimisers._base import AbstractOptimiser, Array, registry
 
 
@@ -38,8 +39,7 @@ class Momentum(AbstractOptimiser):
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        number("momentum", self.momentum, at_least=0, below=1)
+        together(super().__post_init__, lambda: number("momentum", self.momentum, at_least=0, below=1))
 
     def step(self, gradient: Array, slots: Sequence[Array], update: int, out: Array) -> None:
         """Advance the velocity and write it."""

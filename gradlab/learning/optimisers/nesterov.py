@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.gaps import together
 from gradlab.learning.optimisers._base import AbstractOptimiser, Array, registry
 
 
@@ -41,9 +42,11 @@ class Nesterov(AbstractOptimiser):
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         hint = "Without momentum there is nothing to look ahead by: use name = 'sgd'."
-        number("momentum", self.momentum, above=0, below=1, hint=hint)
+        together(
+            super().__post_init__,
+            lambda: number("momentum", self.momentum, above=0, below=1, hint=hint),
+        )
 
     def step(self, gradient: Array, slots: Sequence[Array], update: int, out: Array) -> None:
         """Advance the velocity and write the gradient plus the velocity's share."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.gaps import together
 from gradlab.learning.optimisers._base import (
     AbstractOptimiser,
     Array,
@@ -57,10 +58,12 @@ class Rmsprop(AbstractOptimiser):
     centered: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        number("alpha", self.alpha, at_least=0, below=1)
-        number("epsilon", self.epsilon, above=0)
-        number("momentum", self.momentum, at_least=0, below=1)
+        together(
+            super().__post_init__,
+            lambda: number("alpha", self.alpha, at_least=0, below=1),
+            lambda: number("epsilon", self.epsilon, above=0),
+            lambda: number("momentum", self.momentum, at_least=0, below=1),
+        )
 
     def step(self, gradient: Array, slots: Sequence[Array], update: int, out: Array) -> None:
         """Advance the averages and write the scaled gradient, or the velocity made of it."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from gradlab.core.checks import integer, number, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.learning.schedules._base import AbstractSchedule, registry
 
 
@@ -35,9 +36,10 @@ class Cosine(AbstractSchedule):
     span: int | None = None
 
     def __post_init__(self) -> None:
-        number("floor", self.floor, at_least=0, below=1)
-        if self.span is not None:
-            integer("span", self.span, at_least=1)
+        together(
+            lambda: number("floor", self.floor, at_least=0, below=1),
+            lambda: self.span is None or integer("span", self.span, at_least=1),
+        )
 
     def factor(self, update: int, updates: int) -> float:
         """Return ``floor + (1 - floor) * (1 + cos(pi * update / span)) / 2``."""

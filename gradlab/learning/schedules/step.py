@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gradlab.core.checks import integer, number
+from gradlab.core.gaps import together
 from gradlab.learning.schedules._base import AbstractSchedule, registry
 
 
@@ -28,8 +29,10 @@ class Step(AbstractSchedule):
     decay: float = 0.1
 
     def __post_init__(self) -> None:
-        integer("every", self.every, at_least=1)
-        number("decay", self.decay, above=0, below=1)
+        together(
+            lambda: integer("every", self.every, at_least=1),
+            lambda: number("decay", self.decay, above=0, below=1),
+        )
 
     def factor(self, update: int, updates: int) -> float:
         """Return ``decay ** (update // every)``."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.gaps import together
 from gradlab.network.activations import AbstractActivation
 from gradlab.network.cells._base import AbstractCell, Array, registry
 
@@ -56,8 +57,10 @@ class Antisymmetric(AbstractCell):
     diffusion: float = 0.01
 
     def __post_init__(self) -> None:
-        number("step", self.step, above=0.0)
-        number("diffusion", self.diffusion, at_least=0.0)
+        together(
+            lambda: number("step", self.step, above=0.0),
+            lambda: number("diffusion", self.diffusion, at_least=0.0),
+        )
 
     def effective(self, matrix: Array) -> Array:
         """Return ``A - A^T - gamma I``."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.gaps import together
 from gradlab.core.scratch import scratch
 from gradlab.network.activations import AbstractActivation
 from gradlab.network.activations.logistic import Logistic
@@ -68,8 +69,10 @@ class PeepholeLstm(AbstractCell):
     peephole: float = 0.1
 
     def __post_init__(self) -> None:
-        number("forget_bias", self.forget_bias)
-        number("peephole", self.peephole, at_least=0.0)
+        together(
+            lambda: number("forget_bias", self.forget_bias),
+            lambda: number("peephole", self.peephole, at_least=0.0),
+        )
 
     @property
     def depends_on_length(self) -> bool:

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import integer, number, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import collect
 from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import canonical, stream
 from gradlab.network.spectra._measure import Properties, properties
@@ -88,13 +90,13 @@ class AbstractSpectrum(ABC):
     def __post_init__(self) -> None:
         problems: list[Problem] = []
         for key, check in {**dict.fromkeys(self._scaling_fields(), _scale), **self.checks}.items():
-            try:
-                object.__setattr__(self, key, check(key, getattr(self, key)))
-            except UserMistake as mistake:
-                problems += mistake.problems
+            collect(problems, partial(self._settle, key, check))
         problems += self._scaling_problems()
         if problems:
             raise UserMistake(problems)
+
+    def _settle(self, key: str, check: Check) -> None:
+        object.__setattr__(self, key, check(key, getattr(self, key)))
 
     def _scaling_fields(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(("radius", "norm", "gain", *self.scalings)))
@@ -103,9 +105,15 @@ class AbstractSpectrum(ABC):
         return [key for key in self._scaling_fields() if getattr(self, key) is not None]
 
     def _scaling_problems(self) -> list[Problem]:
-        given = self._given()
+        given: list[str] = []  # a scaling that is a gap is given
+        wrong: list[str] = []
+        for key in self._scaling_fields():
+            try:
+                given += [key] if getattr(self, key) is not None else []
+            except UserMistake:
+                given, wrong = [*given, key], [*wrong, key]
         ways = " or ".join(self.scalings)
-        unfit = [key for key in given if key not in self.scalings]
+        unfit = [key for key in given if key not in self.scalings and key not in wrong]
         if unfit:
             return [
                 Problem(
