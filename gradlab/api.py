@@ -250,8 +250,7 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
     Where there are more families of spectra than that, it is the first of each family, up to
     `_MOST_FAMILIES`. A gated cell is shown by its first row block, which the label then names.
     """
-    import numpy as np
-
+    from gradlab.core.places import evenly
     from gradlab.experiment.grid import expand
 
     grid = expand(spec)
@@ -272,7 +271,7 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
     if len(families) > most:
         rows, most = sorted(families.values()), _MOST_FAMILIES
     matrices = {}
-    for place in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)):
+    for place in evenly(len(rows), most):
         row = rows[place]
         network, seed = grid.networks[grid.network_index[row]], grid.seeds[grid.seed_index[row]]
         cell, blocks = network.cell, network.cell.drawn_blocks
@@ -310,8 +309,13 @@ def _matrices_of(settings: dict[str, Any] | list[str], figure: str) -> dict[str,
     if isinstance(settings, list):
         expected = f"{', '.join(settings)}, which the settings name"
         hint = "Say in which folder that is: --outside FOLDER."
-        raise UserMistake(Problem(f"figure {figure}", expected, "nothing that may be read", hint))
-    return matrices_in(settings) if is_of_file(settings) else recurrent_matrices(Spec.from_dict(settings))
+        raise UserMistake(Problem(f"figure {figure!r}", expected, "nothing that may be read", hint))
+    if not is_of_file(settings):
+        return recurrent_matrices(Spec.from_dict(settings))
+    if found := matrices_in(settings):
+        return found
+    got = "a cell without them, or whose output is fed back"
+    raise UserMistake(Problem(f"figure {figure!r}", "square recurrent weights", got))
 
 
 def figures_folder(archive: Path) -> Path:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.places import evenly
 from gradlab.figures import panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.needs import require
@@ -138,9 +139,7 @@ def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, ke
     key : Key
         Their colours.
     """
-    checked = set(
-        np.linspace(0, len(key.colours) - 1, min(_MOST_EXACT, len(key.colours))).round().astype(int)
-    )
+    checked = set(evenly(len(key.colours), _MOST_EXACT).tolist())
     data = masked(part, record)
     values = (data.expand_dims("one") if curve is None else data.transpose(curve, ...)).values
     lags = data["lag"].values if "lag" in data.coords else np.arange(data.sizes["lag"])

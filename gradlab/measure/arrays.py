@@ -256,7 +256,7 @@ def _weights(group: Mapping[str, Array], cell: AbstractCell, hidden: int) -> Wei
 def _readout(parameters: Mapping[str, ArrayLike], width: int, dtype: str) -> Array:
     if "weight_ho" not in parameters:
         got = f"the arrays {', '.join(parameters)}"
-        raise UserMistake(Problem("weight_ho", "a readout, for this loss looks at its output", got))
+        raise UserMistake(Problem("weight_ho", "a readout, at whose output the loss or the cell looks", got))
     weights = array("weight_ho", parameters["weight_ho"], (None, width), "outputs, hidden", dtype=dtype)
     bias = np.zeros(len(weights), dtype=dtype)
     if "bias_o" in parameters:

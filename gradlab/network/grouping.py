@@ -169,6 +169,10 @@ def sizes_of(
         layers=max(1, len(numbers)),
         bidirectional=any(match["suffix"] for match in places),
     )
+    try:
+        cell.check_size(sizes.hidden)
+    except UserMistake as mistake:
+        raise mistake.under("parameters") from None
     some = biases and any(match["kind"] in BIASES for match in places)
     known = expected(cell, sizes)
     problems = [_missing(name, shapes) for name in expected(cell, sizes, some) if name not in shapes]

@@ -169,7 +169,8 @@ def _prefix(names: Mapping[str, Tensor], wanted: str | None) -> str:
         if one in found:
             return one
     expected = "what stands before a name such as weight_hh_l0"
-    raise UserMistake(Problem("prefix", expected, shown(wanted), nearest(wanted, found)))
+    hint = "Nothing does in this file: leave it out." if list(found) == [""] else nearest(wanted, found)
+    raise UserMistake(Problem("prefix", expected, shown(wanted), hint))
 
 
 def _refuse_projections(own: Mapping[str, Tensor], start: str) -> None:
@@ -194,7 +195,9 @@ def _cell(own: Mapping[str, Tensor], start: str) -> str:
 def _placed(problems: Sequence[Problem], start: str) -> list[Problem]:
     """Return the problems with the names of arrays as they stand in the file."""
     return [
-        dataclasses.replace(one, where="weights" if one.where == "parameters" else start + one.where)
+        dataclasses.replace(one, where=one.where.replace("parameters", "weights", 1))
+        if one.where.startswith("parameters")
+        else dataclasses.replace(one, where=start + one.where)
         for one in problems
     ]
 
