@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import integer, number, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.memory import Memory
 from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import canonical, stream
 from gradlab.network.spectra._measure import Properties, properties
-from gradlab.network.spectra._memory import Memory
 
 Matrix = NDArray[np.float64]
 Check = Callable[[str, Any], Any]
@@ -254,6 +254,7 @@ def _scale(where: str, value: Any) -> float | None:
     return None if value is None else number(where, value, at_least=0.0) + 0.0  # no negative zero
 
 
-_memory = Memory()
+Held = tuple[Matrix, Properties]
+_memory: Memory[Held] = Memory(32 << 20, lambda held: held[0])
 
 registry: Registry[AbstractSpectrum] = Registry("spectrum", "gradlab.network.spectra")
