@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,7 +125,8 @@ def _what(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     count = 1 if (match[1] or match[4]).startswith("bias") else 2
     if not isinstance(entry, list | tuple) or len(entry) != count:
         expected = "a row" if count == 1 else "a row and a column"
-        raise UserMistake(Problem(f"{where}.entry", f"{expected} of {parameter}", shown(entry)))
+        got = shown(entry) if "entry" in table else "nothing"
+        raise UserMistake(Problem(f"{where}.entry", f"{expected} of {parameter}", got))
     places = tuple(integer(f"{where}.entry", one, at_least=0) for one in entry)
     return {"parameter": parameter, "entry": places}
 
@@ -328,7 +328,6 @@ def _table(line: Line) -> dict[str, Any]:
 def _begin(table: Mapping[str, Any], values: Mapping[str, Any], where: str) -> tuple[float, float]:
     middle = [0.5 * (values[key].start + values[key].stop) for key in ("first", "second")]
     begin = table.get("begin", middle)
-    numbers = isinstance(begin, list | tuple) and len(begin) == 2
-    if not numbers or not all(isinstance(x, int | float) and math.isfinite(x) for x in begin):
+    if not isinstance(begin, list | tuple) or len(begin) != 2:
         raise UserMistake(Problem(f"{where}.begin", "two numbers, a place on each line", shown(begin)))
-    return float(begin[0]), float(begin[1])
+    return number(f"{where}.begin[0]", begin[0]), number(f"{where}.begin[1]", begin[1])

@@ -208,8 +208,8 @@ def read_column(file: str, column: str) -> tuple[Array, str]:
     """
     try:
         state = Path(file).stat()
-    except OSError as error:
-        got = f"{shown(file)} ({error.strerror or 'unreadable'})"
+    except (OSError, ValueError) as error:  # a path cannot hold the character 0
+        got = f"{shown(file)} ({getattr(error, 'strerror', None) or 'unreadable'})"
         raise UserMistake(Problem("file", "a readable CSV file", got)) from None
     return _read_column(file, column, state.st_mtime_ns, state.st_size)
 

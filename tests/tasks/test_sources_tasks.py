@@ -187,6 +187,8 @@ def test_texts_of_which_nothing_can_be_learnt(text, tmp_path):
         text("ab" * 50, held_out=1.0)
     with pytest.raises(UserMistake, match=r"task\.file: expected a readable text file, got .*No such file"):
         task("characters", file=str(tmp_path / "none"))
+    with pytest.raises(UserMistake, match=r"task\.file: expected a readable text file, got .*unreadable"):
+        task("characters", file="a\0b")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserMistake, match=r"task\.file: expected a readable text file, got .*not UTF-8"):
         task("characters", file=str(tmp_path / "binary"))
