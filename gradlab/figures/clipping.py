@@ -28,7 +28,7 @@ from gradlab.figures.selection import (
     label_axes,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     spread,
     text_of,
@@ -94,8 +94,7 @@ class Clipping(AbstractFigure):
         page = panels.Panels(figure, body, tuple(cells[:, :2].ravel()))
         body.supylabel(panels.upright(page, axis_label(ds, self.variables[0])))
         panels.show_key(page, key, _legend(curve is None or not is_numeric(ds, curve), beside))
-        replicates = replicates_of(cut.ds)
-        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        many = replicates_words(cut.ds)
         panels.small_print(figure, [*cut.words, many, counted_out(cut.ds)])
         return figure
 

@@ -22,7 +22,7 @@ from gradlab.figures.selection import (
     counted_out,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     typeset,
     why_empty,
@@ -87,8 +87,7 @@ class Norms(AbstractFigure):
         panels.name_rows(rows, heights, named[: len(rows)])
         page.body.supxlabel("update")
         panels.legend(page.figure, _legend(rows[0]))
-        replicates = replicates_of(cut.ds)
-        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        many = replicates_words(cut.ds)
         scales = "each column on its own scale of norms" if own else ""
         words = ended_words(cut.ds, _BEFORE, "left out from there on")
         panels.small_print(page.figure, [*cut.words, many, scales, *words, counted_out(cut.ds, DIVERGED)])

@@ -327,6 +327,12 @@ def replicates_of(ds: xr.Dataset) -> int:
     return int(ds.sizes.get("replicate", 1))
 
 
+def replicates_words(ds: xr.Dataset, what: str = "median and quartiles") -> str:
+    """Return what is drawn of the replicates; nothing where there is but one."""
+    count = replicates_of(ds)
+    return f"{what} of {count} replicates" if count > 1 else ""
+
+
 def text_of(value: object) -> str:
     """Return a coordinate's value as a figure writes it."""
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):

@@ -28,7 +28,7 @@ from gradlab.figures.selection import (
     curve_axis,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     spread,
     why_empty,
@@ -262,8 +262,7 @@ def _legend(axes: Sequence[Axes], styles: Mapping[str, dict[str, Any]]) -> list[
 
 
 def _words(ds: xr.Dataset, cropped: list[str]) -> list[str]:
-    replicates = replicates_of(ds)
-    many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+    many = replicates_words(ds)
     beyond = f"{' and '.join(cropped)} beyond {_FAR:.0f} times what runs begin with not shown"
     ended = ended_words(ds, _LOSS, "held at their last values")
     return [many, *ended, counted_out(ds, DIVERGED), beyond if cropped else ""]
