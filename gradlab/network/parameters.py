@@ -145,8 +145,7 @@ class _Draw:
 
     def _matrices(self, place: str) -> list[Drawn]:
         """Draw the matrix of every recurrent row block; one for a cell that has none."""
-        settings, blocks = self.settings, self.settings.cell.recurrent_blocks
-        blocks = blocks or settings.cell.row_blocks[:1]
+        settings, blocks = self.settings, self.settings.cell.drawn_blocks
         families = settings.spectra * len(blocks) if len(settings.spectra) == 1 else settings.spectra
         mask = settings.cell.mask(settings.hidden)
         size = max(settings.hidden, self.fed_back)  # not square where an output is fed back: cut out of one
