@@ -14,7 +14,7 @@ from gradlab.cli.flags import entries, flag, looks, words
 from gradlab.cli.report import closing, files_of, found_in
 from gradlab.cli.terminal import clean, duration, safe, say, say_json, tell
 from gradlab.core.checks import shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.experiment.sections import CATALOGUES
 
 if TYPE_CHECKING:
@@ -82,10 +82,8 @@ def _read(given: Mapping[str, Any]) -> trained.Trained:
     }
     for name, reader in readers.items():
         if given[name] is not None:
-            try:
+            with gathering(problems):
                 values[name] = _only(reader(given[name], flag(name)), given[name], flag(name))
-            except UserMistake as mistake:
-                problems += mistake.problems
     if problems:
         raise UserMistake(problems)
     return trained.read(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradlab.core.checks import array, integer, nearest, one_of, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.learning import clipping
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.layers import Weights
@@ -197,10 +197,8 @@ def together(*builds: Callable[[], Any]) -> list[Any]:
     """Return what all of these give, or raise with the problems of all."""
     built, problems = [], list[Problem]()
     for build in builds:
-        try:
+        with gathering(problems):
             built.append(build())
-        except UserMistake as mistake:
-            problems += mistake.problems
     if problems:
         raise UserMistake(problems)
     return built

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradlab.core import streams
 from gradlab.core.checks import integer, nearest, number, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.learning.gradients import is_structured
 
 if TYPE_CHECKING:
@@ -76,9 +76,12 @@ class Line:
         ]
         values: dict[str, Any] = {}
         for key in ("start", "stop"):
-            _collect(problems, values, key, lambda k=key: number(f"{where}.{k}", table.get(k)))
-        _collect(problems, values, "num", lambda: integer(f"{where}.num", table.get("num", 100), at_least=2))
-        _collect(problems, values, "what", lambda: _what(table, where))
+            with gathering(problems):
+                values[key] = number(f"{where}.{key}", table.get(key))
+        with gathering(problems):
+            values["num"] = integer(f"{where}.num", table.get("num", 100), at_least=2)
+        with gathering(problems):
+            values["what"] = _what(table, where)
         if "start" in values and values.get("stop") == values["start"]:
             problems.append(Problem(f"{where}.stop", "another place than start", shown(values["stop"])))
         if problems:
@@ -97,13 +100,6 @@ class Line:
             return f"random direction {self.direction}"
         entry = ", ".join(map(str, self.entry or ()))
         return f"{self.parameter}[{entry}]"
-
-
-def _collect(problems: list[Problem], values: dict[str, Any], key: str, check: Any) -> None:
-    try:
-        values[key] = check()
-    except UserMistake as mistake:
-        problems += mistake.problems
 
 
 def _what(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -185,7 +181,8 @@ def check_lines(settings: LandscapeSettings, network: NetworkSettings, task: Abs
     for key in ("first", "second"):
         line = getattr(settings, key)
         if line.parameter is not None:
-            _collect(problems, {}, key, lambda x=line, k=key: _place(x, blocks, f"landscape.{k}"))
+            with gathering(problems):
+                _place(line, blocks, f"landscape.{key}")
     if problems:
         raise UserMistake(problems)
 
@@ -290,16 +287,15 @@ class LandscapeSettings:
         ]
         values: dict[str, Any] = {}
         for key in ("first", "second"):
-            _collect(problems, values, key, lambda k=key: Line.build(table.get(k), f"{where}.{k}"))
-        _collect(problems, values, "rate", lambda: number(f"{where}.rate", table.get("rate", 0.1), above=0.0))
-        _collect(
-            problems,
-            values,
-            "updates",
-            lambda: integer(f"{where}.updates", table.get("updates", 0), at_least=0),
-        )
+            with gathering(problems):
+                values[key] = Line.build(table.get(key), f"{where}.{key}")
+        with gathering(problems):
+            values["rate"] = number(f"{where}.rate", table.get("rate", 0.1), above=0.0)
+        with gathering(problems):
+            values["updates"] = integer(f"{where}.updates", table.get("updates", 0), at_least=0)
         if {"first", "second"} <= values.keys():
-            _collect(problems, values, "begin", lambda: _begin(table, values, where))
+            with gathering(problems):
+                values["begin"] = _begin(table, values, where)
             same = dataclasses.replace(values["first"], **_range(values["second"]))
             if same == values["second"] and same.parameter is not None:
                 got = f"{values['second'].label} twice"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.checks import integer, number, one_of, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.learners import AbstractLearner
 from gradlab.learning.learners.bptt import Bptt
@@ -58,17 +57,12 @@ class Training:
     carry_state: bool = False
 
     def __post_init__(self) -> None:
-        names = ("updates", "records", "evaluate", "evaluate_every")
-        checks: list[Callable[[], object]] = [
-            partial(integer, name, getattr(self, name), at_least=1) for name in names
-        ]
-        checks.append(partial(one_of, "spacing", self.spacing, SPACINGS, "how the recorded updates lie"))
         problems: list[Problem] = []
-        for check in checks:
-            try:
-                check()
-            except UserMistake as mistake:
-                problems += mistake.problems
+        for name in ("updates", "records", "evaluate", "evaluate_every"):
+            with gathering(problems):
+                integer(name, getattr(self, name), at_least=1)
+        with gathering(problems):
+            one_of("spacing", self.spacing, SPACINGS, "how the recorded updates lie")
         for name in ("stop_when_solved", "carry_state"):
             if not isinstance(getattr(self, name), bool):
                 problems.append(Problem(name, "true or false", shown(getattr(self, name))))

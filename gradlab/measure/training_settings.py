@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradlab.core.checks import nearest, number, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.registry import settings_of
 from gradlab.learning import optimisers, schedules
 from gradlab.learning.optimisers import AbstractOptimiser
@@ -66,24 +66,19 @@ class TrainingSettings:
         ]
         full = {**DEFAULTS, **{key: value for key, value in table.items() if key in DEFAULTS}}
         values: dict[str, Any] = {}
-
-        def part(key: str, build: Any) -> None:
-            try:
-                values[key] = build()
-            except UserMistake as mistake:
-                problems.extend(mistake.problems)
-
-        part("optimiser", lambda: optimisers.registry.build(full["optimiser"], f"{where}.optimiser"))
-        part("schedule", lambda: schedules.registry.build(full["schedule"], f"{where}.schedule"))
-        part("omega", lambda: number(f"{where}.omega", full["omega"], at_least=0))
+        with gathering(problems):
+            values["optimiser"] = optimisers.registry.build(full["optimiser"], f"{where}.optimiser")
+        with gathering(problems):
+            values["schedule"] = schedules.registry.build(full["schedule"], f"{where}.schedule")
+        with gathering(problems):
+            values["omega"] = number(f"{where}.omega", full["omega"], at_least=0)
         try:
             values["training"] = Training(**{key: full[key] for key in _LOOKS})
         except UserMistake as mistake:
             problems += mistake.under(where).problems
         if {"training", "schedule"} <= values.keys():
-            updates = values["training"].updates
-            part("_", lambda: values["schedule"].check_updates(updates, f"{where}.schedule"))
-            values.pop("_", None)
+            with gathering(problems):
+                values["schedule"].check_updates(values["training"].updates, f"{where}.schedule")
         if problems:
             raise UserMistake(problems)
         return cls(**values)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradlab.core.checks import integer, nearest, number, one_of, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.registry import settings_of
 from gradlab.core.streams import canonical
 from gradlab.network import activations, cells, initialisers, spectra
@@ -108,10 +108,8 @@ class NetworkSettings:
         values: dict[str, Any] = {}
 
         def part(key: str, build: Any) -> None:
-            try:
+            with gathering(problems):
                 values[key] = build(table.get(key, DEFAULTS[key]), f"{where}.{key}")
-            except UserMistake as mistake:
-                problems.extend(mistake.problems)
 
         part("cell", cells.registry.build)
         part("hidden", lambda value, place: integer(place, value, at_least=1))
@@ -228,10 +226,8 @@ def _spectra(setting: Any, where: str, blocks: tuple[str, ...]) -> tuple[Abstrac
                 Problem(f"{where}.{block}", "a spectrum", "nothing", "Every row block needs one.")
             )
             continue
-        try:
+        with gathering(problems):
             built.append(spectra.registry.build(setting[block], f"{where}.{block}"))
-        except UserMistake as mistake:
-            problems.extend(mistake.problems)
     if problems:
         raise UserMistake(problems)
     return tuple(built)

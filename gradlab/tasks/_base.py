@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradlab.core import streams
 from gradlab.core.checks import one_of, shown, size
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.registry import Registry, settings_of
 from gradlab.tasks import losses
 from gradlab.tasks._examples import Examples
@@ -59,11 +59,12 @@ class AbstractTask(ABC):
         for field in ("features", "batch", "length", "outputs"):
             value = getattr(self, field)
             if value is not None:
-                collect(problems, lambda f=field, v=value: size(f, v))
-        collect(
-            problems, lambda: one_of("loss", self.loss, losses.registry.names(), "the name of a known loss")
-        )
-        collect(problems, self._check_at)
+                with gathering(problems):
+                    size(field, value)
+        with gathering(problems):
+            one_of("loss", self.loss, losses.registry.names(), "the name of a known loss")
+        with gathering(problems):
+            self._check_at()
         if not problems and self.loss == "cross_entropy" and self.n_outputs < 2:
             problems.append(Problem("outputs", "at least 2 classes for cross_entropy", shown(self.n_outputs)))
         if problems:
@@ -269,14 +270,6 @@ class AbstractTask(ABC):
     def solved(self, metric: Array) -> NDArray[np.bool_]:
         """Return where a metric meets the task's criterion; nowhere if it has none."""
         return np.zeros(np.shape(metric), dtype=bool)
-
-
-def collect(problems: list[Problem], check: Any) -> None:
-    """Run a check and add what it complains of to the problems."""
-    try:
-        check()
-    except UserMistake as mistake:
-        problems.extend(mistake.problems)
 
 
 registry: Registry[AbstractTask] = Registry("task", "gradlab.tasks")

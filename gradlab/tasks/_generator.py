@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gradlab.core import streams
 from gradlab.core.checks import shown
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.tasks._base import AbstractTask, Array, collect
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.tasks._base import AbstractTask, Array
 from gradlab.tasks._examples import Examples
 
 SOLVED = 0.01  # share of wrong answers below which a task counts as solved, as Pascanu 2013 has it
@@ -37,13 +37,15 @@ class AbstractGenerator(AbstractTask):
 
     def __post_init__(self) -> None:
         problems: list[Problem] = []
-        collect(problems, super().__post_init__)
+        with gathering(problems):
+            super().__post_init__()
         if self.loss not in (self.learnt, "unit") and not any(p.where == "loss" for p in problems):
             hint = "What it asks for is " + ("a class." if self.learnt == "cross_entropy" else "a number.")
             problems = [p for p in problems if p.where != "outputs"]  # they are no setting of its own
             problems.append(Problem("loss", f'"{self.learnt}" or "unit"', shown(self.loss), hint))
         if not any(p.where == "length" for p in problems):
-            collect(problems, self.check)
+            with gathering(problems):
+                self.check()
         if problems:
             raise UserMistake(problems)
         features, outputs = self.sizes()
@@ -112,6 +114,21 @@ class AbstractGenerator(AbstractTask):
         if not self.criterion:
             return super().solved(metric)
         return np.asarray(metric) < SOLVED  # NaN is not solved
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbstractClassified(AbstractGenerator):
+    """A task whose answers are classes, each right or wrong."""
+
+    learnt: ClassVar[str] = "cross_entropy"
+    metric: ClassVar[str] = "error_rate"
+
+    loss: str = "cross_entropy"
+
+    def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:
+        """Return how many answers are wrong; see the base class."""
+        targets, counted = examples.looked_at(self.looks())
+        return counted_sum(wrong_classes(outputs, targets), counted)
 
 
 @functools.lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import stream
 
@@ -37,10 +37,8 @@ class AbstractInitialiser(ABC):
     def __post_init__(self) -> None:
         problems: list[Problem] = []
         for key, check in self.checks.items():
-            try:
+            with gathering(problems):
                 object.__setattr__(self, key, check(key, getattr(self, key)))
-            except UserMistake as mistake:
-                problems += mistake.problems
         if problems:
             raise UserMistake(problems)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.checks import integer, number, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.memory import Memory
 from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import canonical, stream
@@ -88,10 +88,8 @@ class AbstractSpectrum(ABC):
     def __post_init__(self) -> None:
         problems: list[Problem] = []
         for key, check in {**dict.fromkeys(self._scaling_fields(), _scale), **self.checks}.items():
-            try:
+            with gathering(problems):
                 object.__setattr__(self, key, check(key, getattr(self, key)))
-            except UserMistake as mistake:
-                problems += mistake.problems
         problems += self._scaling_problems()
         if problems:
             raise UserMistake(problems)
