@@ -99,16 +99,7 @@ def run(
     from gradlab.core.checks import integer
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
-    from gradlab.running import (
-        Way,
-        attributes,
-        dense_keys,
-        load_labels,
-        plan_of,
-        room_beside,
-        run_archive,
-        workers_for,
-    )
+    from gradlab.running import Way, plan_of, run_archive
 
     resolved = as_spec(spec)
     workers = integer("workers", workers, at_least=1)
@@ -131,18 +122,26 @@ def run(
     if partition is not None or prune:
         given = "partition" if partition is not None else "prune"
         raise UserMistake(Problem("out", f"the directory of an archive, for {given} was given", "nothing"))
-    plan = plan_of(resolved)
+    return _in_memory(plan_of(resolved), workers, scheduler, bound, progress)
+
+
+def _in_memory(
+    plan: Plan, workers: int, scheduler: str | Client | None, memory: int, progress: Progress | None
+) -> xr.Dataset:
+    """Run a plan and return its data, held in memory; see `run`."""
+    from gradlab.running import attributes, dense_keys, load_labels, room_beside, workers_for
+
     with workers_for(plan, workers, scheduler) as processes:
         from gradlab.experiment.runner import execute
         from gradlab.experiment.sink import MemorySink
 
-        room = room_beside(plan, bound, processes.sharers)
+        room = room_beside(plan, memory, processes.sharers)
         sink = MemorySink(plan)
         execute(plan, sink, workers=processes, memory=room, progress=progress, meanwhile=load_labels)
     if sink.failures:
         failed = sum(len(index) for index, _, _ in sink.failures)
         text = f"{failed} of {plan.grid.n_cases} cases failed; the first error was:\n{sink.failures[0][1]}"
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
     from gradlab.archive.schema import to_dataset
 
     grid = plan.grid

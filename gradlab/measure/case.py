@@ -12,7 +12,7 @@ from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.layers import Layers, Networks
 from gradlab.learning.stack import Feedback
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.probe import stacked
+from gradlab.measure.probe import parameters_of, stacked
 from gradlab.network.parameters import Parameters, draw_readout, named
 from gradlab.network.readout import OUTPUTS
 from gradlab.network.settings import NetworkSettings
@@ -100,22 +100,18 @@ class Case:
             layers.run()
             out["states"] = np.stack([layers.state(t)[0].T for t in range(length)])
             if len(self.network.cell.state_parts) > 1:
-                out["memories"] = np.stack(
-                    [
-                        np.concatenate(
-                            [
-                                one.carried(length - 1 - t if direction else t)[0][0].T
-                                for direction, one in enumerate(layers.top)
-                            ],
-                            axis=-1,
-                        )
-                        for t in range(length)
-                    ]
-                )
+                out["memories"] = np.stack([_memory(layers, t) for t in range(length)])
             if output is not None:
                 states = out["states"].transpose(0, 2, 1)
                 out["outputs"] = output.value(states).transpose(0, 2, 1)
         return out
+
+
+def _memory(layers: Layers, t: int) -> Array:
+    """Return the memory of the only case after time step `t`, (batch, directions * hidden)."""
+    own = [layers.networks.length - 1 - t if direction else t for direction in range(len(layers.top))]
+    each = [one.carried(at)[0][0].T for one, at in zip(layers.top, own, strict=True)]
+    return np.concatenate(each, axis=-1)
 
 
 def draw_case(
@@ -131,14 +127,7 @@ def draw_case(
         The keys of its random streams.
     """
     dtype = network.dtype
-    drawn = Parameters.draw(
-        network,
-        features=task.features,
-        length=task.length,
-        seed=seed,
-        replicate=replicate,
-        outputs=task.n_outputs,
-    )
+    drawn = parameters_of(network, task, seed, replicate)
     parameters = named(network, drawn)
     loss = task.loss_entry
     if loss.uses_readout or network.cell.feeds_back == "output":

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Weights
 from gradlab.measure.embedded import embedded
+from gradlab.measure.probe import parameters_of
 from gradlab.measure.training import Trainee
 from gradlab.network.cells import AbstractCell
-from gradlab.network.parameters import Parameters, draw_readout
+from gradlab.network.parameters import draw_readout
 from gradlab.network.settings import NetworkSettings
 
 Array = NDArray[Any]
@@ -124,9 +125,8 @@ def draw_blocks(cases: Sequence[Trainee]) -> list[Array]:
 
 
 def _draw(case: Trainee) -> list[Array]:
-    network, task, keys = case.network, case.task, {"seed": case.seed, "replicate": case.replicate}
-    sizes = {"features": task.features, "length": task.length, "outputs": task.n_outputs}
-    own = Parameters.draw(network, **sizes, **keys)
+    network, task = case.network, case.task
+    own = parameters_of(network, task, case.seed, case.replicate)
     cell, n, m = network.cell, network.hidden, own.fed_back
     blocks = []
     for layer, directions in enumerate(own.layers):
@@ -140,7 +140,8 @@ def _draw(case: Trainee) -> list[Array]:
             blocks.append(affine)
             if cell.diagonals:
                 blocks.append(one.diagonal.reshape(-1, 1).astype(network.dtype))
-    blocks.append(draw_readout(network, outputs=task.n_outputs, **keys))
+    readout = draw_readout(network, outputs=task.n_outputs, seed=case.seed, replicate=case.replicate)
+    blocks.append(readout)
     if own.embedding is not None:
         blocks.append(own.embedding)
     return blocks
