@@ -76,7 +76,7 @@ class Clipping(AbstractFigure):
                 )
             )
         ds = narrowed(ds, *self.variables)
-        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds)
+        curve = chosen_axis(ds, self.name, "curve", self.curve) or _curves(ds)
         cut = thinned(sliced(_where_it_acts(ds, curve), ("clip", curve)))
         if curve and has_many_labels(ds, curve):
             cut = first_of(cut, curve, MOST_LABELS)

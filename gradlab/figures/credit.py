@@ -62,7 +62,7 @@ class Credit(AbstractFigure):
             expected = f"a record {_RECORD} over {' and '.join(lacking)}"
             raise UserMistake(Problem(f"figure {self.name!r}", expected, got))
         ds = narrowed(ds, _RECORD)
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else _panels(ds)
+        panel = chosen_axis(ds, self.name, "panel", self.panel) or _panels(ds)
         cut = _thinned(evenly(sliced(ds, (panel,)), panel, _MOST))
         parts = divided(cut.ds, panel)
         drawn = [_image(part) for part in parts.values()]

@@ -66,8 +66,8 @@ class Flow(AbstractFigure):
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         check_updates(ds, self.name, _RECORD)
         ds = narrowed(ds, _RECORD)
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else rule_axis(ds)
-        panel = panel or next(iter(other_axes(ds)), None)
+        chosen = chosen_axis(ds, self.name, "panel", self.panel)
+        panel = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = thinned(evenly(sliced(ds, (panel,)), panel, _MOST))
         parts = divided(cut.ds, panel)
         drawn = [_image(part) for part in parts.values()]

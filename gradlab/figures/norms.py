@@ -69,8 +69,8 @@ class Norms(AbstractFigure):
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         check_updates(ds, self.name, _BEFORE, _AFTER)
         ds = narrowed(ds, _BEFORE)
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else rule_axis(ds)
-        panel = panel or next(iter(other_axes(ds)), None)
+        chosen = chosen_axis(ds, self.name, "panel", self.panel)
+        panel = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = evenly(sliced(ds, (panel,)), panel, _MOST)
         parts = divided(cut.ds, panel)
         shares = _SHARE in cut.ds and bool(cut.ds[_SHARE].notnull().any())

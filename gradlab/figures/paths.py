@@ -68,7 +68,7 @@ class Paths(AbstractFigure):
                 Problem(f"figure {self.name!r}", f"the record {_RECORD} of gated cells", "none")
             )
         ds = narrowed(ds, _RECORD)
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else _panels(ds)
+        panel = chosen_axis(ds, self.name, "panel", self.panel) or _panels(ds)
         cut = thinned(_gated(sliced(ds, (panel,)), panel))
         if panel is not None:
             numbers = is_numeric(cut.ds, panel)

@@ -87,8 +87,7 @@ class Phase(AbstractFigure):
 
     def _axes(self, ds: xr.Dataset) -> tuple[str, str]:
         for option, axis in (("x", self.x), ("y", self.y)):
-            if axis:
-                chosen_axis(ds, self.name, option, axis)
+            chosen_axis(ds, self.name, option, axis)
         if self.x and self.x == self.y:
             raise UserMistake(Problem(f"figure {self.name!r}", "two different axes", f"{self.x!r} twice"))
         y = self.y

@@ -62,8 +62,8 @@ class Smoothness(AbstractFigure):
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         check_updates(ds, self.name, _RECORD, _NORM)
         ds = narrowed(ds, _RECORD)
-        rule = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else rule_axis(ds)
-        curve = rule or next(iter(other_axes(ds)), None)
+        chosen = chosen_axis(ds, self.name, "curve", self.curve)
+        curve = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = evenly(sliced(ds, (curve,)), curve, MOST_LABELS)
         key = panels.colour_key(cut.ds, curve)
         page = panels.grid([""], 2.2)

@@ -74,8 +74,8 @@ class Training(AbstractFigure):
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         check_updates(ds, self.name, _LOSS)
         ds = with_regulariser(narrowed(ds, _LOSS), self.curve, self.panel)
-        taken = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else None
-        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds, taken)
+        taken = chosen_axis(ds, self.name, "panel", self.panel)
+        curve = chosen_axis(ds, self.name, "curve", self.curve) or _curves(ds, taken)
         panel = taken or next(iter(other_axes(ds, curve)), None)
         cut = evenly(evenly(sliced(ds, (curve, panel)), panel, _MOST), curve, MOST_LABELS)
         key = panels.colour_key(cut.ds, curve)
