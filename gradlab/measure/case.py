@@ -29,13 +29,14 @@ class Case:
     ----------
     parameters : dict of arrays
         ``weight_ih_l0`` (rows, features), ``weight_hh_l0`` (rows, hidden), ``bias_ih_l0`` and
-        ``bias_hh_l0`` (rows,); with a readout also ``weight_ho`` (outputs, hidden) and ``bias_o``
-        (outputs,). Rows are the cell's row blocks; the LSTM's are i, f, g, o. The network has one
-        bias: it stands in ``bias_ih_l0``, and ``bias_hh_l0`` is zero.
+        ``bias_hh_l0`` (rows,), alike for further layers and the reverse direction; with a readout
+        also ``weight_ho`` (outputs, directions * hidden) and ``bias_o`` (outputs,). Rows are the cell's
+        row blocks; the LSTM's are i, f, g, o. For where the one bias of a block stands, and for what
+        else a cell or an embedding has, see `gradlab.network.parameters.named`.
     inputs : array of shape (length, batch, features)
     targets : array of shape (looks, batch, outputs), or (looks, batch) classes
         One for each time step where the loss looks; for the loss ``unit`` the unit vectors, of
-        shape (looks, batch, hidden).
+        shape (looks, batch, directions * hidden).
     looks : array of shape (looks,)
         Those time steps, from 0.
     network, task, clip : NetworkSettings, AbstractTask, AbstractClip

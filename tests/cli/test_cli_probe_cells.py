@@ -76,6 +76,18 @@ def test_a_size_that_the_cell_has_not(cli: Cli, cell, shapes, said):
     assert not Path("a").exists()
 
 
+def test_weights_that_the_cell_has_not(cli: Cli):
+    given = saved(INWARD, RECURRENT)
+    result = cli(*given.split(), "--cell", "clockwork")
+    assert result.exit_code == 2
+    assert "weight_hh_l0: expected zeros where 'clockwork' has no weights, got other numbers there" in (
+        result.stderr
+    )
+    arrays = dict(np.load("w.npz"))
+    np.savez("w.npz", **(arrays | {"weight_hh_l0": np.triu(arrays["weight_hh_l0"])}))
+    assert "profile" in probed(cli, f"{given} --cell clockwork")["figures"]
+
+
 def test_a_prefix_where_there_is_none(cli: Cli):
     result = cli(*saved(INWARD, RECURRENT).split(), "--prefix", "lstm")
     assert result.exit_code == 2
