@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,7 +106,9 @@ def beside_bptt(own: ScaledGradient, made: Made, bptt: ScaledGradient) -> dict[s
     mean = mean.times(1.0 / len(draws))
     apart = [one.plus(mean.times(-1.0)).log2_norm() for one in draws]
     with np.errstate(invalid="ignore", over="ignore"):
-        spread = np.sqrt(np.mean([np.exp2(2.0 * _ratio(one, size)) for one in apart], axis=0))
+        # One after another: NumPy adds up those of a single case in another order than those of several.
+        squares = reduce(np.add, (np.exp2(2.0 * _ratio(one, size)) for one in apart))
+        spread = np.sqrt(squares / len(apart))
         bias = np.exp2(_ratio(mean.plus(bptt.times(-1.0)).log2_norm(), size))
     if made.draws == ():
         spread = np.zeros(len(size))
