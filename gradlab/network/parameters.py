@@ -119,6 +119,7 @@ class _Draw:
         assert self.outputs is not None
         return self.outputs
 
+    @np.errstate(over="ignore")  # what is beyond float32 is infinite, and a state that it makes is marked
     def layer(self, layer: int, direction: int, features: int) -> LayerParameters:
         """Draw one layer in one direction."""
         settings, cell, n = self.settings, self.settings.cell, self.settings.hidden
@@ -164,6 +165,7 @@ def _measured(drawn: Drawn, effective: Any) -> Drawn:
     return Drawn(drawn.matrix, known.radius, known.norm, known.henrici_departure)
 
 
+@np.errstate(over="ignore")
 def draw_readout(settings: NetworkSettings, *, outputs: int, seed: int, replicate: int) -> Array:
     """Draw the readout ``[V b]``, shape (outputs, directions * hidden + 1); its bias is zero."""
     width = settings.directions * settings.hidden
