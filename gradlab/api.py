@@ -99,16 +99,7 @@ def run(
     from gradlab.core.checks import integer
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
-    from gradlab.running import (
-        Way,
-        attributes,
-        dense_keys,
-        load_labels,
-        plan_of,
-        room_beside,
-        run_archive,
-        workers_for,
-    )
+    from gradlab.running import Way, plan_of, run_archive
 
     resolved = as_spec(spec)
     workers = integer("workers", workers, at_least=1)
@@ -131,18 +122,26 @@ def run(
     if partition is not None or prune:
         given = "partition" if partition is not None else "prune"
         raise UserMistake(Problem("out", f"the directory of an archive, for {given} was given", "nothing"))
-    plan = plan_of(resolved)
+    return _in_memory(plan_of(resolved), workers, scheduler, bound, progress)
+
+
+def _in_memory(
+    plan: Plan, workers: int, scheduler: str | Client | None, memory: int, progress: Progress | None
+) -> xr.Dataset:
+    """Run a plan and return its data, held in memory; see `run`."""
+    from gradlab.running import attributes, dense_keys, load_labels, room_beside, workers_for
+
     with workers_for(plan, workers, scheduler) as processes:
         from gradlab.experiment.runner import execute
         from gradlab.experiment.sink import MemorySink
 
-        room = room_beside(plan, bound, processes.sharers)
+        room = room_beside(plan, memory, processes.sharers)
         sink = MemorySink(plan)
         execute(plan, sink, workers=processes, memory=room, progress=progress, meanwhile=load_labels)
     if sink.failures:
         failed = sum(len(index) for index, _, _ in sink.failures)
         text = f"{failed} of {plan.grid.n_cases} cases failed; the first error was:\n{sink.failures[0][1]}"
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
     from gradlab.archive.schema import to_dataset
 
     grid = plan.grid
@@ -250,8 +249,7 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
     Where there are more families of spectra than that, it is the first of each family, up to
     `_MOST_FAMILIES`. A gated cell is shown by its first row block, which the label then names.
     """
-    import numpy as np
-
+    from gradlab.core.places import evenly
     from gradlab.experiment.grid import expand
 
     grid = expand(spec)
@@ -272,7 +270,7 @@ def recurrent_matrices(spec: Spec, most: int = 5) -> dict[str, NDArray[np.float6
     if len(families) > most:
         rows, most = sorted(families.values()), _MOST_FAMILIES
     matrices = {}
-    for place in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)):
+    for place in evenly(len(rows), most):
         row = rows[place]
         network, seed = grid.networks[grid.network_index[row]], grid.seeds[grid.seed_index[row]]
         cell, blocks = network.cell, network.cell.drawn_blocks
@@ -310,8 +308,13 @@ def _matrices_of(settings: dict[str, Any] | list[str], figure: str) -> dict[str,
     if isinstance(settings, list):
         expected = f"{', '.join(settings)}, which the settings name"
         hint = "Say in which folder that is: --outside FOLDER."
-        raise UserMistake(Problem(f"figure {figure}", expected, "nothing that may be read", hint))
-    return matrices_in(settings) if is_of_file(settings) else recurrent_matrices(Spec.from_dict(settings))
+        raise UserMistake(Problem(f"figure {figure!r}", expected, "nothing that may be read", hint))
+    if not is_of_file(settings):
+        return recurrent_matrices(Spec.from_dict(settings))
+    if found := matrices_in(settings):
+        return found
+    got = "a cell without them, or whose output is fed back"
+    raise UserMistake(Problem(f"figure {figure!r}", "square recurrent weights", got))
 
 
 def figures_folder(archive: Path) -> Path:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gradlab.measure.arrays import Prepared
     from gradlab.measure.inputs import Given, Source
     from gradlab.network.weights import Weights
+    from gradlab.tasks.losses import AbstractLoss
 
 MOST_MATRICES = 5
 
@@ -77,11 +78,7 @@ class Trained:
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of the dataset, as those of a run."""
-        names = {
-            "cell": self.prepared.cell.name,
-            "activation": self.prepared.activation.name,
-            "clip": self.prepared.clip.name,
-        }
+        names = {key: getattr(self.prepared, key).name for key in ("cell", "activation", "clip")}
         return {key: self.table[key] for key in ("title", "question", "measure", "seed")} | names
 
     def measure(self) -> dict[str, NDArray[Any]]:
@@ -90,8 +87,7 @@ class Trained:
 
         from gradlab.measure.records import RECORDS
 
-        along = self.along
-        found = self.prepared.measure(self.record)
+        along, found = self.along, self.prepared.measure(self.record)
         shapes = {name: [len(along[d]) for d in RECORDS.get(name, ()) if d in along] for name in found}
         # What `along` does not have is of size one: a single layer, direction, row block; or of none,
         # where no row block has recurrent weights.
@@ -185,15 +181,14 @@ def read(
     from gradlab.core.checks import integer
     from gradlab.measure.arrays import check_records, prepare, together
     from gradlab.measure.inputs import INPUTS, TARGETS, as_inputs, as_targets, read_numbers
-    from gradlab.network.weights import AUTO, NONE, read_weights
+    from gradlab.network.weights import read_weights
     from gradlab.tasks import losses
 
     loss = loss if loss is not None else ("unit" if targets is None else "mse")
     the_loss = losses.registry.build(loss, "loss")
-    seen = readout if the_loss.uses_readout or readout != AUTO else NONE
     asked = None if record is None else ([record] if isinstance(record, str) else list(record))
     net, x, y, *_ = together(
-        lambda: read_weights(weights, cell=cell, prefix=prefix, readout=seen),
+        lambda: read_weights(weights, cell=cell, prefix=prefix, readout=_seen(readout, the_loss, cell)),
         lambda: read_numbers(inputs, "inputs", INPUTS, table=True),
         lambda: None if targets is None else read_numbers(targets, "targets", TARGETS),
         lambda: check_records(asked or ()),
@@ -213,6 +208,15 @@ def read(
         cell=net.cell, activation=activation, loss=loss, at=at, clip=clip, seed=seed,
     )  # fmt: skip
     return _described(Trained(net, x, y, prepared, _records(asked, prepared), {}), title, seed, cell)
+
+
+def _seen(readout: str, loss: AbstractLoss, cell: str | Mapping[str, Any] | None) -> str:
+    """Return which readout is read: none where neither the loss nor the cell looks at one."""
+    from gradlab.network import cells
+    from gradlab.network.weights import AUTO, NONE
+
+    fed_back = cell is not None and cells.registry.build(cell, "cell").feeds_back == "output"
+    return readout if loss.uses_readout or fed_back or readout != AUTO else NONE
 
 
 def _described(
@@ -254,16 +258,15 @@ def _sections(net: Weights, x: Given, y: Given | None, prepared: Prepared) -> di
         "activation": settings_of(prepared.activation),
         "dtype": net.dtype,
     }
-    settings: dict[str, Any] = {"inputs": _origin(x.path, x.sha256)}
-    if y is not None:
-        settings["targets"] = _origin(y.path, y.sha256)
+    given = {"inputs": x, "targets": y}
+    files = {key: _origin(one.path, one.sha256) for key, one in given.items() if one is not None}
     sizes = {"features": task.features, "batch": task.batch, "length": task.length}
     if task.loss_entry.uses_readout:
         sizes["outputs"] = task.n_outputs
     at = task.at if isinstance(task.at, str) else list(task.at)
     return {
         "network": network,
-        "task": {**settings, **sizes, "loss": task.loss, "at": at},
+        "task": {**files, **sizes, "loss": task.loss, "at": at},
         "clip": settings_of(prepared.clip),
     }
 
@@ -342,8 +345,8 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
             records = {name: np.asarray(values)[None] for name, values in trained.measure().items()}
             sink.write(np.zeros((1, 1), dtype=np.int64), records)
         sink.close()
-        collected = collect(command, trained.table["seed"])
-        write_provenance(out, collected, time.perf_counter() - begun, workers=1, cases=done)
+        run = collect(command, trained.table["seed"])
+        write_provenance(out, run, time.perf_counter() - begun, workers=1, cases=done)
     return open_archive(out), done
 
 
@@ -364,37 +367,34 @@ def is_of_file(table: Mapping[str, Any]) -> bool:
 def matrices_in(table: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
     """Read the recurrent matrices again from the file that an archive's settings name, by label.
 
-    The first row block of every layer and direction; `MOST_MATRICES` of them, evenly chosen.
+    What multiplies the state, by the first row block of every layer and direction; `MOST_MATRICES` of
+    them, evenly chosen. None of a cell without recurrent weights, or with others than square ones.
 
     Raises
     ------
     UserMistake
         If the file is gone, is another one now, or the weights were given as arrays.
     """
-    import numpy as np
-
+    from gradlab.core.places import evenly
     from gradlab.network.grouping import grouped
     from gradlab.network.weights import NONE, read_weights
 
-    settings = table["network"]["weights"]
-    path = settings.get("file")
-    if path is None:
-        expected = "the file that the weights were read from"
-        raise UserMistake(Problem("weights", expected, "none: they were given as arrays"))
-    network = table["network"]
-    net = read_weights(path, cell=network["cell"], prefix=settings["prefix"], readout=NONE)
+    cell, settings = table["network"]["cell"], table["network"]["weights"]
+    if (path := settings.get("file")) is None:
+        got = "none: they were given as arrays"
+        raise UserMistake(Problem("weights", "the file that the weights were read from", got))
+    net = read_weights(path, cell=cell, prefix=settings["prefix"], readout=NONE)
     if net.sha256 != settings["sha256"]:
         raise UserMistake(Problem("weights", f"{path} as it was when it was measured", "other bytes"))
-    blocks = net.cell.recurrent_blocks
-    found = {}
+    blocks, found = net.cell.recurrent_blocks, {}
+    if not blocks or net.cell.feeds_back == "output":
+        return {}
     for k, layer in enumerate(grouped(net.parameters, net.cell)):
         for direction, group in zip(("forward", "reverse"), layer, strict=False):
             parts = [f"layer {k}"] if net.layers > 1 else []
             parts += [direction] if net.bidirectional else []
             parts += [blocks[0].replace("_", " ")] if len(blocks) > 1 else []
-            found[", ".join(parts) or "recurrent weights"] = group["weight_hh"][: net.hidden].astype(
-                np.float64
-            )
+            own = group["weight_hh"][: net.hidden].astype("float64")
+            found[", ".join(parts) or "recurrent weights"] = net.cell.effective(own)
     labels = list(found)
-    places = np.unique(np.linspace(0, len(labels) - 1, min(MOST_MATRICES, len(labels))).round().astype(int))
-    return {labels[i]: found[labels[i]] for i in places}
+    return {labels[i]: found[labels[i]] for i in evenly(len(labels), MOST_MATRICES)}

@@ -12,7 +12,7 @@ from gradlab.archive.files import DirectoryFiles, Files, files_of
 from gradlab.archive.forms import TEXT, Form, form_of
 from gradlab.archive.variables import ALWAYS, OPTIONAL, SINCE, VARIABLES, Variable
 from gradlab.core.checks import shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 
 MOST_ARRAYS = 1000
 _CASE_DIMS_OF = "status"
@@ -65,11 +65,9 @@ def structure(files: Files) -> tuple[list[Problem], dict[str, Form]]:
     forms: dict[str, Form] = {}
     case_dims = _dims(arrays[_CASE_DIMS_OF])
     for name, metadata in arrays.items():
-        try:
+        with gathering(problems):
             where = files.where(f"{directory.DATA}/{name}")
             forms[name] = form_of(name, where, metadata, _cases_of(metadata, case_dims))
-        except UserMistake as mistake:
-            problems += mistake.problems
     if not problems:
         problems = list(_variables(files, forms, marker["schema"]))
     return problems, forms

@@ -10,7 +10,7 @@ from gradlab.cli.complete import FORMATS
 from gradlab.cli.report import files_of
 from gradlab.cli.terminal import clean, say_json, tell, write
 from gradlab.core.checks import one_of
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.figures import registry
 
 
@@ -64,15 +64,11 @@ def _checked(names: Sequence[str], formats: str) -> tuple[str, ...]:
     problems: list[Problem] = []
     endings = [ending.strip() for ending in formats.split(",")]
     for place, name in enumerate(names, start=1):
-        try:
+        with gathering(problems):
             registry.get(name, f"figure {place}")
-        except UserMistake as mistake:
-            problems += mistake.problems
     for ending in endings:
-        try:
+        with gathering(problems):
             one_of("--format", ending, FORMATS, f"one of {', '.join(FORMATS)}")
-        except UserMistake as mistake:
-            problems += mistake.problems
     if problems:
         raise UserMistake(problems)
     return tuple(dict.fromkeys(endings))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from gradlab.core.checks import shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.registry import Registry
 from gradlab.experiment.axes import is_range
 from gradlab.experiment.sections import CATALOGUES, names_in
@@ -72,12 +72,10 @@ def entries(text: str, where: str, catalogue: Registry[Any]) -> Values:
     problems: list[Problem] = []
     for part in words(text, where):
         name, *settings = part.split(":")
-        try:
+        with gathering(problems):
             own = _own_settings(catalogue.get(name, where))
             table = {"name": name, **_settings(settings, own, where)}
             found.append(table if settings else name)
-        except UserMistake as mistake:
-            problems += mistake.problems
     if problems:
         raise UserMistake(problems)
     return found
@@ -181,10 +179,8 @@ def _read(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     problems: list[Problem] = []
     for name, (key, read) in {**FLAGS, **ASIDE}.items():
         if given.get(name) not in (None, False):
-            try:
+            with gathering(problems):
                 values[key] = read(given[name], flag(name))
-            except UserMistake as mistake:
-                problems += mistake.problems
     return values, problems
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from gradlab import trained
 from gradlab.api import draw_figures
+from gradlab.archive.variables import REGIME
 from gradlab.cli.flags import entries, flag, looks, words
 from gradlab.cli.report import closing, files_of, found_in
 from gradlab.cli.terminal import clean, duration, safe, say, say_json, tell
 from gradlab.core.checks import shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.experiment.sections import CATALOGUES
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 #: What is told of the only case, besides its regime.
 NUMBERS = ("growth_rate", "growth_rate_standard_error", "loss", "log10_gradient_norm", "clip_factor")
-REGIMES = {-1: "vanishing", 0: "stable", 1: "exploding"}
 MOST_NAMES = 8
 
 
@@ -82,10 +82,8 @@ def _read(given: Mapping[str, Any]) -> trained.Trained:
     }
     for name, reader in readers.items():
         if given[name] is not None:
-            try:
+            with gathering(problems):
                 values[name] = _only(reader(given[name], flag(name)), given[name], flag(name))
-            except UserMistake as mistake:
-                problems += mistake.problems
     if problems:
         raise UserMistake(problems)
     return trained.read(
@@ -142,7 +140,7 @@ def _numbers(ds: xr.Dataset) -> dict[str, Any]:
     """Return what was measured of the only case and is one number."""
     found: dict[str, Any] = {name: float(ds[name].values[0]) for name in NUMBERS if name in ds}
     if "regime" in ds:
-        found["regime"] = REGIMES.get(int(ds["regime"].values[0]), "undetermined")
+        found["regime"] = next(word for word, code in REGIME.items() if code == ds["regime"].values[0])
     return found
 
 

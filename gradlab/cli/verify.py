@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gradlab.cli.group import DIFFERENT
-from gradlab.cli.options import Archive, Json, Outside, Quiet, Workers
+from gradlab.cli.options import Archive, Json, Outside, Quiet
 
 Replay = Annotated[
     str,
@@ -18,6 +18,10 @@ Replay = Annotated[
         "learners; all: every one.",
         show_default="none",
     ),
+]
+Workers = Annotated[
+    int,
+    typer.Option("--workers", min=1, help="Processes that measure again; the numbers do not depend on it."),
 ]
 Tolerance = Annotated[
     float,
@@ -32,7 +36,7 @@ def verify(
     replay: Replay = "0",
     outside: Outside = None,
     tolerance: Tolerance = 1e-6,
-    workers: Workers = None,
+    workers: Workers = 1,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -51,7 +55,7 @@ def verify(
     from gradlab.cli.terminal import say, say_json
 
     sample = sample_of(replay)
-    found = check(archive, sample=sample, outside=outside, tolerance=tolerance, workers=workers or 1)
+    found = check(archive, sample=sample, outside=outside, tolerance=tolerance, workers=workers)
     if as_json:
         say_json({"archive": str(archive), **verification_table(found)})
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,3 +60,12 @@ class UserMistake(ValueError):  # noqa: N818  # it is the user's, not the progra
     def under(self, prefix: str) -> UserMistake:
         """Return the same mistake with `prefix` put before every place."""
         return type(self)((problem.under(prefix) for problem in self.problems), self.rest)
+
+
+@contextmanager
+def gathering(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems of a mistake in the ``with`` block to others, and go on behind it."""
+    try:
+        yield
+    except UserMistake as mistake:
+        problems += mistake.problems

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 
 T = TypeVar("T")
 
@@ -43,17 +43,10 @@ def together(*checks: Callable[[], object]) -> None:
     """
     problems: list[Problem] = []
     for check in checks:
-        collect(problems, check)
+        with gathering(problems):
+            check()
     if problems:
         raise UserMistake(dict.fromkeys(problems))
-
-
-def collect(problems: list[Problem], check: Callable[[], object]) -> None:
-    """Make a check and add what it complains of to the problems."""
-    try:
-        check()
-    except UserMistake as mistake:
-        problems += mistake.problems
 
 
 class _Unreadable:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from gradlab.core import gaps
 from gradlab.core.checks import nearest, shown, with_known
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 
 
 class Named(Protocol):
@@ -180,7 +180,8 @@ def checked(
     while True:
         made = gaps.with_gaps(cls, full)
         found: list[Problem] = []
-        gaps.collect(found, getattr(made, "__post_init__", lambda: None))
+        with gathering(found):
+            getattr(made, "__post_init__", lambda: None)()
         places = {problem.where for problem in told}
         new = [problem for problem in found if problem.where not in places]
         if not new:

@@ -71,6 +71,14 @@ def ldexp(array: Array | float, power: Array, out: Array | None = None) -> Array
     return np.asarray(np.ldexp(array, small, out=out))
 
 
+def at_power(array: Array, power: Array, top: Array, out: Array | None = None) -> Array:
+    """Return ``array * 2 ** power`` as mantissas of ``2 ** top``; what is `DEAD` is zero and stays.
+
+    `array` is (..., hidden, batch), `power` and `top` are (..., batch).
+    """
+    return ldexp(array, np.where(power > DEAD, power - top, 0)[..., None, :], out=out)
+
+
 def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> list[Array]:
     """Bring mantissas back to the middle of the range, in place and without rounding.
 

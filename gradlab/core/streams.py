@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gradlab.core.memory import Memory
 
 CHUNK = 64  # time steps a chunk of a stream in time; part of what the numbers are
 
@@ -59,38 +60,15 @@ def in_time(
     Time is cut into chunks of `CHUNK` steps with a stream each, so any stretch can be had without
     the steps before it. `draw(stream, steps)` returns an array with time in front.
     """
+
+    def drawn(chunk: int) -> NDArray[Any]:
+        own = (seed, role, *settings, chunk)
+        return _recent.get(digest(list(own)), lambda: draw(stream(*own), CHUNK))
+
     first, last = start // CHUNK, max(start, stop - 1) // CHUNK
-    chunks = []
-    for chunk in range(first, last + 1):
-        key = digest([seed, role, *settings, chunk])
-        if key not in _recent:
-            _recent.put(key, draw(stream(seed, role, *settings, chunk), CHUNK))
-        chunks.append(_recent.get(key))
+    chunks = [drawn(chunk) for chunk in range(first, last + 1)]
     whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     return whole[start - first * CHUNK : stop - first * CHUNK]
 
 
-class _Recent:
-    """The chunks drawn last: a radius axis asks for the same inputs hundreds of times."""
-
-    def __init__(self, limit: int):
-        self._limit = limit
-        self._chunks: OrderedDict[str, NDArray[Any]] = OrderedDict()
-        self._bytes = 0
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._chunks
-
-    def get(self, key: str) -> NDArray[Any]:
-        self._chunks.move_to_end(key)
-        return self._chunks[key]
-
-    def put(self, key: str, chunk: NDArray[Any]) -> None:
-        chunk.setflags(write=False)
-        self._chunks[key] = chunk
-        self._bytes += chunk.nbytes
-        while self._bytes > self._limit and len(self._chunks) > 1:
-            self._bytes -= self._chunks.popitem(last=False)[1].nbytes
-
-
-_recent = _Recent(limit=24 << 20)
+_recent: Memory[NDArray[Any]] = Memory(24 << 20, lambda chunk: chunk)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.checks import integer, number, shown, truth, with_known
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import GAP, collect, known
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.gaps import GAP, known
 
 RANGE_KEYS = ("start", "stop", "num", "step", "logspace")
 LONGEST = 1_000_000  # values of one axis
@@ -128,7 +128,8 @@ def kind_of(values: list[Any], where: str) -> Kind:
 def _range(table: Mapping[str, Any], where: str) -> list[int | float]:
     table, problems = with_known(where, table, RANGE_KEYS, "a part of a range")
     log = table.get("logspace", False)
-    collect(problems, lambda: truth(f"{where}.logspace", log))
+    with gathering(problems):
+        truth(f"{where}.logspace", log)
     spacing = [key for key in ("num", "step") if key in table]
     if len(spacing) != 1:
         got = "both" if spacing else "neither"

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.checks import shown
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import GAP, collect
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.gaps import GAP
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis, kind_of
 from gradlab.experiment.labels import coordinate, identity
@@ -67,7 +67,8 @@ def unite(base: Table, sweeps: Sequence[Sweep], replicates: int) -> United:
     sweeps = _blurred(sweeps, clashes)
     places = _places(base, sweeps, problems)
     oversize: list[Problem] = []
-    collect(oversize, lambda: _check_size([len(points) for points in places.values()], replicates))
+    with gathering(oversize):
+        _check_size([len(points) for points in places.values()], replicates)
     if oversize:
         problems += oversize
         sweeps = _blurred(sweeps, {key for sweep in sweeps for key in sweep.axes})

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gradlab.core import gaps
 from gradlab.core.checks import integer, shown
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import NOTHING_KNOWN, collect, in_common
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.gaps import NOTHING_KNOWN, in_common
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis
 from gradlab.experiment.dims import Index, unite
@@ -106,12 +105,15 @@ def _misfits(measure: AbstractMeasure, parts: Mapping[str, Distinct]) -> list[Pr
     fixed = {i for i, one in enumerate(network.settings) if sections.holds_arrays(one)}
     for n, t in _pairs(network, task):
         if n in fixed:
-            collect(problems, partial(sections.check_arrays, network.settings[n], task.settings[t]))
+            with gathering(problems):
+                sections.check_arrays(network.settings[n], task.settings[t])
     problems += measure.unfit(parts)
     for n, by in _pairs(network, learner):
-        collect(problems, partial(_check_network, learner.settings[by], network.settings[n]))
+        with gathering(problems):
+            _check_network(learner.settings[by], network.settings[n])
     for rule, by in _pairs(clip, learner):
-        collect(problems, partial(sections.check_learner, learner.settings[by], clip.settings[rule]))
+        with gathering(problems):
+            sections.check_learner(learner.settings[by], clip.settings[rule])
     return problems
 
 

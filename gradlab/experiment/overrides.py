@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gradlab.core.checks import nearest, shown
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import GAP, collect
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.gaps import GAP
 from gradlab.experiment import sections
 from gradlab.experiment.axes import is_range
 from gradlab.experiment.sweeps import OPTIONS
@@ -35,7 +34,8 @@ def overridden(table: Table, settings: Sequence[str], known: Iterable[str]) -> t
     problems: list[Problem] = []
     table = {"sweep": [], **copy.deepcopy(table)}
     for text in settings:
-        collect(problems, partial(_set, table, text, list(known), problems))
+        with gathering(problems):
+            _set(table, text, list(known), problems)
     return table, problems
 
 

@@ -18,8 +18,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from pydantic_core import ErrorDetails
 
 from gradlab.core.checks import integer, nearest, one_of, shown
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import GAP, collect, known
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.gaps import GAP, known
 from gradlab.core.streams import canonical
 from gradlab.experiment import schema, sections
 from gradlab.experiment.dims import taken_names
@@ -257,7 +257,8 @@ class Spec(BaseModel):
     def _unfit(self) -> list[Problem]:
         """Return the problems of settings that cannot be built, and of axes with taken names."""
         problems: list[Problem] = []
-        collect(problems, self.expanded)
+        with gathering(problems):
+            self.expanded()
         return problems + taken_names(self.of_measure, self.record, self.sweeps)
 
     def to_dict(self) -> Table:
@@ -321,7 +322,8 @@ def spec_with(table: Table, settings: Sequence[str]) -> tuple[Spec, Table]:
     """Return the spec of a table with settings replaced, and that table; see `with_settings`."""
     table, problems = overridden(table, settings, Spec.model_fields)
     made: list[Spec] = []
-    collect(problems, lambda: made.append(Spec.from_dict(table)))
+    with gathering(problems):
+        made.append(Spec.from_dict(table))
     if problems:
         raise UserMistake(dict.fromkeys(problems))
     return made[0], table
@@ -375,7 +377,8 @@ def _beside(table: Table) -> list[Problem]:
     }
     base["seed"] = 0 if "seed" not in swept else GAP
     problems = [] if measure is None else _misplaced(measure, table, sweeps)
-    collect(problems, lambda: resolve(measure, base, sweeps, 1))
+    with gathering(problems):
+        resolve(measure, base, sweeps, 1)
     if measure is not None:
         record = table.get("record")
         given = [record] if isinstance(record, str) else record

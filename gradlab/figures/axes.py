@@ -8,6 +8,7 @@ import re
 import numpy as np
 import xarray as xr
 
+from gradlab.core import places
 from gradlab.figures.selection import (
     OK,
     Sliced,
@@ -42,7 +43,7 @@ def evenly(cut: Sliced, axis: str | None, most: int) -> Sliced:
     """Keep values of an axis at even distances, its ends among them, and say so, where there are many."""
     if axis is None or cut.ds.sizes[axis] <= most:
         return cut
-    kept = np.linspace(0, cut.ds.sizes[axis] - 1, most).round().astype(int)
+    kept = places.evenly(cut.ds.sizes[axis], most)
     words = f"{axis}: {most} of {cut.ds.sizes[axis]}"
     return Sliced(cut.ds.isel({axis: kept}), (*cut.words, words))
 

@@ -27,7 +27,7 @@ from gradlab.figures.selection import (
     has_many_labels,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     spread,
     thinned,
@@ -84,8 +84,7 @@ class Cells(AbstractFigure):
             page, axis_label(ds, "lag"), axis_label(ds, _STATE) if _MEMORY not in there else both
         )
         panels.show_key(page, key, _legend(records, layout.curve, level))
-        replicates = replicates_of(cut.ds)
-        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        many = replicates_words(cut.ds)
         gone = any(np.isneginf(masked(cut.ds, name)).any() for name in records)
         ends = "a curve ends where its gradient is zero" if gone else ""
         panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds), ends])
@@ -118,7 +117,7 @@ def _draw_panel(ax: Axes, part: xr.Dataset, records: list[str], curve: str | Non
         data = masked(part, record)
         data = data.expand_dims("one") if curve is None else data
         values = data.transpose("one" if curve is None else curve, "replicate", "lag").values
-        lags = data["lag"].values if "lag" in data.coords else np.arange(data.sizes["lag"])
+        lags = data["lag"].values
         colours = [_ALONE[record]] if curve is None else key.colours
         median = spread(values, axis=1).median
         width = panels.widths(median, _LINES[record]["linewidth"])

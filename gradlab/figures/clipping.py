@@ -28,7 +28,7 @@ from gradlab.figures.selection import (
     label_axes,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     spread,
     text_of,
@@ -76,7 +76,7 @@ class Clipping(AbstractFigure):
                 )
             )
         ds = narrowed(ds, *self.variables)
-        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds)
+        curve = chosen_axis(ds, self.name, "curve", self.curve) or _curves(ds)
         cut = thinned(sliced(_where_it_acts(ds, curve), ("clip", curve)))
         if curve and has_many_labels(ds, curve):
             cut = first_of(cut, curve, MOST_LABELS)
@@ -94,8 +94,7 @@ class Clipping(AbstractFigure):
         page = panels.Panels(figure, body, tuple(cells[:, :2].ravel()))
         body.supylabel(panels.upright(page, axis_label(ds, self.variables[0])))
         panels.show_key(page, key, _legend(curve is None or not is_numeric(ds, curve), beside))
-        replicates = replicates_of(cut.ds)
-        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        many = replicates_words(cut.ds)
         panels.small_print(figure, [*cut.words, many, counted_out(cut.ds)])
         return figure
 

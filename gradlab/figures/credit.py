@@ -8,14 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import panels, style
+from gradlab.figures import images, panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import divided, evenly
 from gradlab.figures.selection import (
@@ -27,7 +25,7 @@ from gradlab.figures.selection import (
     label_axes,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     spread,
     why_empty,
@@ -64,23 +62,23 @@ class Credit(AbstractFigure):
             expected = f"a record {_RECORD} over {' and '.join(lacking)}"
             raise UserMistake(Problem(f"figure {self.name!r}", expected, got))
         ds = narrowed(ds, _RECORD)
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else _panels(ds)
+        panel = chosen_axis(ds, self.name, "panel", self.panel) or _panels(ds)
         cut = _thinned(evenly(sliced(ds, (panel,)), panel, _MOST))
         parts = divided(cut.ds, panel)
-        images = [_image(part) for part in parts.values()]
-        norm = _scale([image for _, _, image in images])
+        drawn = [_image(part) for part in parts.values()]
+        norm = _scale([image for _, _, image in drawn])
         # Cases of unequal length each fill their panel.
-        alike = len({(losses.size, states.size) for losses, states, _ in images}) == 1
+        alike = len({(losses.size, states.size) for losses, states, _ in drawn}) == 1
         page = panels.grid(list(parts), 1.3 if len(parts) > 1 else 2.45, share_x=alike, share_y=alike)
-        for ax, part, (losses, states, image) in zip(page.axes, parts.values(), images, strict=True):
+        for ax, part, (losses, states, image) in zip(page.axes, parts.values(), drawn, strict=True):
             _draw_image(ax, losses, states, image, norm)
             if np.isnan(image).all():
                 panels.say(ax, why_empty(part))
         panels.name_axes(page, "time of the state (time steps)", "time of the loss (time steps)")
-        zeros = any(np.isneginf(image).any() for _, _, image in images)
-        _explain(page, norm, axis_label(ds, _RECORD), zeros)
-        replicates = replicates_of(cut.ds)
-        many = f"median of {replicates} replicates" if replicates > 1 else ""
+        panels.plain_ticks(images.bar(page, norm, axis_label(ds, _RECORD)).ax.yaxis, 6)
+        if zeros := images.zero_handles([image for _, _, image in drawn]):
+            panels.legend(page.figure, zeros)
+        many = replicates_words(cut.ds, "median")
         panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds)])
         return page.figure
 
@@ -109,8 +107,8 @@ def _image(part: xr.Dataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.flo
     """
     data = masked(part, _RECORD).transpose("replicate", "loss_time", "lag")
     median = spread(data.values, axis=0).median
-    losses = part["loss_time"].values if "loss_time" in part.coords else np.arange(median.shape[0])
-    lags = part["lag"].values if "lag" in part.coords else np.arange(median.shape[1])
+    losses = part["loss_time"].values
+    lags = part["lag"].values
     time = losses[:, None] - lags
     row, lag = np.nonzero((time >= 0) & ~np.isnan(median))
     if not row.size:
@@ -121,11 +119,10 @@ def _image(part: xr.Dataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.flo
     return losses, states, image
 
 
-def _scale(images: list[NDArray[np.float64]]) -> Normalize:
+def _scale(drawn: list[images.Image]) -> Normalize:
     """Return the colour scale from the smallest to the largest finite value of all images."""
-    values = np.concatenate([image[np.isfinite(image)] for image in images])
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    return Normalize(low, high) if low < high else Normalize(low - 0.5, high + 0.5)
+    values = images.finite(drawn)
+    return images.scale(float(values.min()), float(values.max())) if values.size else Normalize(0.0, 1.0)
 
 
 def _edges(centres: NDArray[Any]) -> NDArray[np.float64]:
@@ -140,26 +137,9 @@ def _draw_image(
     ax: Axes, losses: NDArray[Any], states: NDArray[Any], image: NDArray[np.float64], norm: Normalize
 ) -> None:
     x, y = _edges(states), _edges(losses)
-    ax.pcolormesh(x, y, image, cmap=style.sequential(), norm=norm, rasterized=True)
-    zero = np.where(np.isneginf(image), 0.0, np.nan)
-    if not np.isnan(zero).all():
-        ax.pcolormesh(x, y, zero, cmap=ListedColormap([style.PALE]), rasterized=True, gid="zero")
+    images.draw(ax, x, y, image, norm)
     # Time runs downwards, as in a matrix: what a loss can reach is the lower triangle.
     ax.set(xlim=(x[0], x[-1]), ylim=(y[-1], y[0]))
     ax.set_box_aspect(1)
     panels.plain_ticks(ax.xaxis, 4, whole=True)
     panels.plain_ticks(ax.yaxis, 4, whole=True)
-
-
-def _explain(page: panels.Panels, norm: Normalize, label: str, zeros: bool) -> None:
-    bar = page.body.colorbar(
-        ScalarMappable(norm, style.sequential()),
-        ax=list(page.axes),
-        label=panels.upright(page, label),
-        aspect=25,
-        pad=0.02,
-    )
-    bar.outline.set_linewidth(0.4)
-    panels.plain_ticks(bar.ax.yaxis, 6)
-    if zeros:
-        panels.legend(page.figure, [Patch(facecolor=style.PALE, label="zero gradient")])

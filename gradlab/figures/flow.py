@@ -8,14 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from gradlab.figures import panels, style
+from gradlab.figures import images, panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import divided, evenly, other_axes, rule_axis
 from gradlab.figures.needs import check_updates
@@ -26,7 +24,7 @@ from gradlab.figures.selection import (
     counted_out,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     spread,
     thinned,
@@ -68,29 +66,19 @@ class Flow(AbstractFigure):
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         check_updates(ds, self.name, _RECORD)
         ds = narrowed(ds, _RECORD)
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else rule_axis(ds)
-        panel = panel or next(iter(other_axes(ds)), None)
+        chosen = chosen_axis(ds, self.name, "panel", self.panel)
+        panel = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = thinned(evenly(sliced(ds, (panel,)), panel, _MOST))
         parts = divided(cut.ds, panel)
-        images = [_image(part) for part in parts.values()]
-        norm, beyond = _scale(images)
+        drawn = [_image(part) for part in parts.values()]
+        norm, beyond = _scale(drawn)
         page = panels.grid(list(parts), 1.35 if len(parts) > 1 else 2.2, share_y=True)
-        for ax, part, image in zip(page.axes, parts.values(), images, strict=True):
+        for ax, part, image in zip(page.axes, parts.values(), drawn, strict=True):
             _draw_image(ax, part, image, norm)
         panels.name_axes(page, "update", axis_label(ds, "lag"))
-        bar = page.body.colorbar(
-            ScalarMappable(norm, style.sequential()),
-            ax=list(page.axes),
-            label=panels.upright(page, axis_label(ds, _RECORD)),
-            extend=beyond,
-            aspect=25,
-            pad=0.02,
-        )
-        bar.outline.set_linewidth(0.4)
-        panels.plain_ticks(bar.ax.yaxis, 6)
-        _explain(page, images)
-        replicates = replicates_of(cut.ds)
-        many = f"median of {replicates} replicates" if replicates > 1 else ""
+        panels.plain_ticks(images.bar(page, norm, axis_label(ds, _RECORD), extend=beyond).ax.yaxis, 6)
+        _explain(page, drawn)
+        many = replicates_words(cut.ds, "median")
         words = ended_words(cut.ds, _RECORD, "left out from there on")
         panels.small_print(page.figure, [*cut.words, many, *words, counted_out(cut.ds, DIVERGED)])
         return page.figure
@@ -103,18 +91,15 @@ def _image(part: xr.Dataset) -> NDArray[np.float64]:
     return np.where(np.isposinf(median), np.nan, median)
 
 
-def _scale(images: list[NDArray[np.float64]]) -> tuple[Normalize, str]:
+def _scale(drawn: list[images.Image]) -> tuple[Normalize, str]:
     """Return the colour scale of all images, and to which side something lies beyond it."""
-    values = np.concatenate([image[np.isfinite(image)] for image in images])
+    values = images.finite(drawn)
     if not values.size:
         return Normalize(0.0, 1.0), "neither"
     low, high, middle = float(values.min()), float(values.max()), float(np.median(values))
     below, above = low < middle - _DECADES, high > middle + _DECADES
-    low, high = max(low, middle - _DECADES), min(high, middle + _DECADES)
-    norm = Normalize(low, high) if low < high else Normalize(low - 0.5, high + 0.5)
-    return norm, {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
-        (below, above), "neither"
-    )
+    norm = images.scale(max(low, middle - _DECADES), min(high, middle + _DECADES))
+    return norm, {(1, 1): "both", (1, 0): "min", (0, 1): "max", (0, 0): "neither"}[below, above]
 
 
 def reach(image: NDArray[np.float64], lags: NDArray[Any]) -> NDArray[np.float64]:
@@ -129,14 +114,11 @@ def reach(image: NDArray[np.float64], lags: NDArray[Any]) -> NDArray[np.float64]
 
 def _draw_image(ax: Axes, part: xr.Dataset, image: NDArray[np.float64], norm: Normalize) -> None:
     updates = part["update"].values
-    lags = part["lag"].values if "lag" in part.coords else np.arange(part.sizes["lag"])
+    lags = part["lag"].values
     scale_updates(ax, updates)
     x, step = update_edges(updates), (lags[1] - lags[0]) / 2 if len(lags) > 1 else 0.5
     y = np.append(lags - step, lags[-1] + step)
-    ax.pcolormesh(x, y, image, cmap=style.sequential(), norm=norm, rasterized=True)
-    zero = np.where(np.isneginf(image), 0.0, np.nan)
-    if not np.isnan(zero).all():
-        ax.pcolormesh(x, y, zero, cmap=ListedColormap([style.PALE]), rasterized=True, gid="zero")
+    images.draw(ax, x, y, image, norm)
     line = reach(image, lags)
     if np.isnan(image).all():
         panels.say(ax, why_empty(part, _RECORD))
@@ -147,11 +129,10 @@ def _draw_image(ax: Axes, part: xr.Dataset, image: NDArray[np.float64], norm: No
     panels.plain_ticks(ax.yaxis, 4, whole=True)
 
 
-def _explain(page: panels.Panels, images: list[NDArray[np.float64]]) -> None:
+def _explain(page: panels.Panels, drawn: list[images.Image]) -> None:
     handles: list[Any] = []
     if any(line.get_gid() == "reach" for ax in page.axes for line in ax.lines):
         handles.append(Line2D([], [], label="first lag below a hundredth of lag 0", **_LINE))
-    if any(np.isneginf(image).any() for image in images):
-        handles.append(Patch(facecolor=style.PALE, label="zero gradient"))
+    handles += images.zero_handles(drawn)
     if handles:
         panels.legend(page.figure, handles)

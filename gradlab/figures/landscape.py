@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from gradlab.figures import panels, style
+from gradlab.figures import images, panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.selection import Sliced, axes_of, sliced, text_of, typeset
 
@@ -53,14 +52,7 @@ class Landscape(AbstractFigure):
             _image(ax, surface, image, norm)
             for colour, path in zip(_COLOURS, paths.values(), strict=False):
                 ax.plot(*path, color=colour, marker=".", markersize=2, linewidth=0.6, gid="descent")
-            bar = page.body.colorbar(
-                ScalarMappable(norm, style.sequential()),
-                ax=ax,
-                label=typeset(label),
-                location="top",
-                aspect=20,
-            )
-            bar.outline.set_linewidth(0.4)
+            bar = images.bar(page, norm, typeset(label), ax=ax, location="top", aspect=20, pad=0.05)
             panels.plain_ticks(bar.ax.xaxis, 4)
         panels.name_axes(page, str(ds.attrs.get("first", "first")), str(ds.attrs.get("second", "second")))
         _explain(page, paths)
@@ -93,7 +85,7 @@ def _scale(image: NDArray[np.float64], loss: bool) -> Normalize:
         return Normalize(0.0, 1.0)
     low, high = float(finite.min()), float(finite.max())
     low = max(low, high - _DECADES) if loss else low
-    return Normalize(low, high) if low < high else Normalize(low - 0.5, high + 0.5)
+    return images.scale(low, high)
 
 
 def _image(ax: Axes, ds: xr.Dataset, image: NDArray[np.float64], norm: Normalize) -> None:

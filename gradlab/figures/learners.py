@@ -30,7 +30,7 @@ from gradlab.figures.selection import (
     is_numeric,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     spread,
     text_of,
@@ -121,7 +121,7 @@ class Learners(AbstractFigure):
         handles = {run.series: _handle(run, looks) for run in shown}
         if handles:
             panels.legend(figure, list(handles.values()))
-        many = f"median and quartiles of {n} replicates" if (n := replicates_of(cut.ds)) > 1 else ""
+        many = replicates_words(cut.ds)
         widest = [f"{run.series} at each time step: {run.label}" for run in online if run.label != run.series]
         panels.small_print(figure, [*cut.words, many, counted_out(cut.ds), *widest])
         return figure
@@ -268,7 +268,7 @@ def _draw_names(
 def _draw_online(ax: Axes, runs: Sequence[Run], looks: dict[str, dict[str, Any]]) -> None:
     for run in runs:
         values = run.values(_ONLINE)
-        times = run.ds["time"].values if "time" in run.ds.coords else np.arange(values.shape[1])
+        times = run.ds["time"].values
         panels.draw_curves(ax, times, values[None], [looks[run.series]])
     panels.plain_ticks(ax.xaxis, 5, whole=True)
     panels.plain_ticks(ax.yaxis, 5)

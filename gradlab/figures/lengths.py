@@ -18,7 +18,7 @@ from gradlab.figures.selection import (
     counted_out,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     spread,
     why_empty,
 )
@@ -54,8 +54,7 @@ class Lengths(AbstractFigure):
         first = axis_label(ds, self.variables[0]) + "\nat the first input"
         panels.name_axes(page, axis_label(ds, "length"), first)
         panels.show_key(page, key)
-        replicates = replicates_of(cut.ds)
-        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        many = replicates_words(cut.ds)
         gone = np.isneginf(at_first_input(masked(cut.ds, self.variables[0])).values).any()
         zero = "a zero gradient is not drawn" if gone else ""
         panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds), zero])

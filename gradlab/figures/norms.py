@@ -22,7 +22,7 @@ from gradlab.figures.selection import (
     counted_out,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     typeset,
     why_empty,
@@ -69,8 +69,8 @@ class Norms(AbstractFigure):
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         check_updates(ds, self.name, _BEFORE, _AFTER)
         ds = narrowed(ds, _BEFORE)
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else rule_axis(ds)
-        panel = panel or next(iter(other_axes(ds)), None)
+        chosen = chosen_axis(ds, self.name, "panel", self.panel)
+        panel = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = evenly(sliced(ds, (panel,)), panel, _MOST)
         parts = divided(cut.ds, panel)
         shares = _SHARE in cut.ds and bool(cut.ds[_SHARE].notnull().any())
@@ -87,8 +87,7 @@ class Norms(AbstractFigure):
         panels.name_rows(rows, heights, named[: len(rows)])
         page.body.supxlabel("update")
         panels.legend(page.figure, _legend(rows[0]))
-        replicates = replicates_of(cut.ds)
-        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        many = replicates_words(cut.ds)
         scales = "each column on its own scale of norms" if own else ""
         words = ended_words(cut.ds, _BEFORE, "left out from there on")
         panels.small_print(page.figure, [*cut.words, many, scales, *words, counted_out(cut.ds, DIVERGED)])

@@ -228,7 +228,7 @@ def colour_key(ds: xr.Dataset, axis: str | None) -> Key:
     if axis is None:
         return Key("", ("",), (style.QUALITATIVE[0],), ("-",), None, (0,))
     title = axis_label(ds, axis)
-    values = ds[axis].values if axis in ds.coords else np.arange(ds.sizes[axis])
+    values = ds[axis].values
     names = tuple(text_of(value) for value in values)
     if axis in ds.coords and not is_numeric(ds, axis):
         rounds = [divmod(i, len(style.QUALITATIVE)) for i in range(len(names))]

@@ -26,7 +26,7 @@ from gradlab.figures.selection import (
     is_numeric,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     thinned,
     why_empty,
@@ -68,7 +68,7 @@ class Paths(AbstractFigure):
                 Problem(f"figure {self.name!r}", f"the record {_RECORD} of gated cells", "none")
             )
         ds = narrowed(ds, _RECORD)
-        panel = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else _panels(ds)
+        panel = chosen_axis(ds, self.name, "panel", self.panel) or _panels(ds)
         cut = thinned(_gated(sliced(ds, (panel,)), panel))
         if panel is not None:
             numbers = is_numeric(cut.ds, panel)
@@ -80,8 +80,7 @@ class Paths(AbstractFigure):
         panels.share_heights(page.axes)
         panels.name_axes(page, axis_label(ds, "lag"), axis_label(ds, _RECORD))
         panels.legend(page.figure, [Line2D([], [], label=_WORDS[p], **_LOOKS[p]) for p in _LOOKS])
-        replicates = replicates_of(cut.ds)
-        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        many = replicates_words(cut.ds)
         gone = np.isneginf(masked(cut.ds, _RECORD)).any()
         ends = "no line where a gradient is zero" if gone else ""
         panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds), ends])
@@ -105,7 +104,7 @@ def _gated(cut: Sliced, panel: str | None) -> Sliced:
 
 def _draw_panel(ax: Axes, part: xr.Dataset) -> None:
     data = masked(part, _RECORD).transpose("path", "replicate", "lag")
-    lags = data["lag"].values if "lag" in data.coords else np.arange(data.sizes["lag"])
+    lags = data["lag"].values
     looks = [_LOOKS[str(path)] for path in part["path"].values]
     if not panels.draw_curves(ax, lags, data.values, looks):
         panels.say(ax, why_empty(part))

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.figure import Figure
@@ -17,7 +16,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import panels, style
+from gradlab.figures import images, panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import axis_of
 from gradlab.figures.selection import (
@@ -33,7 +32,7 @@ from gradlab.figures.selection import (
     narrowed,
     numeric_axes,
     panel_axis,
-    replicates_of,
+    replicates_words,
     sliced,
     spread,
     text_of,
@@ -79,26 +78,16 @@ class Phase(AbstractFigure):
         for ax, one, (rates, gone) in zip(page.axes, parts, maps, strict=True):
             signs |= _draw_map(ax, one, x, y, rates, gone, norm)
         panels.name_axes(page, *(axis_label(part, axis) for axis in (x, y)))
-        bar = page.body.colorbar(
-            ScalarMappable(norm, style.DIVERGING),
-            ax=list(page.axes),
-            label=panels.upright(page, axis_label(part, "growth_rate").replace(" (", "\n(")),
-            aspect=30,
-            pad=0.02,
-        )
+        label = axis_label(part, "growth_rate").replace(" (", "\n(")
+        bar = images.bar(page, norm, label, cmap=style.DIVERGING, aspect=30)
         bar.set_ticks(round_values(float(norm.vmax or 1.0)))
-        bar.outline.set_linewidth(0.4)
         _explain(page.figure, signs)
-        replicates = replicates_of(part)
-        panels.small_print(
-            page.figure, [*cut.words, f"median of {replicates} replicates" if replicates > 1 else ""]
-        )
+        panels.small_print(page.figure, [*cut.words, replicates_words(part, "median")])
         return page.figure
 
     def _axes(self, ds: xr.Dataset) -> tuple[str, str]:
         for option, axis in (("x", self.x), ("y", self.y)):
-            if axis:
-                chosen_axis(ds, self.name, option, axis)
+            chosen_axis(ds, self.name, option, axis)
         if self.x and self.x == self.y:
             raise UserMistake(Problem(f"figure {self.name!r}", "two different axes", f"{self.x!r} twice"))
         y = self.y

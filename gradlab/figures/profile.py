@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.places import evenly
 from gradlab.figures import panels
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.needs import require
@@ -24,7 +25,7 @@ from gradlab.figures.selection import (
     counted_out,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     setting_of,
     spread,
     thinned,
@@ -88,8 +89,7 @@ class Profile(AbstractFigure):
             panels.share_heights(page.axes)
         panels.name_axes(page, axis_label(ds, "lag"), axis_label(ds, self.record))
         panels.show_key(page, key, level_and_exact(drawn))
-        replicates = replicates_of(cut.ds)
-        many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+        many = replicates_words(cut.ds)
         gone = np.isneginf(masked(cut.ds, self.record).values).any()
         ends = "a curve ends where its gradient is zero" if gone else ""
         panels.small_print(page.figure, [*cut.words, many, counted_out(cut.ds), ends])
@@ -138,12 +138,10 @@ def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, ke
     key : Key
         Their colours.
     """
-    checked = set(
-        np.linspace(0, len(key.colours) - 1, min(_MOST_EXACT, len(key.colours))).round().astype(int)
-    )
+    checked = set(evenly(len(key.colours), _MOST_EXACT).tolist())
     data = masked(part, record)
     values = (data.expand_dims("one") if curve is None else data.transpose(curve, ...)).values
-    lags = data["lag"].values if "lag" in data.coords else np.arange(data.sizes["lag"])
+    lags = data["lag"].values
     every = spread(values, axis=1)
     band, starts, exact = values.shape[1] > 1, [], False
     width = panels.widths(every.median, 0.8)

@@ -61,10 +61,10 @@ def label_axes(ds: xr.Dataset) -> list[str]:
     return [axis for axis in axes_of(ds) if axis not in numbers]
 
 
-def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str) -> str:
-    """Return `axis` if the dataset has it; `option` is what the user called it."""
-    if axis not in axes_of(ds):
-        here = axes_of(ds)
+def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str) -> str | None:
+    """Return the `axis` that the user chose by an `option`, which the dataset must have; None for none."""
+    here = axes_of(ds)
+    if axis and axis not in here:
         raise UserMistake(
             Problem(
                 f"figure {figure!r}, option {option!r}",
@@ -73,7 +73,7 @@ def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str) -> str:
                 nearest(axis, here) if here else "The dataset has no axes.",
             )
         )
-    return axis
+    return axis or None
 
 
 def curve_axis(ds: xr.Dataset, taken: Iterable[str] = ()) -> str | None:
@@ -173,8 +173,8 @@ def arranged(
         If a chosen axis is not there.
     """
     against = set(against)
-    panels = chosen_axis(ds, figure, "panel", panel) if panel else None
-    curves = chosen_axis(ds, figure, "curve", curve) if curve else curve_axis(ds, against | {panels or ""})
+    panels = chosen_axis(ds, figure, "panel", panel)
+    curves = chosen_axis(ds, figure, "curve", curve) or curve_axis(ds, against | {panels or ""})
     panels = panels or panel_axis(ds, against | {curves or ""})
     if not curve and not panel and curves is not None and has_many_labels(ds, curves):
         few = panels is not None and 1 < ds.sizes[panels] <= MOST_LABELS
@@ -325,6 +325,12 @@ def why_empty(ds: xr.Dataset, record: str = "") -> str:
 def replicates_of(ds: xr.Dataset) -> int:
     """Return the number of replicates."""
     return int(ds.sizes.get("replicate", 1))
+
+
+def replicates_words(ds: xr.Dataset, what: str = "median and quartiles") -> str:
+    """Return what is drawn of the replicates; nothing where there is but one."""
+    count = replicates_of(ds)
+    return f"{what} of {count} replicates" if count > 1 else ""
 
 
 def text_of(value: object) -> str:

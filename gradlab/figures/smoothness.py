@@ -24,7 +24,7 @@ from gradlab.figures.selection import (
     counted_out,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     typeset,
     why_empty,
@@ -62,8 +62,8 @@ class Smoothness(AbstractFigure):
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         check_updates(ds, self.name, _RECORD, _NORM)
         ds = narrowed(ds, _RECORD)
-        rule = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else rule_axis(ds)
-        curve = rule or next(iter(other_axes(ds)), None)
+        chosen = chosen_axis(ds, self.name, "curve", self.curve)
+        curve = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = evenly(sliced(ds, (curve,)), curve, MOST_LABELS)
         key = panels.colour_key(cut.ds, curve)
         page = panels.grid([""], 2.2)
@@ -79,8 +79,7 @@ class Smoothness(AbstractFigure):
         panels.name_axes(page, axis_label(ds, _NORM), typeset("log10 local smoothness"))
         if handles:
             panels.legend(page.figure, handles, key.title or None)
-        replicates = replicates_of(cut.ds)
-        many = f"recorded updates of {replicates} replicates" if replicates > 1 else ""
+        many = replicates_words(cut.ds, "recorded updates")
         beyond = f"{lost} points of no or infinite smoothness or norm left out" if lost else ""
         words = [*cut.words, many, beyond, diverged_words(cut.ds), counted_out(cut.ds, DIVERGED)]
         panels.small_print(page.figure, words)

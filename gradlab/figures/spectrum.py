@@ -14,7 +14,7 @@ from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
 from gradlab.core import checks
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.figures import panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 
@@ -98,15 +98,13 @@ def _checked(matrices: Matrices) -> dict[str, NDArray[np.float64]]:
     good: dict[str, NDArray[np.float64]] = {}
     problems: list[Problem] = []
     for label, matrix in matrices.items():
-        try:
+        with gathering(problems):
             where = f"matrices[{label!r}]"
             w = checks.array(where, matrix, (None, None), "to, from")
             w = checks.array(where, w, (w.shape[0], w.shape[0]), "to, from")
             if w.size == 0:
                 raise UserMistake(Problem(where, "at least one row", "none"))
             good[str(label)] = w
-        except UserMistake as mistake:
-            problems += mistake.problems
     if problems:
         raise UserMistake(problems)
     return good

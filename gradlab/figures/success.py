@@ -69,8 +69,8 @@ class Success(AbstractFigure):
             raise UserMistake(Problem(f"figure {self.name!r}", expected, f"{task}, which has none"))
         ds = with_regulariser(ds, self.x, self.curve, self.panel)
         x = self._numbers(ds)
-        taken = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else None
-        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds, x, taken)
+        taken = chosen_axis(ds, self.name, "panel", self.panel)
+        curve = chosen_axis(ds, self.name, "curve", self.curve) or _curves(ds, x, taken)
         panel = taken or next(iter(other_axes(ds, x, curve)), None)
         cut = evenly(evenly(sliced(ds, (x, curve, panel)), panel, _MOST), curve, MOST_LABELS)
         key = panels.colour_key(cut.ds, curve)
@@ -90,8 +90,7 @@ class Success(AbstractFigure):
 
     def _numbers(self, ds: xr.Dataset) -> str:
         numbers = numeric_axes(ds)
-        if self.x:
-            axis = chosen_axis(ds, self.name, "x", self.x)
+        if axis := chosen_axis(ds, self.name, "x", self.x):
             if not is_numeric(ds, axis):
                 raise UserMistake(Problem(f"figure {self.name!r}, option 'x'", "an axis of numbers", axis))
             return axis

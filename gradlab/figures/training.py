@@ -28,7 +28,7 @@ from gradlab.figures.selection import (
     curve_axis,
     masked,
     narrowed,
-    replicates_of,
+    replicates_words,
     sliced,
     spread,
     why_empty,
@@ -74,8 +74,8 @@ class Training(AbstractFigure):
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         check_updates(ds, self.name, _LOSS)
         ds = with_regulariser(narrowed(ds, _LOSS), self.curve, self.panel)
-        taken = chosen_axis(ds, self.name, "panel", self.panel) if self.panel else None
-        curve = chosen_axis(ds, self.name, "curve", self.curve) if self.curve else _curves(ds, taken)
+        taken = chosen_axis(ds, self.name, "panel", self.panel)
+        curve = chosen_axis(ds, self.name, "curve", self.curve) or _curves(ds, taken)
         panel = taken or next(iter(other_axes(ds, curve)), None)
         cut = evenly(evenly(sliced(ds, (curve, panel)), panel, _MOST), curve, MOST_LABELS)
         key = panels.colour_key(cut.ds, curve)
@@ -262,8 +262,7 @@ def _legend(axes: Sequence[Axes], styles: Mapping[str, dict[str, Any]]) -> list[
 
 
 def _words(ds: xr.Dataset, cropped: list[str]) -> list[str]:
-    replicates = replicates_of(ds)
-    many = f"median and quartiles of {replicates} replicates" if replicates > 1 else ""
+    many = replicates_words(ds)
     beyond = f"{' and '.join(cropped)} beyond {_FAR:.0f} times what runs begin with not shown"
     ended = ended_words(ds, _LOSS, "held at their last values")
     return [many, *ended, counted_out(ds, DIVERGED), beyond if cropped else ""]

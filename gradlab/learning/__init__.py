@@ -1,1 +1,1 @@
-"""How gradients are made and used: the engine of backpropagation through time, and clip rules."""
+"""How gradients are made and used: the engine, learners, clip rules, optimisers and schedules."""

@@ -216,8 +216,6 @@ def _gradients(i: int, lane: Lane, stages: Sequence[Stage], losses: Losses) -> l
             for run, order in stage:
                 assert run.gradients is not None
                 number = run.views.of(order.place[i])[view]
-                own = run.gradients.collect_view(number)
-                parts += zip(own.mantissas, own.exponents, strict=True)
-        parts += shared
-        collected.append(ScaledGradient(tuple(m for m, _ in parts), tuple(e for _, e in parts)))
+                parts += run.gradients.collect_view(number).blocks()
+        collected.append(ScaledGradient.of(parts + shared))
     return collected

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import DEAD, ldexp, renormalise, window
+from gradlab.core.scaled import DEAD, at_power, ldexp, renormalise, window
 from gradlab.learning.gradients import Gradients
 from gradlab.learning.paths import Paths
 from gradlab.learning.sources import HandedDown, Lane, Losses, Source
@@ -173,8 +173,8 @@ class Pass:
                 held = np.where(present, held, DEAD)
             top = np.maximum(size, held)
             for part in self.adjoint:
-                ldexp(part[i], np.where(held > DEAD, held - top, 0)[:, None, :], out=part[i])
-            injection = ldexp(injection, np.where(size > DEAD, size - top, 0)[:, None, :])
+                at_power(part[i], held, top, out=part[i])
+            injection = at_power(injection, size, top)
             self.exponent[i] = top
         self.adjoint[0][i] += injection
 

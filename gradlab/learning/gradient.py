@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,19 @@ class ScaledGradient:
     mantissas: tuple[Array, ...]
     exponents: tuple[Array, ...]
 
+    @classmethod
+    def of(cls, blocks: Iterable[tuple[Array, Array]]) -> ScaledGradient:
+        """Return the gradient of these blocks, each a mantissa with its power of two."""
+        pairs = list(blocks)
+        return cls(tuple(m for m, _ in pairs), tuple(e for _, e in pairs))
+
+    def blocks(self) -> Iterator[tuple[Array, Array]]:
+        """Return the blocks, each a mantissa with its power of two."""
+        return zip(self.mantissas, self.exponents, strict=True)
+
     def map(self, change: Callable[[Array, Array], tuple[Array, Array]]) -> ScaledGradient:
         """Return the gradient with `change(mantissa, exponent)` applied to every block."""
-        changed = [change(m, e) for m, e in zip(self.mantissas, self.exponents, strict=True)]
-        return ScaledGradient(tuple(m for m, _ in changed), tuple(e for _, e in changed))
+        return ScaledGradient.of(change(*block) for block in self.blocks())
 
     def times(self, factor: float) -> ScaledGradient:
         """Return the gradient times a moderate number."""
@@ -40,23 +49,18 @@ class ScaledGradient:
 
     def plus(self, other: ScaledGradient) -> ScaledGradient:
         """Return the sum of two gradients by the same parameters."""
-        sums = [
-            _sum(*both)
-            for both in zip(self.mantissas, self.exponents, other.mantissas, other.exponents, strict=True)
-        ]
-        return ScaledGradient(tuple(m for m, _ in sums), tuple(e for _, e in sums))
+        both = zip(self.blocks(), other.blocks(), strict=True)
+        return ScaledGradient.of(_sum(*own, *its) for own, its in both)
 
     def log2_norm(self) -> Array:
         """Return log2 of the joint Frobenius norm, shape (case,); -inf for a zero gradient."""
-        parts = [scaled_squares(m, e) for m, e in zip(self.mantissas, self.exponents, strict=True)]
+        parts = [scaled_squares(*block) for block in self.blocks()]
         return log2_total(np.stack([p[0] for p in parts], axis=-1), np.stack([p[1] for p in parts], axis=-1))
 
     def values(self) -> tuple[Array, ...]:
         """Return the gradients as plain arrays; out of range they become 0 or inf."""
         with np.errstate(over="ignore", under="ignore"):
-            return tuple(
-                ldexp(m, e[:, None, None]) for m, e in zip(self.mantissas, self.exponents, strict=True)
-            )
+            return tuple(ldexp(m, e[:, None, None]) for m, e in self.blocks())
 
 
 def _sum(a: Array, power_a: Array, b: Array, power_b: Array) -> tuple[Array, Array]:
@@ -94,9 +98,9 @@ def angle(a: ScaledGradient, b: ScaledGradient) -> Array:
     norms = a.log2_norm(), b.log2_norm()
     zero = ~np.isfinite(norms[0]) | ~np.isfinite(norms[1])
     minus, plus = np.zeros(len(zero)), np.zeros(len(zero))
-    for ma, ea, mb, eb in zip(a.mantissas, a.exponents, b.mantissas, b.exponents, strict=True):
-        u = _over_norm(ma, ea, np.where(zero, 0.0, norms[0]))
-        v = _over_norm(mb, eb, np.where(zero, 0.0, norms[1]))
+    for one, other in zip(a.blocks(), b.blocks(), strict=True):
+        u = _over_norm(*one, np.where(zero, 0.0, norms[0]))
+        v = _over_norm(*other, np.where(zero, 0.0, norms[1]))
         minus += squares(u - v)
         plus += squares(u + v)
     return np.where(zero, 0.0, 2.0 * np.arctan2(np.sqrt(minus), np.sqrt(plus)))

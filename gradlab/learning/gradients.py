@@ -72,13 +72,13 @@ class Gradients:
         shift = views.shifts(exponent, lanes)
         if self._diagonal is not None:
             terms = np.empty((self._diagonal.total.shape[1], *dz.shape[1:]), dz.dtype)
-            small, power = self._room(t, dz, shift)
+            small, power = self._lowered(dz, self._trajectory.local_exponent.get(t), shift)
             self._stack.cell.diagonal_gradient(self._trajectory.local(t), small, terms)
             if self._samples:
                 terms, power = by_sample(terms), samples_as_cases(power, terms)
             scale = self._scale(self._diagonal, power, count)
             self._add(self._diagonal, terms, self._ones, power, scale, np.zeros(count, dtype=bool))
-        right, shift = self._in_range(self._right, t, shift)
+        right, shift = self._lowered(self._right, self._trajectory.state_exponent.get(t), shift)
         if self._samples:
             shift, squares = samples_as_cases(shift, dz), None
             dz, right = by_sample(dz), right.reshape(-1, 1, right.shape[-1])
@@ -88,14 +88,13 @@ class Gradients:
             spared = sums.unmoved_by(views.log2_norms(*squares) + self._log2_size(), t % REFRESH == 0)
         self._add(sums, dz, right, shift, scale, spared)
 
-    def _room(self, t: int, dz: Array, shift: Array | None) -> tuple[Array, Array | None]:
-        """Scale `dz` down where what it is multiplied with is very large, and its powers of two up."""
-        size = self._trajectory.local_exponent.get(t)
+    def _lowered(self, factor: Array, size: Array | None, shift: Array | None) -> tuple[Array, Array | None]:
+        """Scale a factor of the terms down by the powers of two `size`, (case,), and that of the terms up."""
         if size is None:
-            return dz, shift
+            return factor, shift
         if shift is None:
             shift = np.zeros((self._views.count, 1, 1), dtype=np.int64)
-        return ldexp(dz, -size[:, None, None]), shift + size[:, None]
+        return ldexp(factor, -size[:, None, None]), shift + size[:, None]
 
     def _scale(self, sums: Sums, shift: Array | None, count: int) -> Array | None:
         mantissa = self._views.mantissa
@@ -122,24 +121,11 @@ class Gradients:
 
     def collect_view(self, view: int) -> ScaledGradient:
         """Return a view's gradient by ``[W U b]`` and by the elementwise parameters; summed over samples."""
-        mantissas, exponents = [self._parameters(view)], [self._affine.exponent[view]]
+        stack = self._stack
+        blocks = [(to_parameters(stack.cell, self._affine.by_case(view), stack.fed_back), self._affine)]
         if self._diagonal is not None:
-            mantissas.append(self._diagonal.by_case(view))
-            exponents.append(self._diagonal.exponent[view])
-        return ScaledGradient(tuple(mantissas), tuple(exponents))
-
-    def _parameters(self, view: int) -> Array:
-        """Return a view's gradient by what is a parameter in ``[W U b]``; zero by what is not."""
-        return to_parameters(self._stack.cell, self._affine.by_case(view), self._stack.fed_back)
-
-    def _in_range(self, right: Array, t: int, shift: Array | None) -> tuple[Array, Array | None]:
-        """Scale the state at `t` down where it is very large, and the terms' powers of two up."""
-        size = self._trajectory.state_exponent.get(t)
-        if size is None:
-            return right, shift
-        if shift is None:
-            shift = np.zeros((self._views.count, 1, 1), dtype=np.int64)
-        return ldexp(right, -size[:, None, None]), shift + size[:, None]
+            blocks.append((self._diagonal.by_case(view), self._diagonal))
+        return ScaledGradient.of((mantissa, sums.exponent[view]) for mantissa, sums in blocks)
 
     def _log2_size(self) -> Array:
         """Return log2 of a bound on the norm over the batch of every row of ``[h; x; 1]``, by case."""

@@ -152,6 +152,12 @@ class Layers:
         for start in self.top[0].starts:
             self._hold(start, first=True)
 
+    def overflowed(self, lags: int) -> Array:
+        """Return in which cases a state left the range that a loss of `lags` lags sees, or that goes on."""
+        whole = self.networks.directions > 1 or self.networks.start is not None
+        first = [trajectory.first_overflow for layer in self.trajectories for trajectory in layer]
+        return np.asarray(np.logical_or.reduce([(t >= 0) & (whole | (t < lags)) for t in first]))
+
     def ends(self) -> list[list[Array]]:
         """Return by layer the states after the last time step, as a `start`; right after `run` only."""
         return [directions[0].end() for directions in self.trajectories]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import DEAD, ldexp, renormalise, window
+from gradlab.core.scaled import DEAD, at_power, renormalise, window
 from gradlab.learning.stack import Stack
 from gradlab.learning.taps import Taps
 from gradlab.learning.views import Views
@@ -37,8 +37,8 @@ class _Scaled:
         held, power = self.mantissa[lanes], self.exponent[lanes]
         arriving = np.where((values != 0).any(axis=-2), exponent, DEAD)
         top = np.maximum(power, arriving)
-        held[...] = ldexp(held, np.where(power > DEAD, power - top, 0)[..., None, :])
-        held += ldexp(values, np.where(arriving > DEAD, arriving - top, 0)[..., None, :])
+        held[...] = at_power(held, power, top)
+        held += at_power(values, arriving, top)
         power[...] = top
 
     def squares(self, lanes: slice) -> Array:

@@ -115,11 +115,9 @@ def omega(
     """
     cases, hidden, _ = weights.shape
     total = Omega(np.zeros(cases), np.zeros((cases, hidden, hidden), weights.dtype), np.zeros(cases))
-    if exponents is None:
-        for derivative, adjoint in zip(derivatives, adjoints, strict=True):
-            total = total.plus(omega_at(derivative, adjoint, weights, None, floor))
-        return total
-    for derivative, adjoint, exponent in zip(derivatives, adjoints, exponents, strict=True):
+    pairs = list(zip(derivatives, adjoints, strict=True))
+    powers = [None] * len(pairs) if exponents is None else exponents
+    for (derivative, adjoint), exponent in zip(pairs, powers, strict=True):
         total = total.plus(omega_at(derivative, adjoint, weights, exponent, floor))
     return total
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import DEAD, ldexp, window
+from gradlab.core.scaled import DEAD, at_power, ldexp, window
 from gradlab.core.scratch import scratch
 from gradlab.learning.accumulate import Sums
 from gradlab.learning.clipping import AbstractClip
@@ -202,11 +202,7 @@ class HandedDown:
                 held[...], power[...] = values[i], exponent[i]
                 continue
             top = np.maximum(power, exponent[i])
-            np.add(
-                ldexp(held, np.where(power > DEAD, power - top, 0)[:, None, :]),
-                ldexp(values[i], np.where(exponent[i] > DEAD, exponent[i] - top, 0)[:, None, :]),
-                out=held,
-            )
+            np.add(at_power(held, power, top), at_power(values[i], exponent[i], top), out=held)
             power[...] = top
 
     def _presentable(self, values: Array, exponent: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gradlab.network.activations import AbstractActivation
 from gradlab.network.cells import AbstractCell
-from gradlab.network.readout import AbstractOutput
+from gradlab.network.readout import AbstractOutput, sums
 
 Array = NDArray[Any]
 Inputs = Callable[[int, int], Array]
@@ -34,7 +34,7 @@ class Feedback:
 
     def before(self, state: Array) -> Array:
         """Return ``V h + b``, shape (case, outputs, batch)."""
-        return np.asarray(np.matmul(self.readout[:, :, :-1], state) + self.readout[:, :, -1:])
+        return sums(self.readout, state)
 
     def value(self, state: Array) -> Array:
         """Return the output, shape (case, outputs, batch)."""

@@ -71,8 +71,7 @@ class Taps:
             for name in recorded
         }
         self._segment = segment
-        gathered = {"state"} & self._names or ({"state"} if "sample" in self._names else set())
-        gathered |= set(along) & self._names
+        gathered = set(along) & self._names | ({"state"} if "sample" in self._names else set())
         self._workspace, self._shape = workspace, (segment, lanes, cases, batch)
         self._squares = {n: self._zeros(f"squares {n}", np.float64) for n in gathered}
         self._exponents: dict[str, Array] = {}  # of taps that have seen any

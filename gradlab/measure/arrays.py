@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradlab.core.checks import array, integer, nearest, one_of, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.learning import clipping
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.layers import Weights
@@ -197,10 +197,8 @@ def together(*builds: Callable[[], Any]) -> list[Any]:
     """Return what all of these give, or raise with the problems of all."""
     built, problems = [], list[Problem]()
     for build in builds:
-        try:
+        with gathering(problems):
             built.append(build())
-        except UserMistake as mistake:
-            problems += mistake.problems
     if problems:
         raise UserMistake(problems)
     return built
@@ -256,7 +254,7 @@ def _weights(group: Mapping[str, Array], cell: AbstractCell, hidden: int) -> Wei
 def _readout(parameters: Mapping[str, ArrayLike], width: int, dtype: str) -> Array:
     if "weight_ho" not in parameters:
         got = f"the arrays {', '.join(parameters)}"
-        raise UserMistake(Problem("weight_ho", "a readout, for this loss looks at its output", got))
+        raise UserMistake(Problem("weight_ho", "a readout, at whose output the loss or the cell looks", got))
     weights = array("weight_ho", parameters["weight_ho"], (None, width), "outputs, hidden", dtype=dtype)
     bias = np.zeros(len(weights), dtype=dtype)
     if "bias_o" in parameters:

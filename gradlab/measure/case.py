@@ -12,7 +12,7 @@ from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.layers import Layers, Networks
 from gradlab.learning.stack import Feedback
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.probe import stacked
+from gradlab.measure.probe import parameters_of, stacked
 from gradlab.network.parameters import Parameters, draw_readout, named
 from gradlab.network.readout import OUTPUTS
 from gradlab.network.settings import NetworkSettings
@@ -29,13 +29,14 @@ class Case:
     ----------
     parameters : dict of arrays
         ``weight_ih_l0`` (rows, features), ``weight_hh_l0`` (rows, hidden), ``bias_ih_l0`` and
-        ``bias_hh_l0`` (rows,); with a readout also ``weight_ho`` (outputs, hidden) and ``bias_o``
-        (outputs,). Rows are the cell's row blocks; the LSTM's are i, f, g, o. The network has one
-        bias: it stands in ``bias_ih_l0``, and ``bias_hh_l0`` is zero.
+        ``bias_hh_l0`` (rows,), alike for further layers and the reverse direction; with a readout
+        also ``weight_ho`` (outputs, directions * hidden) and ``bias_o`` (outputs,). Rows are the cell's
+        row blocks; the LSTM's are i, f, g, o. For where the one bias of a block stands, and for what
+        else a cell or an embedding has, see `gradlab.network.parameters.named`.
     inputs : array of shape (length, batch, features)
     targets : array of shape (looks, batch, outputs), or (looks, batch) classes
         One for each time step where the loss looks; for the loss ``unit`` the unit vectors, of
-        shape (looks, batch, hidden).
+        shape (looks, batch, directions * hidden).
     looks : array of shape (looks,)
         Those time steps, from 0.
     network, task, clip : NetworkSettings, AbstractTask, AbstractClip
@@ -100,22 +101,18 @@ class Case:
             layers.run()
             out["states"] = np.stack([layers.state(t)[0].T for t in range(length)])
             if len(self.network.cell.state_parts) > 1:
-                out["memories"] = np.stack(
-                    [
-                        np.concatenate(
-                            [
-                                one.carried(length - 1 - t if direction else t)[0][0].T
-                                for direction, one in enumerate(layers.top)
-                            ],
-                            axis=-1,
-                        )
-                        for t in range(length)
-                    ]
-                )
+                out["memories"] = np.stack([_memory(layers, t) for t in range(length)])
             if output is not None:
                 states = out["states"].transpose(0, 2, 1)
                 out["outputs"] = output.value(states).transpose(0, 2, 1)
         return out
+
+
+def _memory(layers: Layers, t: int) -> Array:
+    """Return the memory of the only case after time step `t`, (batch, directions * hidden)."""
+    own = [layers.networks.length - 1 - t if direction else t for direction in range(len(layers.top))]
+    each = [one.carried(at)[0][0].T for one, at in zip(layers.top, own, strict=True)]
+    return np.concatenate(each, axis=-1)
 
 
 def draw_case(
@@ -131,14 +128,7 @@ def draw_case(
         The keys of its random streams.
     """
     dtype = network.dtype
-    drawn = Parameters.draw(
-        network,
-        features=task.features,
-        length=task.length,
-        seed=seed,
-        replicate=replicate,
-        outputs=task.n_outputs,
-    )
+    drawn = parameters_of(network, task, seed, replicate)
     parameters = named(network, drawn)
     loss = task.loss_entry
     if loss.uses_readout or network.cell.feeds_back == "output":

@@ -22,6 +22,7 @@ from gradlab.measure.records import (
     OVERFLOWED,
     RECORDS,
     UNDETERMINED,
+    earlier,
     growth,
 )
 from gradlab.network.cells import AbstractCell
@@ -151,16 +152,15 @@ class Collect:
             own = trajectory.first_overflow
             if direction:
                 own = np.where(own >= 0, self.layers.networks.length - 1 - own, -1)
-            elif not self.layers.networks.directions > 1:
+            elif self.layers.networks.directions == 1:
                 own = np.where(own < task.lags, own, -1)
-            first = np.where((own >= 0) & ((first < 0) | (own < first)), own, first)
+            first = earlier(own, first)
         return first
 
     def _first_overflow(self, v: int) -> Array:
         """Return the first time step at which the state, or the loss, left the range; -1 for never."""
         state = self._state_overflow(self.views[v].task)
-        loss = self.result.overflow[self.layout.place[v][0]]
-        return np.asarray(np.where(state >= 0, np.where(loss >= 0, np.minimum(state, loss), state), loss))
+        return earlier(state, self.result.overflow[self.layout.place[v][0]])
 
     def _saturation(self) -> Array:
         out = self._empty()

@@ -9,7 +9,7 @@ import numpy as np
 from gradlab.learning.layers import Layers
 from gradlab.measure.training_size import CHUNK, evaluation_segment
 from gradlab.measure.updates import Array, Batch, Pass, draw
-from gradlab.network.readout import OUTPUTS
+from gradlab.network.readout import OUTPUTS, sums
 
 
 def evaluate(work: Pass, samples: int) -> Array:
@@ -36,7 +36,7 @@ def evaluate(work: Pass, samples: int) -> Array:
         gone |= own.left_range(layers)
         outputs = np.empty((len(batch.looks), len(cases), task.n_outputs, batch.samples), network.dtype)
         for i, state in _states(layers, batch):
-            before = np.matmul(readout[:, :, :-1], state) + readout[:, :, -1:]
+            before = sums(readout, state)
             outputs[i] = before if plain else OUTPUTS[network.output].value(before)
         for c, one in enumerate(batch.each):
             # One case at a time: sums over several might be formed in another order.

@@ -13,7 +13,7 @@ from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.learners.kalman import Kalman, kalman_update, unit_groups
 from gradlab.measure.given import sample_gradients
 from gradlab.measure.updates import Array, Batch, Pass, Seen, settled
-from gradlab.network.readout import OUTPUTS, AbstractOutput
+from gradlab.network.readout import OUTPUTS, AbstractOutput, sums
 from gradlab.network.settings import NetworkSettings
 
 _OFF = Off()
@@ -145,7 +145,7 @@ class _Unit:
         self._readout, self._output, self._which = readout, output, which
 
     def __call__(self, t: int, state: Array) -> tuple[Array, Array]:
-        before = np.matmul(self._readout[:, :, :-1], state) + self._readout[:, :, -1:]
+        before = sums(self._readout, state)
         self.value = self._output.value(before)
         unit = np.zeros_like(before)
         unit[:, self._which] = 1.0

@@ -50,8 +50,7 @@ TRAINING_RECORDS: dict[str, tuple[Dim, ...]] = {
 ON_REQUEST = frozenset({"smoothness"})
 ORDINARY = tuple(name for name in TRAINING_RECORDS if name not in ON_REQUEST)
 
-#: Of `diverged_by`, in words; by number.
-CRITERIA = ("", "a state or the loss was not finite", "a parameter was not finite")
+#: Of `diverged_by`: a state or the loss was not finite, or a parameter.
 BY_LOSS, BY_PARAMETERS = 1, 2
 
 

@@ -25,11 +25,11 @@ from gradlab.learning.workspace import Workspace
 from gradlab.measure.block import AbstractBlock
 from gradlab.measure.material import Material, lane
 from gradlab.measure.plane import LandscapeSettings, blocks_of, direction_of
-from gradlab.measure.probe import Run
+from gradlab.measure.probe import Run, parameters_of
 from gradlab.measure.probe import seconds_of as pass_seconds
-from gradlab.measure.records import OK, OVERFLOWED
+from gradlab.measure.records import OK, OVERFLOWED, earlier
 from gradlab.measure.size import Sizes, sizes_of, tile_and_segment
-from gradlab.network.parameters import Parameters, draw_readout
+from gradlab.network.parameters import draw_readout
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 
@@ -197,16 +197,9 @@ class Plane:
     ):
         self.network, self.task, self.seed, self.replicate = network, task, seed, replicate
         blocks = blocks_of(network, task)
-        self._drawn = Parameters.draw(
-            network,
-            features=task.features,
-            length=task.length,
-            seed=seed,
-            replicate=replicate,
-            outputs=task.n_outputs,
-        )
+        drawn = parameters_of(network, task, seed, replicate)
         self.weights: list[Array] = []
-        for one in (one for layer in self._drawn.layers for one in layer):
+        for one in (one for layer in drawn.layers for one in layer):
             self.weights.append(one.affine)
             if network.cell.diagonals:
                 self.weights.append(one.diagonal)
@@ -244,7 +237,7 @@ class Plane:
             )
         overflow = np.full(count, -1, dtype=np.int64)
         for first in [t.first_overflow for directions in layers.trajectories for t in directions]:
-            overflow = np.where((first >= 0) & ((overflow < 0) | (first < overflow)), first, overflow)
+            overflow = earlier(first, overflow)
         overflow = np.where(overflow < 0, back.overflow[0], overflow)
         loss = np.where(overflow < 0, back.loss[0].mean(axis=-1), np.inf)
         gradient = self._within(back.gradients[0][0].times(1.0 / task.batch))

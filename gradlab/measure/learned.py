@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from gradlab.learning.layers import Layers
 from gradlab.learning.learners import Made, Work
 from gradlab.learning.learners.bptt import Bptt
 from gradlab.learning.workspace import Workspace
+from gradlab.measure.embedded import embedded
 from gradlab.measure.given import sample_gradients, weights_of
 from gradlab.measure.layout import Layout, View
 from gradlab.measure.records import needs_gradients
@@ -105,7 +106,9 @@ def beside_bptt(own: ScaledGradient, made: Made, bptt: ScaledGradient) -> dict[s
     mean = mean.times(1.0 / len(draws))
     apart = [one.plus(mean.times(-1.0)).log2_norm() for one in draws]
     with np.errstate(invalid="ignore", over="ignore"):
-        spread = np.sqrt(np.mean([np.exp2(2.0 * _ratio(one, size)) for one in apart], axis=0))
+        # One after another: NumPy adds up those of a single case in another order than those of several.
+        squares = reduce(np.add, (np.exp2(2.0 * _ratio(one, size)) for one in apart))
+        spread = np.sqrt(squares / len(apart))
         bias = np.exp2(_ratio(mean.plus(bptt.times(-1.0)).log2_norm(), size))
     if made.draws == ():
         spread = np.zeros(len(size))
@@ -138,11 +141,13 @@ def make_gradients(
     made_by: dict[Any, Made] = {}
     learned = Learned([], [], [], [])
 
+    def gone(lane: int) -> Array:
+        return _gone(layers, layout, result, lane)
+
     def of_bptt(place: tuple[int, int]) -> ScaledGradient:
         if place not in known:
             lane, view = place
-            gone = _overflowed(layers, layout.tasks[lane].lags) | (result.overflow[lane] >= 0)
-            known[place] = _mean(result.gradients[lane][view], layers, gone)
+            known[place] = _mean(result.gradients[lane][view], layers, gone(lane))
         return known[place]
 
     for v, view in enumerate(views):
@@ -154,10 +159,9 @@ def make_gradients(
             continue
         key = view.learner, layout.raw[v]
         lane = layout.raw[v][0]
-        gone = _overflowed(layers, layout.tasks[lane].lags) | (result.overflow[lane] >= 0)
         if key not in made_by:
             made = view.learner.make(Work(layers, lanes[lane], view.task.steps, material.keys))
-            made_by[key] = made.map(partial(_mean, layers=layers, gone=gone))
+            made_by[key] = made.map(partial(_mean, layers=layers, gone=gone(lane)))
             known[key] = made_by[key].gradient
         learned.raw.append(raw)
         learned.own.append(known[key])
@@ -204,18 +208,16 @@ def _given(
         if "samples" in needs and view.learner == _BPTT:
             if lane not in samples:
                 part = workspace.part(f"samples {lane}")
-                gone = _overflowed(layers, layout.tasks[lane].lags) | (result.overflow[lane] >= 0)
-                samples[lane] = sample_gradients(layers, lanes[lane], part, partial(change, gone=gone))
+                changed = partial(change, gone=_gone(layers, layout, result, lane))
+                samples[lane] = sample_gradients(layers, lanes[lane], part, changed)
             own = replace(own, samples=partial(samples.__getitem__, lane))
         given.append(own)
     return given
 
 
-def _overflowed(layers: Layers, lags: int) -> Array:
-    """Return which cases have a state out of range that a loss can see."""
-    whole = layers.networks.directions > 1
-    first = [trajectory.first_overflow for layer in layers.trajectories for trajectory in layer]
-    return np.asarray(np.logical_or.reduce([(t >= 0) & (whole | (t < lags)) for t in first]))
+def _gone(layers: Layers, layout: Layout, result: Backward, lane: int) -> Array:
+    """Return which cases have a state that the loss of a lane can see, or that loss itself, out of range."""
+    return np.asarray(layers.overflowed(layout.tasks[lane].lags) | (result.overflow[lane] >= 0))
 
 
 def _mean(total: ScaledGradient, layers: Layers, gone: Array) -> ScaledGradient:
@@ -242,10 +244,7 @@ def _without_biases(gradient: ScaledGradient, network: NetworkSettings) -> Scale
 
 
 class _Embedded:
-    """Replaces gradients by ``U E`` with those by ``U`` and by ``E``; `repeat` gradients a case.
-
-    ``dU = dG E^T`` and ``dE = sum over directions of U^T dG``, where ``dG`` is that by ``U E``.
-    """
+    """Replaces gradients by ``U E`` with those by ``U`` and by ``E``; `repeat` gradients a case."""
 
     def __init__(self, material: Material, repeat: int = 1):
         self._table = np.stack([table for table, _ in material.embeddings for _ in range(repeat)])
@@ -254,18 +253,7 @@ class _Embedded:
             np.stack([u[d] for _, u in material.embeddings for _ in range(repeat)]) for d in directions
         ]
         self._step = 1 + bool(material.network.cell.diagonals)
-        self._first = material.weights[0][0].affine.shape[2] - self._table.shape[2] - 1
 
     def through(self, gradient: ScaledGradient) -> ScaledGradient:
         """Return the gradient by the parameters there are, that by ``E`` last."""
-        mantissas, exponents = list(gradient.mantissas), list(gradient.exponents)
-        shares: list[ScaledGradient] = []
-        for direction, inward in enumerate(self._inward):
-            at, m = direction * self._step, self._first
-            whole, by_product = mantissas[at], mantissas[at][:, :, m:-1]
-            share = np.matmul(inward.transpose(0, 2, 1), by_product)
-            shares.append(ScaledGradient((share,), (exponents[at],)))
-            own = np.matmul(by_product, self._table.transpose(0, 2, 1))
-            mantissas[at] = np.concatenate([whole[:, :, :m], own, whole[:, :, -1:]], axis=2)
-        of_table = shares[0] if len(shares) == 1 else shares[0].plus(shares[1])
-        return ScaledGradient((*mantissas, *of_table.mantissas), (*exponents, *of_table.exponents))
+        return embedded(gradient, self._table, self._inward, self._step)

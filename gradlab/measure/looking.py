@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.learning.sources import Look
-from gradlab.network.readout import AbstractOutput
+from gradlab.network.readout import AbstractOutput, sums
 from gradlab.tasks.losses import AbstractLoss
 
 Array = NDArray[Any]
@@ -42,7 +42,7 @@ def look_at(
             target = target.astype(state.dtype, copy=False)
         if readout is None:
             return loss.evaluate(state, target)
-        before = np.matmul(readout[:, :, :-1], state) + readout[:, :, -1:]
+        before = sums(readout, state)
         if loss.takes_logits or output.name == "identity":
             return loss.evaluate(before, target)
         value, slope = loss.evaluate(output.value(before), target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 
 from gradlab.core import streams
 from gradlab.core.checks import integer, nearest, number, shown, with_known
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import collect, known, together, with_gaps
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.gaps import known, together, with_gaps
 from gradlab.learning.gradients import is_structured
 
 if TYPE_CHECKING:
@@ -75,9 +74,12 @@ class Line:
         table, problems = with_known(where, table, fields, "a setting of a line")
         values: dict[str, Any] = {}
         for key in ("start", "stop"):
-            _collect(problems, values, key, lambda k=key: number(f"{where}.{k}", table.get(k)))
-        _collect(problems, values, "num", lambda: integer(f"{where}.num", table.get("num", 100), at_least=2))
-        _collect(problems, values, "what", lambda: _what(table, where))
+            with gathering(problems):
+                values[key] = number(f"{where}.{key}", table.get(key))
+        with gathering(problems):
+            values["num"] = integer(f"{where}.num", table.get("num", 100), at_least=2)
+        with gathering(problems):
+            values["what"] = _what(table, where)
         if "start" in values and values.get("stop") == values["start"]:
             problems.append(Problem(f"{where}.stop", "another place than start", shown(values["stop"])))
         what = values.pop("what", None)
@@ -100,13 +102,6 @@ class Line:
         return f"{self.parameter}[{entry}]"
 
 
-def _collect(problems: list[Problem], values: dict[str, Any], key: str, check: Any) -> None:
-    try:
-        values[key] = check()
-    except UserMistake as mistake:
-        problems += mistake.problems
-
-
 def _what(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return what a line runs along: an entry of a parameter, or a random direction."""
     parameter, direction = known(table.get("parameter")), known(table.get("direction"))
@@ -126,7 +121,8 @@ def _what(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     count = 1 if (match[1] or match[4]).startswith("bias") else 2
     if not isinstance(entry, list | tuple) or len(entry) != count:
         expected = "a row" if count == 1 else "a row and a column"
-        raise UserMistake(Problem(f"{where}.entry", f"{expected} of {parameter}", shown(entry)))
+        got = shown(entry) if "entry" in table else "nothing"
+        raise UserMistake(Problem(f"{where}.entry", f"{expected} of {parameter}", got))
     places = tuple(integer(f"{where}.entry", one, at_least=0) for one in entry)
     return {"parameter": parameter, "entry": places}
 
@@ -293,15 +289,14 @@ class LandscapeSettings:
                 problems += mistake.problems
                 if mistake.rest is not None:
                     values[key] = mistake.rest
-        _collect(problems, values, "rate", lambda: number(f"{where}.rate", table.get("rate", 0.1), above=0.0))
-        _collect(
-            problems,
-            values,
-            "updates",
-            lambda: integer(f"{where}.updates", table.get("updates", 0), at_least=0),
-        )
-        _collect(problems, values, "begin", lambda: _begin(table, values, where))
-        collect(problems, lambda: _check_directions(values, where))
+        with gathering(problems):
+            values["rate"] = number(f"{where}.rate", table.get("rate", 0.1), above=0.0)
+        with gathering(problems):
+            values["updates"] = integer(f"{where}.updates", table.get("updates", 0), at_least=0)
+        with gathering(problems):
+            values["begin"] = _begin(table, values, where)
+        with gathering(problems):
+            _check_directions(values, where)
         if problems or len(values) < len(fields):
             raise UserMistake(problems, with_gaps(cls, values))
         return cls(**values)
@@ -334,7 +329,6 @@ def _begin(table: Mapping[str, Any], values: Mapping[str, Any], where: str) -> t
         begin = [0.5 * (values[key].start + values[key].stop) for key in ("first", "second")]
     else:
         raise UserMistake(())  # the middle of lines of which something has been told
-    numbers = isinstance(begin, list | tuple) and len(begin) == 2
-    if not numbers or not all(isinstance(x, int | float) and math.isfinite(x) for x in begin):
+    if not isinstance(begin, list | tuple) or len(begin) != 2:
         raise UserMistake(Problem(f"{where}.begin", "two numbers, a place on each line", shown(begin)))
-    return float(begin[0]), float(begin[1])
+    return number(f"{where}.begin[0]", begin[0]), number(f"{where}.begin[1]", begin[1])

@@ -216,17 +216,7 @@ def _sizes(block: Block, layout: Layout, wanted: frozenset[str]) -> Sizes:
 def _drawn(runs: Sequence[Run], task: AbstractTask, workspace: Workspace) -> Material:
     """Return what is measured, drawn from the settings of the runs."""
     network = runs[0].network
-    parameters = [
-        Parameters.draw(
-            r.network,
-            features=task.features,
-            length=task.length,
-            seed=r.seed,
-            replicate=r.replicate,
-            outputs=task.n_outputs,
-        )
-        for r in runs
-    ]
+    parameters = [parameters_of(r.network, task, r.seed, r.replicate) for r in runs]
 
     def inputs(start: int, stop: int) -> Array:
         shape = (stop - start, len(runs), task.features, task.batch)
@@ -260,6 +250,12 @@ def _drawn(runs: Sequence[Run], task: AbstractTask, workspace: Workspace) -> Mat
         [(r.seed, r.replicate) for r in runs],
         weight=weight,
     )
+
+
+def parameters_of(network: NetworkSettings, task: AbstractTask, seed: int, replicate: int) -> Parameters:
+    """Draw the parameters of a network for a task."""
+    sizes = {"features": task.features, "length": task.length, "outputs": task.n_outputs}
+    return Parameters.draw(network, **sizes, seed=seed, replicate=replicate)
 
 
 def stacked(parameters: Sequence[Parameters]) -> list[list[Weights]]:

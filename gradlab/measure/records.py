@@ -92,6 +92,11 @@ VANISHING, STABLE, EXPLODING, UNDETERMINED = -1, 0, 1, -128
 RATE_RESOLUTION = 1e-12
 
 
+def earlier(one: Array, other: Array) -> Array:
+    """Return the earlier of two time steps, -1 standing for never."""
+    return np.where((one >= 0) & ((other < 0) | (one < other)), one, other)
+
+
 def growth(profile: Array) -> tuple[Array, Array, Array]:
     """Fit a line to log10 norms against lag.
 

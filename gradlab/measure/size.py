@@ -128,16 +128,23 @@ def sample_bytes(network: NetworkSettings, task: AbstractTask) -> int:
 
     They are gathered by a pass of their own; while they are summed there are a term and a copy of each.
     """
-    size, n, states = np.dtype(network.dtype).itemsize, network.hidden, network.hidden * network.directions
-    blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
-    inputs = [task.features] + [states] * (network.layers - 1)
-    affine = sum(blocks * n * (n + width + 1) for width in inputs) * network.directions
-    diagonals = len(network.cell.diagonals) * states * network.layers
-    readout = task.n_outputs * (states + 1)
+    size, n, blocks = np.dtype(network.dtype).itemsize, network.hidden, len(network.cell.row_blocks)
     table = (network.embedding or 0) * (2 * task.features + network.directions * blocks * n)
-    adjoints = n * (parts + 1 + 2 * blocks) * network.layers * network.directions
+    adjoints = n * (len(network.cell.state_parts) + 1 + 2 * blocks) * network.layers * network.directions
     copies = 3 if network.embedding is None else 4  # the last where gradients by U E become those by U
-    return task.batch * size * (copies * (affine + diagonals + readout + table) + adjoints)
+    return task.batch * size * (copies * (entries(network, task, task.features) + table) + adjoints)
+
+
+def entries(network: NetworkSettings, task: AbstractTask, features: int) -> int:
+    """Return how many numbers the blocks of a gradient have, the table of an embedding apart.
+
+    `features` is the width of what the lowest layer reads.
+    """
+    cell, n, states = network.cell, network.hidden, network.hidden * network.directions
+    inputs = [features] + [states] * (network.layers - 1)
+    rows = len(cell.row_blocks) * n
+    each = sum(rows * (n + width + 1) + len(cell.diagonals) * n for width in inputs)
+    return each * network.directions + task.n_outputs * (states + 1)
 
 
 def learner_hint(
@@ -202,10 +209,8 @@ def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = in
         got = f"{held >> 20} MiB" if held >= 1 << 20 else f"{held} bytes"
         hint = "Raise it with memory = or --memory, or shrink batch, hidden or length."
         raise UserMistake(Problem("memory", f"at least {needed >> 20} MiB for cases of this size", got, hint))
-    low, high = (
-        least,
-        sizes.length,
-    )  # the longest stretch that fits, by bisection: total() grows beyond `least`
+    # The longest stretch that fits, by bisection: total() grows beyond `least`.
+    low, high = least, sizes.length
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if sizes.total(1, middle) <= memory else (low, middle)

@@ -171,7 +171,7 @@ class Tile:
         names = ("state",) if profile else ()
         seen = self._work.run(u, batch, names, saturation=saturation, unclipped=recorded)
         before = seen.gradient.log2_norm()
-        known = {"weights": self._matrix_records()} if recorded else {}
+        matrices = self._matrix_records() if recorded else {}
         old = self._copies(seen.gone, recorded and "smoothness" in self._wanted)
         acted, clips = self._step(u, seen, before, recorded)
         if self._filter is not None:
@@ -183,7 +183,7 @@ class Tile:
         self.loss = seen.loss
         self._state["active"][self.rows] += np.stack([acted, np.ones_like(acted)], axis=1)
         if k is not None:
-            self._record(k, seen, before, {**clips, **known.get("weights", {})})
+            self._record(k, seen, before, {**clips, **matrices})
             if "smoothness" in self._wanted:
                 self._state["record smoothness"][self.rows, k] = self._smoothness(u, batch, seen, old)
         self._state["done"][self.rows] = u + 1

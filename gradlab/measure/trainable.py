@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Weights
+from gradlab.measure.embedded import embedded
+from gradlab.measure.probe import parameters_of
 from gradlab.measure.training import Trainee
 from gradlab.network.cells import AbstractCell
-from gradlab.network.parameters import Parameters, draw_readout
+from gradlab.network.parameters import draw_readout
 from gradlab.network.settings import NetworkSettings
 
 Array = NDArray[Any]
@@ -83,25 +85,14 @@ class Trainable:
     def gradient(self, product: ScaledGradient) -> ScaledGradient:
         """Return the gradient by the parameters, given that by what multiplies ahead of an embedding.
 
-        ``dU = dG E^T`` and ``dE = sum over directions of U^T dG``, where ``dG`` is that by ``U E``. A case
-        may have several gradients, one after another.
+        A case may have several gradients, one after another.
         """
         if self.network.embedding is None:
             return product
-        mantissas, exponents = list(product.mantissas), list(product.exponents)
-        repeat, m = len(mantissas[0]) // len(self.blocks[0]), self._fed_back
-        table = np.repeat(self.blocks[-1], repeat, axis=0)
-        of_table: ScaledGradient | None = None
-        for direction in range(self.network.directions):
-            at = direction * self._step
-            whole, inward = mantissas[at], np.repeat(self.blocks[at], repeat, axis=0)[:, :, m:-1]
-            by_product = whole[:, :, m:-1]
-            one = ScaledGradient((np.matmul(inward.transpose(0, 2, 1), by_product),), (exponents[at],))
-            of_table = one if of_table is None else of_table.plus(one)
-            own = np.matmul(by_product, table.transpose(0, 2, 1))
-            mantissas[at] = np.concatenate([whole[:, :, :m], own, whole[:, :, -1:]], axis=2)
-        assert of_table is not None
-        return ScaledGradient((*mantissas, *of_table.mantissas), (*exponents, *of_table.exponents))
+        repeat, m = len(product.mantissas[0]) // len(self.blocks[0]), self._fed_back
+        lowest = self.blocks[: self._step * self.network.directions : self._step]
+        inward = [np.repeat(block, repeat, axis=0)[:, :, m:-1] for block in lowest]
+        return embedded(product, np.repeat(self.blocks[-1], repeat, axis=0), inward, self._step)
 
     def matrices(self) -> Array:
         """Return what multiplies the state of the top layer, forward: (case, row block, hidden, hidden)."""
@@ -134,9 +125,8 @@ def draw_blocks(cases: Sequence[Trainee]) -> list[Array]:
 
 
 def _draw(case: Trainee) -> list[Array]:
-    network, task, keys = case.network, case.task, {"seed": case.seed, "replicate": case.replicate}
-    sizes = {"features": task.features, "length": task.length, "outputs": task.n_outputs}
-    own = Parameters.draw(network, **sizes, **keys)
+    network, task = case.network, case.task
+    own = parameters_of(network, task, case.seed, case.replicate)
     cell, n, m = network.cell, network.hidden, own.fed_back
     blocks = []
     for layer, directions in enumerate(own.layers):
@@ -150,7 +140,8 @@ def _draw(case: Trainee) -> list[Array]:
             blocks.append(affine)
             if cell.diagonals:
                 blocks.append(one.diagonal.reshape(-1, 1).astype(network.dtype))
-    blocks.append(draw_readout(network, outputs=task.n_outputs, **keys))
+    readout = draw_readout(network, outputs=task.n_outputs, seed=case.seed, replicate=case.replicate)
+    blocks.append(readout)
     if own.embedding is not None:
         blocks.append(own.embedding)
     return blocks

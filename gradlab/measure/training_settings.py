@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradlab.core.checks import number, with_known
-from gradlab.core.errors import UserMistake
-from gradlab.core.gaps import GAP, collect, with_gaps
+from gradlab.core.errors import UserMistake, gathering
+from gradlab.core.gaps import GAP, with_gaps
 from gradlab.core.registry import checked, settings_of
 from gradlab.learning import optimisers, schedules
 from gradlab.learning.optimisers import AbstractOptimiser
@@ -82,7 +82,8 @@ class TrainingSettings:
         if "schedule" in values:
             schedule, training = values["schedule"], values["training"]
             found = []
-            collect(found, lambda: schedule.check_updates(training.updates, f"{where}.schedule"))
+            with gathering(found):
+                schedule.check_updates(training.updates, f"{where}.schedule")
             if found:
                 del values["schedule"]
             problems += found

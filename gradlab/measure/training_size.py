@@ -11,7 +11,7 @@ import numpy as np
 from gradlab.measure.baselines import predictors
 from gradlab.measure.carrying import state_bytes
 from gradlab.measure.history import TRAINING_RECORDS
-from gradlab.measure.size import Sizes, sample_bytes, sizes_of
+from gradlab.measure.size import Sizes, entries, sample_bytes, sizes_of
 from gradlab.measure.training import Trainee, TrainingBlock
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
@@ -97,9 +97,6 @@ def _examples_bytes(case: Trainee, samples: int) -> int:
 
 def parameter_bytes(network: NetworkSettings, task: AbstractTask) -> int:
     """Return the bytes of all parameters of a case."""
-    cell, n, states = network.cell, network.hidden, network.hidden * network.directions
-    inputs = [network.embedding or task.features] + [states] * (network.layers - 1)
-    rows = len(cell.row_blocks) * n
-    each = sum(rows * (n + width + 1) + len(cell.diagonals) * n for width in inputs) * network.directions
-    total = each + task.n_outputs * (states + 1) + (network.embedding or 0) * task.features
+    read = network.embedding or task.features
+    total = entries(network, task, read) + (network.embedding or 0) * task.features
     return int(np.dtype(network.dtype).itemsize * total)

@@ -251,10 +251,7 @@ class Pass:
 
     def left_range(self, layers: Layers) -> NDArray[np.bool_]:
         """Return which cases have a state out of range that a loss can see, or one that is carried over."""
-        whole = layers.networks.directions > 1 or layers.networks.start is not None
-        lags = self._task.lags
-        first = [trajectory.first_overflow for layer in layers.trajectories for trajectory in layer]
-        return np.asarray(np.logical_or.reduce([(t >= 0) & (whole | (t < lags)) for t in first]))
+        return layers.overflowed(self._task.lags)
 
     def _mean(self, total: ScaledGradient, gone: Array) -> ScaledGradient:
         """Return the gradient of the batch's mean loss by the parameters; zero for cases that are gone."""
@@ -357,9 +354,7 @@ def settled(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
 
 def part(gradient: ScaledGradient, rows: slice) -> ScaledGradient:
     """Return the gradient of some cases."""
-    return ScaledGradient(
-        tuple(m[rows] for m in gradient.mantissas), tuple(e[rows] for e in gradient.exponents)
-    )
+    return gradient.map(lambda mantissa, exponent: (mantissa[rows], exponent[rows]))
 
 
 def given_of(needs: Sequence[str], work: Pass, seen: Seen, rows: slice, history: Array | None) -> Given:

@@ -74,7 +74,8 @@ def grouped(parameters: Mapping[str, ArrayLike], cell: AbstractCell) -> list[lis
     Raises
     ------
     UserMistake
-        With every array that is missing, unknown, of another shape, or not finite.
+        With every array that is missing, unknown, of another shape, or not finite, or has weights where
+        the cell has none.
     """
     shapes = {name: np.shape(values) for name, values in parameters.items()}
     sizes, problems = sizes_of(shapes, cell)
@@ -91,12 +92,21 @@ def grouped(parameters: Mapping[str, ArrayLike], cell: AbstractCell) -> list[lis
                     continue
                 try:
                     found[kind] = array(name, parameters[name], wanted[name][0], wanted[name][1], dtype=dtype)
+                    if kind == "weight_hh":
+                        _check_mask(name, found[kind], cell, sizes.hidden)
                 except UserMistake as mistake:
                     problems += [one for one in mistake.problems if one.where not in _told(problems)]
             groups[-1].append(found)
     if problems:
         raise UserMistake(problems)
     return groups
+
+
+def _check_mask(name: str, weights: Array, cell: AbstractCell, hidden: int) -> None:
+    """Raise UserMistake if there are recurrent weights where the cell has none."""
+    mask = cell.mask(hidden)
+    if mask is not None and weights.reshape(-1, *mask.shape)[:, ~mask].any():
+        raise UserMistake(Problem(name, f"zeros where {cell.name!r} has no weights", "other numbers there"))
 
 
 def affine(group: Mapping[str, Array], cell: AbstractCell, hidden: int) -> Array:
@@ -169,6 +179,10 @@ def sizes_of(
         layers=max(1, len(numbers)),
         bidirectional=any(match["suffix"] for match in places),
     )
+    try:
+        cell.check_size(sizes.hidden)
+    except UserMistake as mistake:
+        raise mistake.under("parameters") from None
     some = biases and any(match["kind"] in BIASES for match in places)
     known = expected(cell, sizes)
     problems = [_missing(name, shapes) for name in expected(cell, sizes, some) if name not in shapes]

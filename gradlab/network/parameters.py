@@ -119,6 +119,7 @@ class _Draw:
         assert self.outputs is not None
         return self.outputs
 
+    @np.errstate(over="ignore")  # what is beyond float32 is infinite, and a state that it makes is marked
     def layer(self, layer: int, direction: int, features: int) -> LayerParameters:
         """Draw one layer in one direction."""
         settings, cell, n = self.settings, self.settings.cell, self.settings.hidden
@@ -145,8 +146,7 @@ class _Draw:
 
     def _matrices(self, place: str) -> list[Drawn]:
         """Draw the matrix of every recurrent row block; one for a cell that has none."""
-        settings, blocks = self.settings, self.settings.cell.recurrent_blocks
-        blocks = blocks or settings.cell.row_blocks[:1]
+        settings, blocks = self.settings, self.settings.cell.drawn_blocks
         families = settings.spectra * len(blocks) if len(settings.spectra) == 1 else settings.spectra
         mask = settings.cell.mask(settings.hidden)
         size = max(settings.hidden, self.fed_back)  # not square where an output is fed back: cut out of one
@@ -165,6 +165,7 @@ def _measured(drawn: Drawn, effective: Any) -> Drawn:
     return Drawn(drawn.matrix, known.radius, known.norm, known.henrici_departure)
 
 
+@np.errstate(over="ignore")
 def draw_readout(settings: NetworkSettings, *, outputs: int, seed: int, replicate: int) -> Array:
     """Draw the readout ``[V b]``, shape (outputs, directions * hidden + 1); its bias is zero."""
     width = settings.directions * settings.hidden

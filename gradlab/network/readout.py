@@ -19,6 +19,11 @@ from gradlab.network.activations.relu import Relu
 Array = NDArray[Any]
 
 
+def sums(readout: Array, state: Array) -> Array:
+    """Return ``o = V h + b`` of ``[V b]`` (case, outputs, width + 1) and states (case, width, batch)."""
+    return np.asarray(np.matmul(readout[:, :, :-1], state) + readout[:, :, -1:])
+
+
 class AbstractOutput(ABC):
     """A map of all outputs of a readout at one time step; outputs stand on the last axis but one."""
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from gradlab.core.checks import integer, number, one_of, shown, truth, with_known
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import collect, known, with_gaps
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.gaps import known, with_gaps
 from gradlab.core.registry import settings_of
 from gradlab.core.streams import canonical
 from gradlab.network import activations, cells, initialisers, spectra
@@ -106,10 +105,8 @@ class NetworkSettings:
         values: dict[str, Any] = {}
 
         def part(key: str, build: Any) -> None:
-            try:
+            with gathering(problems):
                 values[key] = build(table.get(key, DEFAULTS[key]), f"{where}.{key}")
-            except UserMistake as mistake:
-                problems.extend(mistake.problems)
 
         part("cell", cells.registry.build)
         part("hidden", lambda value, place: integer(place, value, at_least=1))
@@ -188,9 +185,11 @@ def _misfits(values: Mapping[str, Any], where: str) -> list[Problem]:
     problems: list[Problem] = []
     for spectrum in values.get("spectrum", ()) if "hidden" in values else ():
         found: list[Problem] = []
-        collect(found, partial(spectrum.check_size, values["hidden"]))
+        with gathering(found):
+            spectrum.check_size(values["hidden"])
         if not found:
-            collect(found, partial(spectrum.check_scaling, values["hidden"]))
+            with gathering(found):
+                spectrum.check_scaling(values["hidden"])
         problems += [problem.under(f"{where}.spectrum") for problem in found]
     cell = values.get("cell")
     if cell is None:
@@ -223,10 +222,8 @@ def _spectra(setting: Any, where: str, blocks: tuple[str, ...]) -> tuple[Abstrac
                 Problem(f"{where}.{block}", "a spectrum", "nothing", "Every row block needs one.")
             )
             continue
-        try:
+        with gathering(problems):
             built.append(spectra.registry.build(setting[block], f"{where}.{block}"))
-        except UserMistake as mistake:
-            problems.extend(mistake.problems)
     if problems or len(built) < len(blocks):
         raise UserMistake(problems)
     return tuple(built)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradlab.core.checks import nearest, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.network import cells, grouping
 from gradlab.network.cells import AbstractCell
 from gradlab.network.grouping import BIASES, NAME, READOUT, Sizes
@@ -127,11 +127,9 @@ def read_weights(
     problems = _placed(problems, start)
     names = {name: start + name for name in own if name in grouping.expected(the_cell, sizes)}
     chosen: str | None = None
-    try:
+    with gathering(problems):
         chosen, of_readout = _readout(tensors, readout, sizes, start, set(names.values()))
         names |= of_readout
-    except UserMistake as mistake:
-        problems += mistake.problems
     arrays = _arrays(tensors, names, problems)
     halves = tuple(full for full in names.values() if tensors[full].dtype in _HALF)
     unused = tuple(name for name in tensors if name not in names.values())
@@ -169,7 +167,8 @@ def _prefix(names: Mapping[str, Tensor], wanted: str | None) -> str:
         if one in found:
             return one
     expected = "what stands before a name such as weight_hh_l0"
-    raise UserMistake(Problem("prefix", expected, shown(wanted), nearest(wanted, found)))
+    hint = "Nothing does in this file: leave it out." if list(found) == [""] else nearest(wanted, found)
+    raise UserMistake(Problem("prefix", expected, shown(wanted), hint))
 
 
 def _refuse_projections(own: Mapping[str, Tensor], start: str) -> None:
@@ -194,7 +193,9 @@ def _cell(own: Mapping[str, Tensor], start: str) -> str:
 def _placed(problems: Sequence[Problem], start: str) -> list[Problem]:
     """Return the problems with the names of arrays as they stand in the file."""
     return [
-        dataclasses.replace(one, where="weights" if one.where == "parameters" else start + one.where)
+        dataclasses.replace(one, where=one.where.replace("parameters", "weights", 1))
+        if one.where.startswith("parameters")
+        else dataclasses.replace(one, where=start + one.where)
         for one in problems
     ]
 
@@ -268,22 +269,15 @@ def _arrays(
         if dtype not in _HALF + _FULL:
             problems.append(Problem(full, "float32, float64, float16 or bfloat16", f"dtype {dtype}"))
         elif full not in told:
-            arrays[name] = values = _read(tensors[full].read, problems)
-            dtypes.append(np.dtype("float64" if dtype == "float64" else "float32"))
-            if not np.isfinite(values).all():
-                problems.append(Problem(full, "finite numbers", "NaN or infinity among them"))
+            with gathering(problems):
+                arrays[name] = values = tensors[full].read()
+                dtypes.append(np.dtype("float64" if dtype == "float64" else "float32"))
+                if not np.isfinite(values).all():
+                    problems.append(Problem(full, "finite numbers", "NaN or infinity among them"))
     if problems:
         raise UserMistake(dict.fromkeys(problems))
     wide = grouping.common_dtype(dtypes)
     return {name: np.ascontiguousarray(values, dtype=wide) for name, values in arrays.items()}
-
-
-def _read(read: Callable[[], Array], problems: list[Problem]) -> Array:
-    try:
-        return read()
-    except UserMistake as mistake:
-        problems += mistake.problems
-        return np.zeros(1)
 
 
 def _listed(names: Mapping[str, Tensor]) -> str:

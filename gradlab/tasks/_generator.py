@@ -116,6 +116,21 @@ class AbstractGenerator(AbstractTask):
         return np.asarray(metric) < SOLVED  # NaN is not solved
 
 
+@dataclass(frozen=True, kw_only=True)
+class AbstractClassified(AbstractGenerator):
+    """A task whose answers are classes, each right or wrong."""
+
+    learnt: ClassVar[str] = "cross_entropy"
+    metric: ClassVar[str] = "error_rate"
+
+    loss: str = "cross_entropy"
+
+    def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:
+        """Return how many answers are wrong; see the base class."""
+        targets, counted = examples.looked_at(self.looks())
+        return counted_sum(wrong_classes(outputs, targets), counted)
+
+
 @functools.lru_cache(maxsize=8)
 def _first(task: AbstractGenerator, seed: int, replicate: int) -> Examples:
     """Return what a probe measures; it is asked for stretch by stretch."""

@@ -5,27 +5,22 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 
 from gradlab.tasks._base import Array
 from gradlab.tasks._examples import Examples
-from gradlab.tasks._generator import AbstractGenerator, wrong_classes
+from gradlab.tasks._generator import AbstractClassified, wrong_classes
 
 
 @dataclass(frozen=True, kw_only=True)
-class AbstractRecall(AbstractGenerator):
+class AbstractRecall(AbstractClassified):
     """One-hot symbols, a blank and a marker in; a class for each symbol and the blank out.
 
     The loss looks at every step; weighted by 1 / steps it is the mean over them.
     """
 
-    learnt: ClassVar[str] = "cross_entropy"
-    metric: ClassVar[str] = "error_rate"
-
     at: str | tuple[int, ...] = field(init=False, default="every")
-    loss: str = "cross_entropy"
 
     @abstractmethod
     def shown(self) -> tuple[int, int]:

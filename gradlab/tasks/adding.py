@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.tasks._base import Array, registry
-from gradlab.tasks._marks import AbstractMarked
+from gradlab.tasks._marks import TOLERANCE, AbstractMarked
 
 
 @registry.register
@@ -63,7 +63,7 @@ class Adding(AbstractMarked):
         """Return the share of wrong answers of the best constant, which is the target's mean."""
         hidden = self.first_step_share()
         scale = {"hochreiter": 4.0, "unit": 1.0, "mean": 2.0}[self.variant]
-        within, width = 0.04 * scale, self.span()[1] - self.span()[0]
+        within, width = TOLERANCE * scale, self.span()[1] - self.span()[0]
         # sum of two uniform numbers: a triangle; of one alone: a rectangle
         both = 1 - (1 - within / width) ** 2
         return {"constant": 1 - (1 - hidden) * both - hidden * 2 * within / width}

@@ -157,10 +157,10 @@ def read_text(file: str) -> tuple[str, str]:
     try:
         state = Path(file).stat()
         return _read_text(file, state.st_mtime_ns, state.st_size)
-    except OSError as error:
-        reason = error.strerror or "unreadable"
     except UnicodeDecodeError:
         reason = "not UTF-8"
+    except (OSError, ValueError) as error:  # a path cannot hold the character 0
+        reason = getattr(error, "strerror", None) or "unreadable"
     raise UserMistake(Problem("file", "a readable text file", f"{shown(file)} ({reason})"))
 
 

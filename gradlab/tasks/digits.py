@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.tasks._base import AbstractTask, Array, registry
 from gradlab.tasks._examples import Examples
-from gradlab.tasks._generator import AbstractGenerator, counted_sum, wrong_classes
+from gradlab.tasks._generator import AbstractClassified
 from gradlab.tasks._tail import starts
 
 PIXELS, CLASSES = 64, 10
@@ -21,7 +21,7 @@ TRAINED_ON = 1437  # of 1797 images, in the order in which they come
 
 @registry.register
 @dataclass(frozen=True, kw_only=True)
-class Digits(AbstractGenerator):
+class Digits(AbstractClassified):
     """Tell a digit when the last of its 8 x 8 pixels was seen, one a time step, row by row.
 
     The images are those that scikit-learn ships (``pip install gradlab[digits]``): the first 1437 are
@@ -34,11 +34,8 @@ class Digits(AbstractGenerator):
     """
 
     name: ClassVar[str] = "digits"
-    learnt: ClassVar[str] = "cross_entropy"
-    metric: ClassVar[str] = "error_rate"
 
     length: int = field(init=False, default=PIXELS)
-    loss: str = "cross_entropy"
 
     def check(self) -> None:
         """Check that the images are there."""
@@ -86,11 +83,6 @@ class Digits(AbstractGenerator):
         """Return how often the digit that is most frequent among what is trained on is wrong elsewhere."""
         own, other = self.shares()
         return {"constant": 1 - float(other[own.argmax()])}
-
-    def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:
-        """Return how many digits are told wrong; see the base class."""
-        targets, counted = examples.looked_at(self.looks())
-        return counted_sum(wrong_classes(outputs, targets), counted)
 
 
 @functools.cache

@@ -9,16 +9,16 @@ from typing import ClassVar
 import numpy as np
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.tasks._base import Array, registry
+from gradlab.tasks._base import registry
 from gradlab.tasks._examples import Examples
-from gradlab.tasks._generator import AbstractGenerator, counted_sum, wrong_classes
+from gradlab.tasks._generator import AbstractClassified
 
 SYMBOLS = 100
 
 
 @registry.register
 @dataclass(frozen=True, kw_only=True)
-class RandomPermutation(AbstractGenerator):
+class RandomPermutation(AbstractClassified):
     """Repeat at the end the first of a hundred symbols, which was 0 or 1; all between are distractors 2..99.
 
     Parameters
@@ -32,11 +32,7 @@ class RandomPermutation(AbstractGenerator):
     """
 
     name: ClassVar[str] = "random_permutation"
-    learnt: ClassVar[str] = "cross_entropy"
-    metric: ClassVar[str] = "error_rate"
     criterion: ClassVar[str] = "fewer than 1 % of the sequences wrong"
-
-    loss: str = "cross_entropy"
 
     def check(self) -> None:
         """Check that there is something to remember the symbol over."""
@@ -62,8 +58,3 @@ class RandomPermutation(AbstractGenerator):
     def baselines(self, seed: int, replicate: int) -> dict[str, float]:
         """Return the share of wrong answers of one who always says 0."""
         return {"constant": 0.5}
-
-    def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:
-        """Return how many sequences are told wrong; see the base class."""
-        targets, counted = examples.looked_at(self.looks())
-        return counted_sum(wrong_classes(outputs, targets), counted)

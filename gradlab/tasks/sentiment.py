@@ -13,7 +13,7 @@ import numpy as np
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.tasks._base import Array, registry
 from gradlab.tasks._examples import Examples
-from gradlab.tasks._generator import AbstractGenerator, counted_sum, wrong_classes
+from gradlab.tasks._generator import AbstractClassified
 
 SUBJECTS = ("movie", "plot", "cast", "music")
 ADVERBS = ("really", "quite")
@@ -27,7 +27,7 @@ LONGEST = 15  # two clauses of at most seven words, and "but"
 
 @registry.register
 @dataclass(frozen=True, kw_only=True)
-class Sentiment(AbstractGenerator):
+class Sentiment(AbstractClassified):
     """Tell whether a review is one of praise: "the plot is dull but the movie is never not good".
 
     Two clauses joined by "but", of which the second is what the writer means. A clause says of a subject
@@ -42,11 +42,8 @@ class Sentiment(AbstractGenerator):
     """
 
     name: ClassVar[str] = "sentiment"
-    learnt: ClassVar[str] = "cross_entropy"
-    metric: ClassVar[str] = "error_rate"
 
     length: int = LONGEST
-    loss: str = "cross_entropy"
 
     def check(self) -> None:
         """Check that the longest review fits."""
@@ -111,11 +108,6 @@ class Sentiment(AbstractGenerator):
             "bag_of_words": sum(map(min, bags.values())) / reviews,
             "last_adjective": sum(map(min, last.values())) / reviews,
         }
-
-    def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:
-        """Return how many reviews are misread; see the base class."""
-        targets, counted = examples.looked_at(self.looks())
-        return counted_sum(wrong_classes(outputs, targets), counted)
 
 
 def _examples(words: Array, last: Array, praise: Array) -> Examples:

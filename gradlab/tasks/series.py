@@ -109,11 +109,12 @@ class Series(AbstractTask):
         table = {**super().input_identity(), "length": self.length}
         return {key: value for key, value in table.items() if key != "held_out"}
 
-    def _windows(self) -> Array:
+    def _windows(self, cut: int | None = None) -> Array:
+        """Return all windows, standardised by the readings before the `cut`, or by all."""
         record = self._record()[0]
         if self.standardise:
-            spread = float(record.std())
-            record = (record - record.mean()) / (spread if spread > 0 else 1.0)
+            seen = record[:cut]
+            record = (record - seen.mean()) / (float(seen.std()) or 1.0)
         return np.asarray(sliding_window_view(record, self.features + 1))
 
     def _rows(self, start: int, stop: int) -> Array:
@@ -155,14 +156,6 @@ class Series(AbstractTask):
             first, windows = windows - self.looks()[0], len(self._record()[0]) - self.features
         return max(0, first), windows - self.length
 
-    def _parted(self) -> Array:
-        """Return all windows, standardised by the readings that are not held out."""
-        record = self._record()[0]
-        if self.standardise:
-            seen = record[: self._cut()]
-            record = (record - seen.mean()) / (float(seen.std()) or 1.0)
-        return np.asarray(sliding_window_view(record, self.features + 1))
-
     def examples(
         self, role: str, number: int, seed: int, replicate: int, samples: int | None = None
     ) -> Examples:
@@ -178,14 +171,14 @@ class Series(AbstractTask):
         return self._sequences(places), anew
 
     def _sequences(self, first: NDArray[np.int64]) -> Examples:
-        rows = self._parted()[np.arange(self.length)[:, None] + first].transpose(0, 2, 1)
+        rows = self._windows(self._cut())[np.arange(self.length)[:, None] + first].transpose(0, 2, 1)
         return Examples(rows[:, :-1].copy(), rows[:, -1:].copy()).frozen()
 
     def _asked(self) -> Array:
         """Return the windows of all time steps looked at of all sequences of evaluation, (number, width)."""
         first, last = self._places("evaluation")
         places = np.arange(first, last + 1)[:, None] + np.array(self.looks())
-        return np.asarray(self._parted()[places.ravel()])
+        return np.asarray(self._windows(self._cut())[places.ravel()])
 
     def chance(self) -> float:
         """Return the loss on what is held out of the mean of the rest; NaN where there is too little."""
@@ -214,8 +207,8 @@ def read_column(file: str, column: str) -> tuple[Array, str]:
     """
     try:
         state = Path(file).stat()
-    except OSError as error:
-        got = f"{shown(file)} ({error.strerror or 'unreadable'})"
+    except (OSError, ValueError) as error:  # a path cannot hold the character 0
+        got = f"{shown(file)} ({getattr(error, 'strerror', None) or 'unreadable'})"
         raise UserMistake(Problem("file", "a readable CSV file", got)) from None
     return _read_column(file, column, state.st_mtime_ns, state.st_size)
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from gradlab.core.checks import integer
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.tasks._base import Array, registry
+from gradlab.tasks._base import registry
 from gradlab.tasks._examples import Examples
-from gradlab.tasks._generator import AbstractGenerator, counted_sum, wrong_classes
+from gradlab.tasks._generator import AbstractClassified
 
 VERBS = ("arrive", "leave")
 FILLERS = ("i", "would", "like", "to", "in", "the", "rain", "please")
@@ -23,7 +23,7 @@ SLOTS = ("other", "destination", "departure")
 
 @registry.register
 @dataclass(frozen=True, kw_only=True)
-class Slots(AbstractGenerator):
+class Slots(AbstractClassified):
     """Tell each word's slot: "would like to arrive in taipei ... leave hualien", in a sentence of two trips.
 
     A place is a destination after "arrive" and a departure after "leave", up to `gap` words later; each
@@ -38,12 +38,9 @@ class Slots(AbstractGenerator):
     """
 
     name: ClassVar[str] = "slots"
-    learnt: ClassVar[str] = "cross_entropy"
-    metric: ClassVar[str] = "error_rate"
 
     at: str | tuple[int, ...] = field(init=False, default="every")
     length: int = 12
-    loss: str = "cross_entropy"
     gap: int = 2
 
     def check(self) -> None:
@@ -84,8 +81,3 @@ class Slots(AbstractGenerator):
     def baselines(self, seed: int, replicate: int) -> dict[str, float]:
         """Return the share of words wrong for one who sees them alone: half of the places."""
         return {"word_alone": 1 / self.length}
-
-    def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:
-        """Return how many words are given a wrong slot; see the base class."""
-        targets, counted = examples.looked_at(self.looks())
-        return counted_sum(wrong_classes(outputs, targets), counted)

@@ -11,16 +11,16 @@ import numpy as np
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.gaps import together
-from gradlab.tasks._base import Array, registry
+from gradlab.tasks._base import registry
 from gradlab.tasks._examples import Examples
-from gradlab.tasks._generator import AbstractGenerator, counted_sum, wrong_classes
+from gradlab.tasks._generator import AbstractClassified
 
 WINDOWS = {2: (1, 5), 3: (1, 3, 6)}  # where the tenths of the length begin that hold a symbol that counts
 
 
 @registry.register
 @dataclass(frozen=True, kw_only=True)
-class TemporalOrder(AbstractGenerator):
+class TemporalOrder(AbstractClassified):
     """Tell in which order symbols A and B came, among distractors, when the sequence ends.
 
     Six symbols, one-hot: A, B, and four distractors. With two bits a symbol of {A, B} stands at a random
@@ -41,11 +41,8 @@ class TemporalOrder(AbstractGenerator):
     """
 
     name: ClassVar[str] = "temporal_order"
-    learnt: ClassVar[str] = "cross_entropy"
-    metric: ClassVar[str] = "error_rate"
     criterion: ClassVar[str] = "fewer than 1 % of the sequences wrong"
 
-    loss: str = "cross_entropy"
     bits: int = 2
 
     def check(self) -> None:
@@ -84,8 +81,3 @@ class TemporalOrder(AbstractGenerator):
     def baselines(self, seed: int, replicate: int) -> dict[str, float]:
         """Return the share of wrong answers of a guess."""
         return {"constant": 1 - 0.5**self.bits}
-
-    def metric_of(self, outputs: Array, examples: Examples) -> tuple[Array, int]:
-        """Return how many sequences are told wrong; see the base class."""
-        targets, counted = examples.looked_at(self.looks())
-        return counted_sum(wrong_classes(outputs, targets), counted)

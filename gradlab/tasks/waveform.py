@@ -16,7 +16,8 @@ from gradlab.tasks._base import registry
 from gradlab.tasks._examples import Examples
 from gradlab.tasks._generator import AbstractGenerator
 
-HINT = "A wave of two time steps or less cannot be told from a longer one."
+LONGEST = 1e9  # time steps: rounding leaves nothing of the variance of much longer ones
+HINT = "A wave of two time steps or less cannot be told from a longer one, nor an endless one from none."
 
 
 @registry.register
@@ -60,7 +61,9 @@ class Waveform(AbstractGenerator):
     def _check_periods(self) -> None:
         if not self.periods:
             raise UserMistake(Problem("periods", "at least one period", shown(list(self.periods))))
-        periods = tuple(number("periods", period, above=2, hint=HINT) for period in self.periods)
+        periods = tuple(
+            number("periods", period, above=2, at_most=LONGEST, hint=HINT) for period in self.periods
+        )
         object.__setattr__(self, "periods", periods)
 
     def _check_length(self) -> None:

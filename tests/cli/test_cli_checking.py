@@ -122,3 +122,8 @@ def test_hostile_titles_reach_the_terminal_as_plain_text(cli: Cli) -> None:
     cli("pack", "h")
     assert "\x1b" not in cli("show", "h.zip").stdout
     assert "\x1b" not in cli("diff", "h", "h.zip").stdout
+
+
+def test_verify_says_how_many_processes_it_starts_if_none_are_asked_for(cli: Cli):
+    said = cli("verify", "--help", env={"COLUMNS": "200"}).stdout
+    assert "[default: 1]" in next(line for line in said.splitlines() if "--workers" in line)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gradlab.core.memory import Memory
 from gradlab.core.streams import CHUNK, canonical, digest, in_time, stream
 
 
@@ -69,5 +72,24 @@ def test_forgetting_chunks_changes_nothing(monkeypatch):
     from gradlab.core import streams
 
     first = in_time(draw, 0, 300, 0, "r", 8).copy()
-    monkeypatch.setattr(streams, "_recent", type(streams._recent)(limit=1))
+    monkeypatch.setattr(streams, "_recent", Memory(1, lambda chunk: chunk))
     np.testing.assert_array_equal(in_time(draw, 0, 300, 0, "r", 8), first)
+
+
+def test_threads_that_crowd_each_other_out_get_their_chunks(monkeypatch):
+    from gradlab.core import streams
+
+    monkeypatch.setattr(streams, "_recent", Memory(1, lambda chunk: chunk))
+
+    def drawn(role):
+        return [in_time(draw, start, start + 1, 0, role) for start in range(0, 100 * CHUNK, CHUNK)]
+
+    roles = [f"thread {i}" for i in range(4)]
+    alone = [drawn(role) for role in roles]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(roles)) as pool:
+            np.testing.assert_array_equal(list(pool.map(drawn, roles)), alone)
+    finally:
+        sys.setswitchinterval(interval)

@@ -129,6 +129,8 @@ def test_what_is_not_asked_for_is_not_there():
         ({"first": {**W, "stop": 4.0}}, "landscape.first.stop"),
         ({"second": W}, "landscape.second"),
         ({"begin": [1.0]}, "landscape.begin"),
+        ({"begin": [True, 0.0]}, "landscape.begin[0]"),
+        ({"begin": [0.0, 10**400]}, "landscape.begin[1]"),
         ({"rate": 0.0}, "landscape.rate"),
         ({"updates": -1}, "landscape.updates"),
         ({"pace": 2}, "landscape.pace"),
@@ -138,6 +140,11 @@ def test_wrong_settings_are_refused_by_name(change, where):
     with pytest.raises(UserMistake) as caught:
         LandscapeSettings.build({"first": W, "second": B, **change})
     assert where in [problem.where for problem in caught.value.problems]
+
+
+def test_an_entry_that_was_not_given_is_not_told_as_one():
+    with pytest.raises(UserMistake, match=r"first.entry: expected a row and a column .*, got nothing"):
+        LandscapeSettings.build({"first": {k: v for k, v in W.items() if k != "entry"}, "second": B})
 
 
 @pytest.mark.parametrize(

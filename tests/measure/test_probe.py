@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab.measure.probe import backward_passes, probe
-from gradlab.measure.records import OF_GRADIENT, OF_LEARNER, ORDINARY, RATE_RESOLUTION, RECORDS, growth
+from gradlab.measure.records import (
+    OF_GRADIENT,
+    OF_LEARNER,
+    ORDINARY,
+    OVERFLOWED,
+    RATE_RESOLUTION,
+    RECORDS,
+    growth,
+)
 
 
 def net(**table):
@@ -261,3 +269,17 @@ def test_probe_leaves_no_trace_in_what_it_is_given():
     again = probe(whole)
     assert_same_records(again, probe(whole))
     assert not (again["log10_state_gradient_norm"] == 7).any()
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        {"spectrum": {"name": "ginibre", "radius": 1e300}},
+        {"bias": {"name": "constant", "value": 1e300}},
+        {"readout": {"name": "constant", "value": 1e300}},
+    ],
+    ids=lambda law: next(iter(law)),
+)
+def test_weights_beyond_float32_are_an_overflow_and_no_warning(law):
+    measured = probe_case(net(dtype="float32", activation="identity", **law), WORK)
+    assert measured["status"] == OVERFLOWED

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradlab.core.errors import UserMistake
+from gradlab.learning import learners
 from gradlab.learning.accumulate import Sums
 from gradlab.learning.clipping import registry as clips
 from gradlab.learning.workspace import Workspace
-from gradlab.measure.probe import Block, buffer_bytes, probe
+from gradlab.measure.probe import Block, Run, View, buffer_bytes, probe
 from gradlab.measure.records import ORDINARY, OVERFLOWED
 from gradlab.network.activations import registry as activations
 from gradlab.tasks.noise import Noise
@@ -332,3 +333,15 @@ def test_random_blocks(drawn, tile, segment):
             for name, values in alone.items():
                 if name != "log10_memory_gradient_norm" or run.network.cell.name == "lstm":
                     assert not np.isnan(values).any(), (name, work, rule, run.network)
+
+
+def test_the_spread_of_a_learner_is_the_same_in_any_company():
+    work = task(length=6, features=2, batch=2, at="every")
+    view = View(work, OFF, learners.registry.build({"name": "uoro", "draws": 40}))
+    runs = tuple(Run(net(hidden=3), 0, replicate) for replicate in range(8))
+    names = ("learner_spread", "learner_bias", "cosine_to_bptt")
+    together = probe(Block(runs, (view,)), names)
+    for r, run in enumerate(runs):
+        alone = probe(Block((run,), (view,)), names)
+        for name in names:
+            assert alone[name][0, 0] == together[name][r, 0], (name, r)

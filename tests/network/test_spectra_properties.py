@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from spectra import OWN, cases, every_family
 
 from gradlab.core.errors import UserMistake
+from gradlab.core.memory import Memory
 from gradlab.network.spectra import registry
 from gradlab.network.spectra._base import _memory
 from gradlab.network.spectra._measure import properties
-from gradlab.network.spectra._memory import Memory
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ def test_a_mask_that_leaves_nothing_to_scale_is_refused() -> None:
 
 
 def test_memory_is_bounded_and_never_changes_a_result() -> None:
-    memory = Memory(bound=3 * 80)
+    memory = Memory(3 * 80, lambda held: held[0])
     made: list[int] = []
 
     def get(key: int) -> float:

@@ -187,6 +187,8 @@ def test_texts_of_which_nothing_can_be_learnt(text, tmp_path):
         text("ab" * 50, held_out=1.0)
     with pytest.raises(UserMistake, match=r"task\.file: expected a readable text file, got .*No such file"):
         task("characters", file=str(tmp_path / "none"))
+    with pytest.raises(UserMistake, match=r"task\.file: expected a readable text file, got .*unreadable"):
+        task("characters", file="a\0b")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserMistake, match=r"task\.file: expected a readable text file, got .*not UTF-8"):
         task("characters", file=str(tmp_path / "binary"))
@@ -265,8 +267,15 @@ def test_the_drive_does_not_change_the_wave():
 def test_mistakes_of_waves():
     with pytest.raises(UserMistake, match=r"task\.periods: expected at least one period, got \[\]"):
         task("waveform", periods=[])
-    with pytest.raises(UserMistake, match=r"task\.periods: expected a finite number above 2, got 1\.5"):
+    with pytest.raises(
+        UserMistake, match=r"task\.periods: expected a finite number above 2 and .*, got 1\.5"
+    ):
         task("waveform", periods=[30, 1.5])
+    with pytest.raises(
+        UserMistake, match=r"of at most 1e\+09, got 1e\+300\. .* nor an endless one from none"
+    ):
+        task("waveform", periods=[1e300])
+    assert np.isfinite(task("waveform", periods=[1e9], length=3).examples("training", 0, 0, 0).targets).all()
     with pytest.raises(UserMistake, match=r"task\.length: expected an integer of at least 3"):
         task("waveform", length=2)
 

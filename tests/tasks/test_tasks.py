@@ -322,6 +322,8 @@ def test_unreadable_files(tmp_path):
         task("series", file=str(tmp_path / "none.csv"), column="d")
     with pytest.raises(UserMistake, match=r"expected a readable CSV file, got .*directory"):
         task("series", file=str(tmp_path), column="d")
+    with pytest.raises(UserMistake, match=r"expected a readable CSV file, got .*unreadable"):
+        task("series", file="a\0b", column="d")
     binary = tmp_path / "b.csv"
     binary.write_bytes(b"d\n\xff\xfe\x00\n")
     with pytest.raises(UserMistake, match=r"not a UTF-8 CSV file"):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import collect
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.streams import digest
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, numbered, registry
 from gradlab.measure.landscape import RECORDS, Block, LandscapeView, seconds_of
@@ -80,9 +78,11 @@ class Landscape(AbstractMeasure):
 
         problems: list[Problem] = []
         for n, t, p in parts_met(parts, ("network", "task", "landscape")):
-            collect(problems, partial(check_lines, planes[p], networks[n], tasks[t]))
+            with gathering(problems):
+                check_lines(planes[p], networks[n], tasks[t])
         for key in ("first", "second"):
-            collect(problems, partial(check_places, key))
+            with gathering(problems):
+                check_places(key)
         return problems
 
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import collect
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.streams import digest
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, numbered, registry
 from gradlab.learning.learners import AbstractLearner
@@ -88,7 +86,8 @@ class Probe(AbstractMeasure):
                 raise UserMistake(Problem("learner", expected, got, hint))
 
         for one in parts["learner"].settings:
-            collect(problems, partial(check, one))
+            with gathering(problems):
+                check(one)
         return problems
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import NOTHING_KNOWN, collect, with_gaps
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.gaps import NOTHING_KNOWN, with_gaps
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, registry
 from gradlab.experiment.measures.landscape import parts_met
 from gradlab.experiment.sections import check_learner
@@ -111,9 +110,11 @@ class Train(AbstractMeasure):
         problems: list[Problem] = []
         for network, task, clip, learner, how in self._met(parts):
             found: list[Problem] = []
-            collect(found, partial(check_learner, learner, clip))
+            with gathering(found):
+                check_learner(learner, clip)
             if not found:  # it is told of any measure
-                collect(found, partial(_check, network, task, clip, learner, how))
+                with gathering(found):
+                    _check(network, task, clip, learner, how)
                 problems += found
 
         def check_updates() -> None:
@@ -126,7 +127,8 @@ class Train(AbstractMeasure):
                 )
                 raise UserMistake(Problem("training", expected, f"{len(recorded)} different ones", hint))
 
-        collect(problems, check_updates)
+        with gathering(problems):
+            check_updates()
         return list(dict.fromkeys(problems))
 
     def _met(self, parts: Mapping[str, Distinct]) -> list[tuple[Any, ...]]:

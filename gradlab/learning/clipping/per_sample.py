@@ -53,12 +53,10 @@ class PerSample(AbstractClip):
         if not changed.any():
             return gradient
         mean = weighted_mean(samples, log2_factor)
-        blocks = zip(gradient.mantissas, gradient.exponents, mean.mantissas, mean.exponents, strict=True)
-        pairs = [
+        return ScaledGradient.of(
             (np.where(changed[:, None, None], own, raw), np.where(changed, power, exponent))
-            for raw, exponent, own, power in blocks
-        ]
-        return ScaledGradient(tuple(m for m, _ in pairs), tuple(e for _, e in pairs))
+            for (raw, exponent), (own, power) in zip(gradient.blocks(), mean.blocks(), strict=True)
+        )
 
 
 def weighted_mean(samples: ScaledGradient, log2_factor: Array) -> ScaledGradient:

@@ -55,13 +55,11 @@ class Unitwise(AbstractClip):
     def clip_gradient(self, gradient: ScaledGradient, given: Given = NOTHING) -> ScaledGradient:
         """Return the gradient with the rows shortened that are too long for their weights."""
         assert given.weights is not None, "the rule needs the weights"
-        blocks = zip(gradient.mantissas, gradient.exponents, given.weights, strict=True)
-        clipped = [self._clip_rows(*block) for block in blocks]
+        blocks = zip(gradient.blocks(), given.weights, strict=True)
+        clipped = [self._clip_rows(*block, weights) for block, weights in blocks]
         if all(block is None for block in clipped):
             return gradient
-        left = zip(gradient.mantissas, gradient.exponents, strict=True)
-        pairs = [block or same for block, same in zip(clipped, left, strict=True)]
-        return ScaledGradient(tuple(m for m, _ in pairs), tuple(e for _, e in pairs))
+        return ScaledGradient.of(own or same for own, same in zip(clipped, gradient.blocks(), strict=True))
 
     def _clip_rows(self, mantissa: Array, exponent: Array, weights: Array) -> tuple[Array, Array] | None:
         """Return a block with its rows shortened and its powers of two; None if no row was too long.

@@ -137,9 +137,13 @@ class AbstractCell(ABC):
         """Return what multiplies the rows of the drawn input weights, shape (rows,); None for ones."""
         return None
 
-    @abstractmethod
     def bounded(self, activation: AbstractActivation) -> bool:
-        """Whether every state stays in range whatever the (finite, moderate) weights are."""
+        """Whether every state stays in range whatever the (finite, moderate) weights are.
+
+        In most cells it does where the activation is bounded: a state is an activation, a mean of
+        activations, or a memory that grows by at most one bound a step.
+        """
+        return activation.bounded
 
     @abstractmethod
     def forward(

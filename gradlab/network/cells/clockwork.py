@@ -84,10 +84,6 @@ class Clockwork(AbstractCell):
         module = np.arange(hidden) // (hidden // len(self.periods))
         return np.asarray(module[:, None] <= module[None, :])
 
-    def bounded(self, activation: AbstractActivation) -> bool:
-        """Bounded where the activation is."""
-        return activation.bounded
-
     def forward(
         self,
         activation: AbstractActivation,

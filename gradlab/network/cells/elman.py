@@ -33,10 +33,6 @@ class Elman(AbstractCell):
     local_parts: ClassVar[int] = 1
     gated: ClassVar[bool] = False
 
-    def bounded(self, activation: AbstractActivation) -> bool:
-        """Bounded where the activation is."""
-        return activation.bounded
-
     def forward(
         self,
         activation: AbstractActivation,

@@ -66,10 +66,6 @@ class Gru(AbstractCell):
     fed: ClassVar[tuple[bool, ...] | None] = (True, True, False, True)
     direct: ClassVar[bool] = True
 
-    def bounded(self, activation: AbstractActivation) -> bool:
-        """Bounded where the activation is: the state is a mean of candidates and the first state."""
-        return activation.bounded
-
     def forward(
         self,
         activation: AbstractActivation,

@@ -39,10 +39,6 @@ class Jordan(AbstractCell):
     gated: ClassVar[bool] = False
     feeds_back: ClassVar[Literal["state", "output"]] = "output"
 
-    def bounded(self, activation: AbstractActivation) -> bool:
-        """Bounded where the activation is."""
-        return activation.bounded
-
     def forward(
         self,
         activation: AbstractActivation,

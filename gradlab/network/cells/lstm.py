@@ -13,6 +13,7 @@ from gradlab.core.scratch import scratch
 from gradlab.network.activations import AbstractActivation
 from gradlab.network.activations.logistic import Logistic
 from gradlab.network.cells._base import AbstractCell, Array, registry
+from gradlab.network.cells._gates import gate_biases
 
 _logistic = Logistic()
 
@@ -64,17 +65,7 @@ class Lstm(AbstractCell):
 
     def bias_offset(self, hidden: int, length: int, stream: np.random.RandomState) -> Array:
         """Return the forget bias, or the chrono biases, in block order; shape (4 * hidden,)."""
-        offset = np.zeros((4, hidden))
-        if self.chrono:
-            offset[1] = np.log1p(stream.uniform(size=hidden) * max(length - 2, 0))
-            offset[0] = -offset[1]
-        else:
-            offset[1] = self.forget_bias
-        return offset.reshape(-1)
-
-    def bounded(self, activation: AbstractActivation) -> bool:
-        """Bounded with a bounded activation: the memory then grows by at most one bound a step."""
-        return activation.bounded
+        return gate_biases(self.forget_bias, self.chrono, hidden, length, stream)
 
     def forward(
         self,

@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import collect
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import stream
 
@@ -39,12 +37,10 @@ class AbstractInitialiser(ABC):
     def __post_init__(self) -> None:
         problems: list[Problem] = []
         for key, check in self.checks.items():
-            collect(problems, partial(self._settle, key, check))
+            with gathering(problems):
+                object.__setattr__(self, key, check(key, getattr(self, key)))
         if problems:
             raise UserMistake(problems)
-
-    def _settle(self, key: str, check: Check) -> None:
-        object.__setattr__(self, key, check(key, getattr(self, key)))
 
     @property
     def held_shape(self) -> tuple[int, ...] | None:

@@ -6,19 +6,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.checks import integer, number, shown
-from gradlab.core.errors import Problem, UserMistake
-from gradlab.core.gaps import collect
+from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.memory import Memory
 from gradlab.core.registry import Registry, settings_of
 from gradlab.core.streams import canonical, stream
 from gradlab.network.spectra._measure import Properties, properties
-from gradlab.network.spectra._memory import Memory
 
 Matrix = NDArray[np.float64]
 Check = Callable[[str, Any], Any]
@@ -90,13 +88,11 @@ class AbstractSpectrum(ABC):
     def __post_init__(self) -> None:
         problems: list[Problem] = []
         for key, check in {**dict.fromkeys(self._scaling_fields(), _scale), **self.checks}.items():
-            collect(problems, partial(self._settle, key, check))
+            with gathering(problems):
+                object.__setattr__(self, key, check(key, getattr(self, key)))
         problems += self._scaling_problems()
         if problems:
             raise UserMistake(problems)
-
-    def _settle(self, key: str, check: Check) -> None:
-        object.__setattr__(self, key, check(key, getattr(self, key)))
 
     def _scaling_fields(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(("radius", "norm", "gain", *self.scalings)))
@@ -262,6 +258,7 @@ def _scale(where: str, value: Any) -> float | None:
     return None if value is None else number(where, value, at_least=0.0) + 0.0  # no negative zero
 
 
-_memory = Memory()
+Held = tuple[Matrix, Properties]
+_memory: Memory[Held] = Memory(32 << 20, lambda held: held[0])
 
 registry: Registry[AbstractSpectrum] = Registry("spectrum", "gradlab.network.spectra")
