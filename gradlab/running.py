@@ -211,10 +211,19 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
         command = list(way.command) or command_line()
         with writing(out, command), sealed(out):
             meeting = meet_to_write(out, wanted_of(plan, spec_text), prune=way.prune)
-            outcome = _execute(plan, meeting, ArchiveSink.open(meeting), way, processes)
+            sink = ArchiveSink.open(meeting)
+            made_by: dict[str, Any] = {}
+
+            def meanwhile() -> None:
+                sink.begin()
+                made_by.update(collect(command, plan.grid.spec.seed))
+                if way.labels:
+                    load_labels()
+
+            outcome = _execute(plan, meeting, sink, way, processes, meanwhile)
             write_provenance(
                 out,
-                collect(command, plan.grid.spec.seed),
+                made_by,
                 time.perf_counter() - begun,
                 workers=processes.count,
                 cases=outcome.done,
@@ -222,7 +231,14 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
     return outcome
 
 
-def _execute(plan: Plan, meeting: Meeting, sink: ArchiveSink, way: Way, processes: Workers) -> Outcome:
+def _execute(
+    plan: Plan,
+    meeting: Meeting,
+    sink: ArchiveSink,
+    way: Way,
+    processes: Workers,
+    meanwhile: Callable[[], object],
+) -> Outcome:
     """Run what the archive lacks of a plan, or of its part."""
     from dataclasses import replace
 
@@ -244,11 +260,6 @@ def _execute(plan: Plan, meeting: Meeting, sink: ArchiveSink, way: Way, processe
             expected, got = "the same places and updates in one archive", f"others than {meeting.path} has"
             raise UserMistake(Problem(dim, expected, got, "Use another --out."))
     record = tuple(name for name in plan.measure.records if name in layout.names)
-
-    def meanwhile() -> None:
-        sink.begin()
-        if way.labels:
-            load_labels()
 
     plan, checkpoints = replace(plan, wider=wider, record=record), meeting.path / CHECKPOINTS
     outcome = execute(

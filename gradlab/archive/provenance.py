@@ -12,10 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_info
-
 from gradlab.archive import directory
 from gradlab.archive.reading import read_provenance
+from gradlab.experiment.worker import linear_algebra
 
 LIBRARIES = ("numpy", "scipy", "xarray", "zarr", "numcodecs", "pydantic", "threadpoolctl", "matplotlib")
 _GIT_SECONDS = 5.0
@@ -39,11 +38,7 @@ def collect(command: Sequence[str], seed: int) -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": platform.platform(),
         "cpu": _cpu(),
-        "blas": [
-            {key: pool.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
-            for pool in threadpool_info()
-            if pool.get("user_api") == "blas"
-        ],
+        "blas": linear_algebra(),
         "git": git_state(Path(__file__).resolve().parent),
     }
 

@@ -112,6 +112,16 @@ def one_thread() -> threadpool_limits:
     return threadpool_limits(1, user_api="blas")
 
 
+def linear_algebra() -> list[dict[str, Any]]:
+    """Return what libraries of linear algebra a process measures with, and with how many threads each."""
+    from threadpoolctl import threadpool_info
+
+    told = ("internal_api", "version", "architecture", "num_threads")
+    with one_thread():
+        pools = [pool for pool in threadpool_info() if pool.get("user_api") == "blas"]
+    return [{key: pool.get(key) for key in told} for pool in pools]
+
+
 def work(block: AbstractBlock, order: Order) -> Parts:
     """Measure a block in a process that has been prepared."""
     assert _workspace is not None

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command import TINY, Cli
 
 import gradlab
+
+Program = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -127,3 +131,21 @@ def test_hostile_titles_reach_the_terminal_as_plain_text(cli: Cli) -> None:
 def test_verify_says_how_many_processes_it_starts_if_none_are_asked_for(cli: Cli):
     said = cli("verify", "--help", env={"COLUMNS": "200"}).stdout
     assert "[default: 1]" in next(line for line in said.splitlines() if "--workers" in line)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_measured_is_the_same_environment_when_it_is_measured_again(
+    program: Program, tmp_path: Path, workers: int
+) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    flags = ["--workers", workers, "--no-figures", "--quiet"]
+    free = {"cwd": tmp_path, "env": {"OPENBLAS_NUM_THREADS": ""}}  # as many threads as there are cores
+    run = program("run", "tiny.toml", "--out", "tiny", *flags, **free)
+    run.communicate()
+    assert run.returncode == 0
+    (told,) = json.loads((tmp_path / "tiny/provenance.json").read_text())["runs"]
+    assert len(told["blas"]) == 2  # NumPy's and SciPy's
+    assert {pool["num_threads"] for pool in told["blas"]} == {1}
+    out, _ = program("verify", "tiny", "--replay", 2, **free).communicate()
+    assert "Every number has the same bits." in out
+    assert "The environment is the same as then." in out
