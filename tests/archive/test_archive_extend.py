@@ -55,6 +55,18 @@ def assert_same(one, other):
     assert digest(one) == digest(other)
 
 
+def assert_close(then, today):
+    """The same numbers but for the rounding of libraries, which may be others than those of then."""
+    assert then.sizes == today.sizes
+    assert set(then.variables) == set(today.variables)
+    for name, variable in today.variables.items():
+        assert then[name].dims == variable.dims, name
+        if variable.dtype.kind == "f":
+            np.testing.assert_allclose(then[name].values, variable.values, rtol=1e-6, atol=0, err_msg=name)
+        else:
+            np.testing.assert_array_equal(then[name].values, variable.values, err_msg=name)
+
+
 def of_code(monkeypatch, code):
     """Let the numerical code be another one."""
     monkeypatch.setattr(fingerprint, "code_key", lambda: code)
