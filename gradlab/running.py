@@ -68,8 +68,8 @@ def room_beside(plan: Plan, memory: int, workers: int = 1) -> int:
 def workers_for(plan: Plan, most: int | Workers, scheduler: str | Client | Workers | None = None) -> Workers:
     """Start the processes that are to run a plan: `most`, or fewer if there are not so many blocks.
 
-    This is done before anything else is loaded, so that they load what they need at the same time;
-    those that were started even before are taken as they are.
+    This is done before anything else is loaded, so that they load what they need at the same time.
+    Those that are forked of a process that does so already start with their first block.
     If there is a scheduler, its workers are to run it instead.
     """
     if scheduler is not None:
@@ -81,7 +81,8 @@ def workers_for(plan: Plan, most: int | Workers, scheduler: str | Client | Worke
     workers = Workers(most) if isinstance(most, int) else most
     if not workers.here:
         workers.reduce(sum(1 for _ in plan.blocks()))
-    workers.start()
+    if not workers.forked:
+        workers.start()
     return workers
 
 

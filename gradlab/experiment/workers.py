@@ -42,7 +42,7 @@ class Workers:
 
     def __init__(self, count: int, *, forked: bool = False):
         self.count = count
-        self._method = "forkserver" if forked and startup.CAN_FORK else "spawn"
+        self.forked = forked and startup.CAN_FORK
         self._pool: ProcessPoolExecutor | None = None
         self._processes: set[BaseProcess] = set()
         self._used = False
@@ -87,7 +87,7 @@ class Workers:
         self._hearing.start()
         self._pool = ProcessPoolExecutor(
             self.count,
-            mp_context=get_context(self._method),
+            mp_context=get_context("forkserver" if self.forked else "spawn"),
             initializer=startup.start,
             initargs=(self._ear,),
         )
