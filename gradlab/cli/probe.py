@@ -115,6 +115,7 @@ def probe(
       gradlab probe trained.safetensors --inputs readings.csv --targets targets.npy --loss mse --clip norm:1
       gradlab probe model.npz --inputs inputs.npy --prefix encoder.lstm --at every --out results/encoder
     """
+    given = {name: value for name, value in locals().items() if name != "ctx"}
     from gradlab.cli.probing import probe_flags
 
-    probe_flags(ctx.params, command_line(ctx))
+    probe_flags(given, command_line(ctx))

@@ -154,8 +154,7 @@ def sweep(
       gradlab sweep --cell lstm --forget-bias 0,1,2 --clip off,norm:1,adjoint_norm:0.1
       gradlab sweep --spectrum ginibre,orthogonal --norm 0.9,1.1 --print-spec
     """
+    given = {k: v for k, v in locals().items() if k not in ("ctx", "out", "settings", "log")}
     from gradlab.cli.execution import sweep_flags
 
-    apart = ("out", "settings", "log")
-    given = {name: value for name, value in ctx.params.items() if name not in apart}
     sweep_flags(given, settings or [], out, command_line(ctx), log)

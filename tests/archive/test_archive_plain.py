@@ -54,8 +54,9 @@ def test_plain_data_are_those_of_the_labelled_dataset(archive, packed, tmp_path)
     assert "nothing" not in plain
     for name in labelled.variables:
         one, other = plain[str(name)], labelled[name]
-        assert (one.dims, one.dtype, one.attrs) == (other.dims, other.dtype, other.attrs)
-        np.testing.assert_array_equal(one.values, other.values, strict=True)
+        assert (one.dims, one.attrs) == (other.dims, other.attrs)
+        texts = one.dtype.kind == "T" and other.dtype.kind in "TO"  # releases of xarray before 2026.9
+        np.testing.assert_array_equal(one.values, other.values, strict=not texts)
     assert np.isnan(plain["growth_rate"].values).any()  # points that the filter left out
 
 
