@@ -76,8 +76,9 @@ _ALL = (
         "log10_weight_gradient_norm",
         "norm of one time step's weight gradient",
         _LOG,
-        "log10 of the Frobenius norm of the share of dL/dW (W: recurrent weights of all row blocks; summed "
-        "over the batch) that comes from the time step `lag` steps before the last look",
+        "log10 of the Frobenius norm of the share of dL/dW (W: recurrent weights of all row blocks, or the "
+        "elementwise parameters of a cell without any; summed over the batch) that comes from the time step "
+        "`lag` steps before the last look; zero where the state before it is, or has underflowed",
         _PROFILE,
     ),
     Variable(

@@ -105,3 +105,27 @@ def test_the_regime_is_the_sign_of_a_rate_beyond_twice_its_error():
     np.testing.assert_array_equal(ds["regime"], np.sign(rate) * (abs(rate) > 2 * error))
     assert set(np.unique(ds["regime"])) == {-1, 0, 1}
     assert ((abs(rate) > error) & (abs(rate) < 2 * error)).any()  # where once the error would say otherwise
+
+
+def test_chance_is_the_loss_of_one_who_sees_no_input():
+    """Who sees the word alone, and remembers none, does better: only at the two places he has to guess."""
+    spec = {"measure": "train", "task": {"name": "slots"}, "training": {"updates": 1, "evaluate": 10}}
+    task = gradlab.draw(spec).task
+    told = task.examples("training", 0, 0, 0, 4000).targets
+    shares = np.bincount(told.ravel()) / told.size
+    chance = gradlab.run({**spec, "record": ["chance"]})["chance"].item()
+    np.testing.assert_allclose(chance, -len(told) * (shares * np.log(shares)).sum(), rtol=1e-3)
+    assert 2 * np.log(2) < chance
+    assert "sees no input" in VARIABLES["chance"].description
+
+
+def test_a_state_that_underflows_leaves_no_share_in_the_weight_gradient():
+    network = {"hidden": 1, "activation": "identity", "spectrum": {"name": "constant", "value": 0.01}}
+    task = {"name": "impulse", "features": 1, "batch": 1, "length": 200, "loss": "unit"}
+    record = ["log10_weight_gradient_norm", "log10_state_gradient_norm"]
+    got, case = measured(record, network=network, task=task)
+    before = np.concatenate([[0.0], case.forward()["states"][:-1, 0, 0]])
+    there = np.isfinite(got["log10_weight_gradient_norm"].values[::-1])
+    np.testing.assert_array_equal(there, before != 0.0)
+    assert there.sum() < 199  # of as many steps with a state before them
+    assert np.isfinite(got["log10_state_gradient_norm"]).all()
