@@ -178,7 +178,8 @@ _OWN_COORDINATES: dict[str, dict[str, str]] = {
     "lag": {
         "long_name": "lag",
         "units": "time steps",
-        "description": "time steps back from the last step at which the loss looks; 0 is that step",
+        "description": "time steps back, in a direction's own time, from the last step at which the "
+        "loss looks (from the last step of all below the top of a bidirectional network); 0 is that step",
     },
     "gate": {
         "long_name": "row block",

@@ -35,8 +35,8 @@ TRAINING = (
         "weight_radius",
         "spectral radius of the recurrent weights",
         "1",
-        "largest absolute eigenvalue of what multiplies the top layer's state (of all its row blocks) "
-        "before this update",
+        "largest absolute eigenvalue of what multiplies the top layer's state, the largest of its row "
+        "blocks, before this update; NaN where nothing does, or no square matrix",
         _EACH,
     ),
     Variable(
@@ -60,7 +60,8 @@ TRAINING = (
         "chance",
         "loss of the best guess",
         "1",
-        "loss of the best predictor that has no memory of the inputs; NaN where it is not known",
+        "loss of one who sees no input and knows how targets are distributed, so tells their mean or the "
+        "shares of the classes; NaN where it is not known",
     ),
     Variable(
         "baseline",

@@ -40,6 +40,10 @@ _FROBENIUS = (
     "log10 of the Frobenius norm over {} and batch of {}, at the time step `lag` steps before the last look"
 )
 _SAMPLE = "of log10 of the Euclidean norm over hidden units of one sample's adjoint of the hidden state h"
+_DRAWN = (
+    "; of A - A^T - gamma I for the cell antisymmetric, of the square matrix that W is cut out of for the "
+    "cell jordan, of the matrix whose eigenvalues are taken for the cell linear_diagonal"
+)
 _LOG = "log10 of a norm"
 _PROFILE: Dims = ("layer", "direction", "lag")
 _MATRIX: Dims = ("layer", "direction", "gate")
@@ -72,8 +76,9 @@ _ALL = (
         "log10_weight_gradient_norm",
         "norm of one time step's weight gradient",
         _LOG,
-        "log10 of the Frobenius norm of the share of dL/dW (W: recurrent weights of all row blocks; summed "
-        "over the batch) that comes from the time step `lag` steps before the last look",
+        "log10 of the Frobenius norm of the share of dL/dW (W: recurrent weights of all row blocks, or the "
+        "elementwise parameters of a cell without any; summed over the batch) that comes from the time step "
+        "`lag` steps before the last look; zero where the state before it is, or has underflowed",
         _PROFILE,
     ),
     Variable(
@@ -87,15 +92,16 @@ _ALL = (
         "std_log10_sample_gradient_norm",
         "spread of the log adjoint norm over samples",
         _LOG,
-        f"standard deviation over the batch (divisor: the number of samples) {_SAMPLE}",
+        f"standard deviation over the batch (divisor: the number of samples) {_SAMPLE}; +inf where some are "
+        "zero and others are not",
         _PROFILE,
     ),
     Variable(
         "saturation",
         "mean derivative of the activation",
         "1",
-        "mean over hidden units and batch of phi'(z), the activation's derivative at the pre-activations: "
-        "near 0 the units are saturated",
+        "mean over hidden units and batch of phi'(z), the activation's derivative at the pre-activations (at "
+        "those of gates the logistic function's): near 0 the units are saturated",
         _TRAINED_PROFILE,
     ),
     Variable(
@@ -105,7 +111,7 @@ _ALL = (
         "log10 of the Frobenius norm over hidden units and batch of the adjoint of the memory (dL/dc; dL/dh "
         "for cells whose state itself is gated), split into what came through the memory alone (elementwise "
         "factors only, from the loss on), the rest, and the total, at the time step `lag` steps before the "
-        "last look; NaN for cells that are not gated",
+        "last look; without any clipping; NaN for cells that are not gated",
         ("layer", "direction", "path", "lag"),
     ),
     Variable(
@@ -114,7 +120,7 @@ _ALL = (
         _LOG,
         "log10 of the Frobenius norm over hidden units and batch of dL_t/dh_(t-lag), the adjoint of the "
         "forward state of the layer nearest the loss, with respect to the loss of the time step "
-        "t = `loss_time` alone (mean over the batch)",
+        "t = `loss_time` alone (mean over the batch), without any clipping",
         ("loss_time", "lag"),
     ),
     Variable(
@@ -129,16 +135,17 @@ _ALL = (
         "log10_gradient_norm",
         "norm of the parameter gradient",
         _LOG,
-        "log10 of the Euclidean norm over all parameters of dL/dtheta as back-propagation left it, before "
-        "any clipping of the parameter gradient",
+        "log10 of the Euclidean norm over all parameters of dL/dtheta, with the regulariser's share, as the "
+        "learner makes it ('kalman' makes none: as full back-propagation does) before any clipping, of the "
+        "gradient or of adjoints",
         _EACH,
     ),
     Variable(
         "log10_clipped_gradient_norm",
         "norm of the parameter gradient after clipping",
         _LOG,
-        "log10 of the Euclidean norm over all parameters of the gradient after clipping; "
-        "equal to log10_gradient_norm where the rule does not act on parameters",
+        "log10 of the Euclidean norm over all parameters of the gradient after clipping: as a rule of scope "
+        "parameters leaves it, or made of the adjoints that a rule of scope adjoint leaves",
         _EACH,
     ),
     Variable(
@@ -185,21 +192,23 @@ _ALL = (
         "growth_rate",
         "growth rate of the adjoint",
         "decades per time step",
-        "least-squares slope against lag of mean_log10_sample_gradient_norm: negative vanishes towards "
-        "the past, positive explodes",
+        "least-squares slope against lag of mean_log10_sample_gradient_norm (of the layer nearest the loss, "
+        "forward in time), lags without a gradient left out: negative vanishes towards the past, positive "
+        "explodes",
     ),
     Variable(
         "growth_rate_standard_error",
         "standard error of the growth rate",
         "decades per time step",
-        "standard error of the least-squares slope growth_rate",
+        "standard error of the least-squares slope growth_rate, as if the residuals at different lags were "
+        "independent",
     ),
     Variable(
         "regime",
         "regime of the gradient",
         "1",
-        "the sign of growth_rate judged against its standard error: stable where it cannot be told from 0; "
-        "undetermined where there is no rate",
+        "the sign of growth_rate where it is further from 0 than twice its standard error (and 1e-12), else "
+        "stable; undetermined where there is no rate",
         dtype="int8",
         fill=REGIME["undetermined"],
         flags=REGIME,
@@ -208,14 +217,15 @@ _ALL = (
         "radius_drawn",
         "spectral radius of the matrix drawn",
         "1",
-        "largest absolute eigenvalue of the recurrent matrix (of each row block) as drawn for this case",
+        "largest absolute eigenvalue of the recurrent matrix (of each row block) as drawn for this case"
+        + _DRAWN,
         _MATRIX,
     ),
     Variable(
         "norm_drawn",
         "spectral norm of the matrix drawn",
         "1",
-        "largest singular value of the recurrent matrix (of each row block) as drawn for this case",
+        "largest singular value of the recurrent matrix (of each row block) as drawn for this case" + _DRAWN,
         _MATRIX,
     ),
     Variable(
@@ -223,7 +233,7 @@ _ALL = (
         "departure from normality",
         "1",
         "Henrici's departure from normality of the recurrent matrix (of each row block) as drawn, over its "
-        "Frobenius norm: sqrt(|W|_F^2 - sum |eigenvalue|^2) / |W|_F; 0: normal, 1: nilpotent",
+        "Frobenius norm: sqrt(|W|_F^2 - sum |eigenvalue|^2) / |W|_F; 0: normal, 1: nilpotent" + _DRAWN,
         _MATRIX,
     ),
     Variable(
@@ -239,7 +249,8 @@ _ALL = (
         "first_overflow",
         "first time step that overflowed",
         "time step",
-        "index, from 0, of the first time step at which the forward state was not finite; -1: none",
+        "index, from 0, of the first time step at which the forward state, or the loss, was not finite; -1: "
+        "none",
         dtype="int64",
         fill=-1,
     ),

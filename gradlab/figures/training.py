@@ -251,7 +251,7 @@ def _legend(axes: Sequence[Axes], styles: Mapping[str, dict[str, Any]]) -> list[
     there = {str(line.get_gid()) for ax in axes for line in ax.lines}
     handles = []
     if "chance" in there:
-        handles.append(Line2D([], [], label="best guess without memory", **_CHANCE))
+        handles.append(Line2D([], [], label="best guess, inputs unseen", **_CHANCE))
     for name, style in styles.items():
         if f"baseline {name}" in there:
             words = name.replace("_", " ")

@@ -60,7 +60,7 @@ def test_loss_and_metric_have_medians_over_replicates_by_rule(training):
             np.testing.assert_allclose(line.get_ydata(), np.median(values, axis=0), rtol=1e-14, atol=0)
     assert loss.get_ylabel() == "loss (dimensionless)"
     assert metric.get_ylabel().replace("\n", " ") == "error rate (dimensionless)"
-    assert legend_texts(figure) == ["off", "norm(0.5)", "best guess without memory"]
+    assert legend_texts(figure) == ["off", "norm(0.5)", "best guess, inputs unseen"]
     (chance,) = lines(loss, "chance")
     assert chance.get_ydata()[0] == np.log(4.0)
     assert lines(metric, "chance") == []

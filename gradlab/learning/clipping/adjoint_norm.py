@@ -14,6 +14,10 @@ from gradlab.learning.clipping._base import AbstractClip, registry
 class AdjointNorm(AbstractClip):
     """The adjoint of a sample's whole state (hidden and memory jointly) to norm `c`, at every step.
 
+    Both are taken as they arrive from the next time step and the loss. What the memory receives
+    through the hidden state of its own time step is added afterwards: with it, as in the record
+    ``log10_memory_gradient_norm``, the norm can exceed `c`.
+
     The recursion is linear and the rule multiplies a sample's adjoint by a number, so the clipped
     pass is the raw one times a factor that can only fall on the way back: it costs no matrix
     product of its own while the loss looks at one time step.

@@ -1,4 +1,4 @@
-"""Clip every entry of the adjoint at every time step (Graves 2013)."""
+"""Clip every entry of the adjoint at every time step (after Graves 2013)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,19 @@ from gradlab.learning.clipping._base import AbstractClip, Array, registry
 class AdjointValue(AbstractClip):
     """Each entry of the adjoint of the hidden state, and of the memory, to ``[-c, c]``.
 
+    Both are clipped as they arrive from the next time step and the loss. What the memory receives
+    through the hidden state of its own time step is added afterwards: with it, as in the record
+    ``log10_memory_gradient_norm``, the memory's adjoint can exceed `c`.
+
     Parameters
     ----------
     threshold : float
         Largest absolute entry `c` (of a sample's own loss, without 1/batch), above 0.
+
+    References
+    ----------
+    Graves (2013), Generating sequences with recurrent neural networks, section 2.1, where it is the
+    derivatives by the pre-activations of the LSTM layers that are clipped.
     """
 
     name: ClassVar[str] = "adjoint_value"

@@ -52,7 +52,7 @@ class Uoro(AbstractLearner):
 
     References
     ----------
-    Tallec and Ollivier (2017), Unbiased online recurrent optimization; algorithm 1.
+    Tallec and Ollivier (2018), Unbiased online recurrent optimization; algorithm 1.
     """
 
     name: ClassVar[str] = "uoro"

@@ -16,7 +16,7 @@ from gradlab.network.spectra._base import AbstractSpectrum, Check, Matrix, regis
 @registry.register
 @dataclass(frozen=True)
 class LowRank(AbstractSpectrum):
-    """``W = (A B^T/sqrt(rank) + noise G)/sqrt(1 + noise^2)`` with A, B, G independent normal.
+    """``W = gain (A B^T/sqrt(rank) + noise G)/sqrt(size (1 + noise^2))``, with A, B, G standard normal.
 
     The entries have standard deviation gain/sqrt(size) whatever the rank and the noise.
 

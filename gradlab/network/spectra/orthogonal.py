@@ -14,7 +14,7 @@ from gradlab.network.spectra._random import haar
 @registry.register
 @dataclass(frozen=True)
 class Orthogonal(AbstractSpectrum):
-    """Uniform over the orthogonal group (Haar): every eigenvalue and every singular value is `radius`.
+    """Uniform over the orthogonal group (Haar): each eigenvalue has modulus `radius`, as each singular value.
 
     Radius, norm and gain are the same number.
 

@@ -16,10 +16,10 @@ from gradlab.network.spectra._base import AbstractSpectrum, Check, Matrix, regis
 @registry.register
 @dataclass(frozen=True)
 class Sparse(AbstractSpectrum):
-    """Each unit receives from `connections` others, chosen at random, with independent normal weights.
+    """Each unit receives from `connections` units, chosen at random, with independent normal weights.
 
     The weights have standard deviation gain/sqrt(connections), so that the entries, the zeros
-    included, have gain/sqrt(size).
+    included, have gain/sqrt(size). A unit may be among those that it receives from.
 
     Parameters
     ----------
