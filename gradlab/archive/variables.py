@@ -186,7 +186,11 @@ _ALL = (
         "through time; 0 for learners that draw nothing",
     ),
     Variable(
-        "loss", "loss", "1", "the task's loss: mean over the batch, sum over the time steps looked at", _EACH
+        "loss",
+        "loss",
+        "1",
+        "the task's loss: mean over the batch, sum over the time steps looked at; infinite beyond the range",
+        _EACH,
     ),
     Variable(
         "growth_rate",
@@ -249,8 +253,8 @@ _ALL = (
         "first_overflow",
         "first time step that overflowed",
         "time step",
-        "index, from 0, of the first time step at which the forward state, or the loss, was not finite; -1: "
-        "none",
+        "index, from 0, of the first time step at which the forward state, or the slope of the loss, was not "
+        "finite; -1: none",
         dtype="int64",
         fill=-1,
     ),

@@ -30,7 +30,7 @@ class Backward:
     loss : array of shape (lane, case, batch)
         Loss of every sample, summed over the steps where it looks.
     overflow : integer array of shape (lane, case)
-        First time step at which the loss itself was not finite, or -1.
+        First time step at which the slope of the loss was not finite, or -1.
     records : list of list of dict
         By layer and direction: what the taps recorded, by name a list over lanes of arrays
         (view, case, lag); see `Taps`.

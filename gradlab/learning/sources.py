@@ -82,7 +82,8 @@ class Losses:
     loss : array of shape (lane, case, batch)
         Loss of every sample, summed over the steps where it looks.
     overflow : integer array of shape (lane, case)
-        First time step at which the loss itself was not finite, or -1.
+        First time step at which the slope of the loss was not finite, or -1. A loss may leave the range
+        where its slope does not, and then the gradients are right.
     readouts : list of Sums or None
         By lane, the gradient of ``[V b]``.
     """
@@ -109,7 +110,7 @@ class Losses:
         own = self._lanes[lane]
         state = self._layers.state(t)
         loss, slope = own.look(t, state)
-        finite = np.asarray(np.isfinite(loss).all(axis=-1) & np.isfinite(slope).all(axis=(1, 2)))
+        finite = np.asarray(np.isfinite(slope).all(axis=(1, 2)))
         slope = np.where(finite[:, None, None], slope, 0.0).astype(self._dtype)
         peak = np.abs(slope).max(axis=1)
         size = np.frexp(peak)[1].astype(np.int64)

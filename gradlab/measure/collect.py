@@ -158,7 +158,7 @@ class Collect:
         return first
 
     def _first_overflow(self, v: int) -> Array:
-        """Return the first time step at which the state, or the loss, left the range; -1 for never."""
+        """Return the first time step at which the state, or the loss's slope, left the range; else -1."""
         state = self._state_overflow(self.views[v].task)
         return earlier(state, self.result.overflow[self.layout.place[v][0]])
 

@@ -228,7 +228,7 @@ class Pass:
             back = backpropagate(
                 layers, [lane], names, gradients=True, workspace=self.workspace, watch=omega, acted=acts
             )
-            gone = self.left_range(layers) | (back.overflow[0] >= 0)
+            gone = self.left_range(layers) | (back.overflow[0] >= 0) | ~np.isfinite(back.loss[0]).all(axis=-1)
             gradient = self._mean(back.gradients[0][0], gone)
             if omega is not None:
                 gradient = self._regularised(gradient, omega.total, gone)

@@ -263,11 +263,18 @@ def test_overflow_is_a_status_with_its_step(dtype):
         assert np.isposinf(got[name]).all(), name
 
 
-def test_a_loss_that_overflows_is_a_status_too():
-    """A state of 1e+200 is finite, its squared error is not."""
-    got = probe_case(blow_up(), task(length=700, batch=2, features=2, loss="mse"))
-    assert got["status"] == OVERFLOWED
-    assert got["first_overflow"] == 699
+@pytest.mark.parametrize(("dtype", "length", "rtol"), [("float64", 700, 1e-12), ("float32", 90, 1e-5)])
+def test_a_loss_that_overflows_has_a_gradient_that_does_not(dtype, length, rtol):
+    """A state of 1e+200 is finite, and so is what its error sends back; the square is not."""
+    work = task(length=length, batch=2, features=2, loss="mse")
+    got = probe_case(blow_up(dtype=dtype), work)
+    assert got["status"] == OK
+    assert got["first_overflow"] == -1
+    assert np.isposinf(got["loss"])
+    norms = got["log10_state_gradient_norm"].squeeze()
+    assert np.isfinite(got["log10_gradient_norm"]).all()
+    assert norms[0] > (150 if dtype == "float64" else 19)
+    np.testing.assert_allclose(np.diff(norms), np.log10(2.0), rtol=rtol)
 
 
 def test_neighbours_of_an_overflow_are_untouched():

@@ -166,7 +166,7 @@ def test_a_used_workspace_leaves_no_trace():
 
 @pytest.mark.parametrize("cell", ["elman", "lstm"])
 def test_beside_one_that_overflows(cell):
-    nets = radii(cell, "identity", 3, values=(0.9, 6.0, 1.0))
+    nets = radii(cell, "identity", 3, values=(0.9, 40.0, 1.0))
     works = [(task(length=450, batch=2, features=2, loss="unit"), rule) for rule in rules()]
     works += [(task(length=n, batch=2, features=2), OFF) for n in (450, 90)]
     together = check_block(nets, works)
