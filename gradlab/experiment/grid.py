@@ -274,7 +274,11 @@ def _matches(axis: Axis, i: int, values: NDArray[Any], label: Any) -> NDArray[np
     if axis.kinds[i] == "number":
         if isinstance(label, bool) or not isinstance(label, int | float):
             return np.zeros(len(axis), dtype=bool)
-        return np.asarray((values == label) | np.isclose(values, label, rtol=CLOSE, atol=0.0))
+        try:
+            near = np.isclose(values, float(label), rtol=CLOSE, atol=0.0)
+        except OverflowError:
+            return np.zeros(len(axis), dtype=bool)
+        return np.asarray((values == label) | near)
     if isinstance(label, bool):
         label = "true" if label else "false"
     if isinstance(label, str) and (match := np.asarray(values == label)).any():
