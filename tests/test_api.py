@@ -120,6 +120,8 @@ def test_memory_and_workers_are_checked_and_change_nothing(dataset):
     xr.testing.assert_identical(gradlab.run(TABLE, memory="400MiB"), dataset)
     with pytest.raises(UserMistake, match=r"workers: expected an integer of at least 1, got 0"):
         gradlab.run(TABLE, workers=0)
+    with pytest.raises(UserMistake, match=r"memory: expected at least .*, got 1 byte\."):
+        gradlab.run(TABLE, memory=1)
     with pytest.raises(UserMistake, match="memory: expected"):
         gradlab.run(TABLE, memory="a lot")
 
