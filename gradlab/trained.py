@@ -63,7 +63,7 @@ class Trained:
     @property
     def along(self) -> dict[str, Sequence[Any]]:
         """The labels of every dimension that a record may run along."""
-        from gradlab.measure.records import PATHS
+        from gradlab.learning.taps import PATHS
 
         task, sizes, cell = self.prepared.task, self.prepared.sizes, self.prepared.cell
         steps = range(task.length)

@@ -105,11 +105,6 @@ class Grid:
         return self.index("clip")
 
     @property
-    def learner_index(self) -> Index:
-        """Which learner each point has."""
-        return self.index("learner")
-
-    @property
     def seed_index(self) -> Index:
         """Which root seed each point has."""
         return self.index("seed")
