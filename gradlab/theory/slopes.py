@@ -60,30 +60,6 @@ def orthogonal_slope(radius: ArrayLike) -> NDArray[np.float64]:
     return log10_or_zero("radius", radius)
 
 
-def asymptotic_rate(radius: ArrayLike) -> NDArray[np.float64]:
-    """Return the slope that a linear network of any recurrent matrix approaches at late lags.
-
-    Gelfand's formula: ``|W^k|^(1/k)`` tends to the spectral radius. A normal matrix is there once
-    its smaller eigenvalues have died; a nonnormal one may first grow, however small its radius.
-
-    Parameters
-    ----------
-    radius : array_like
-        Spectral radius (dimensionless, at least 0), of any shape.
-
-    Returns
-    -------
-    ndarray
-        Decades per time step, of the shape of `radius`; -inf at radius 0.
-
-    Raises
-    ------
-    UserMistake
-        Where a radius is negative or NaN.
-    """
-    return log10_or_zero("radius", radius)
-
-
 def lstm_memory_slope(forget_bias: ArrayLike) -> NDArray[np.float64]:
     """Return the slope of the memory adjoint in an LSTM whose weights are negligible.
 

@@ -57,16 +57,6 @@ def test_where_the_slope_is_exact(cell, spectrum, activation, exact):
     assert slopes.is_exact(cell, spectrum, activation) is exact
 
 
-def test_asymptotic_rate_is_reached_late_and_not_early_by_a_symmetric_matrix():
-    a = ginibre(32, 1.0)
-    w = a + a.T
-    w *= 0.9 / np.abs(np.linalg.eigvalsh(w)).max()
-    steps = np.diff(adjoint_norms(w, 3000))
-    expected = slopes.asymptotic_rate(0.9)
-    np.testing.assert_allclose(steps[-50:].mean(), expected, rtol=1e-6, atol=0)
-    assert abs(steps[:20].mean() - expected) > 0.01
-
-
 @pytest.mark.parametrize("bias", [-40.0, -1.0, 0.0, 1.0, 5.0])
 def test_lstm_memory_slope_is_the_forget_gate(bias):
     factor = 1.0 / (1.0 + np.exp(-bias))
