@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.checks import integer, nearest, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.streams import digest
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis
@@ -194,18 +194,14 @@ class Grid:
                 hint = nearest(name, [*known, "replicate"])
                 problems.append(Problem(name, "the name of an axis", shown(name), hint))
         for axis in self.axes:
-            try:
+            with gathering(problems):
                 place.append(_place(axis, labels))
-            except UserMistake as mistake:
-                problems += mistake.problems
         replicate = 0
-        try:
+        with gathering(problems):
             if "replicate" in labels:
                 replicate = integer("replicate", labels["replicate"], at_least=0, at_most=self.replicates - 1)
             elif self.replicates > 1:
                 raise UserMistake(Problem("replicate", f"one of 0 to {self.replicates - 1}", "nothing"))
-        except UserMistake as mistake:
-            problems += mistake.problems
         if problems:
             raise UserMistake(problems)
         return self._row(place), replicate
