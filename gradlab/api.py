@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradlab.experiment.runner import Progress
     from gradlab.experiment.spec import Spec
     from gradlab.measure.case import Case
+    from gradlab.running import Way
 
 
 def load_spec(path: str | Path) -> Spec:
@@ -37,13 +38,14 @@ def load_spec(path: str | Path) -> Spec:
 
 def as_spec(spec: Spec | Mapping[str, Any] | str | Path) -> Spec:
     """Return a spec given as such, as a table, or as the path of a file."""
+    from gradlab.core.checks import checked_path
     from gradlab.experiment.spec import Spec
 
     if isinstance(spec, Spec):
         return spec
     if isinstance(spec, Mapping):
         return Spec.from_dict(dict(spec))
-    return load_spec(spec)
+    return load_spec(checked_path("the spec", spec, "a Spec, a table or the path of a TOML file"))
 
 
 def run(
@@ -96,48 +98,55 @@ def run(
     UserMistake
         For whatever cannot be done as asked; nothing has run then.
     """
-    from gradlab.core.checks import integer
+    from gradlab.core.checks import checked_path, integer, truth
+    from gradlab.core.gaps import together
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
     from gradlab.running import Way, plan_of, run_archive
 
-    resolved = as_spec(spec)
-    workers = integer("workers", workers, at_least=1)
-    if scheduler is not None and workers != 1:
+    resolved, folder, *asked = together(
+        lambda: as_spec(spec),
+        lambda: None if out is None else checked_path("out", out),
+        lambda: integer("workers", workers, at_least=1),
+        lambda: None if memory is None else parse_memory(memory),
+        lambda: _callback(progress),
+        lambda: truth("prune", prune),
+        lambda: truth("accept_older_code", accept_older_code),
+        lambda: None if partition is None else parse_partition(partition),
+    )
+    names = ("workers", "memory", "progress", "prune", "accept_older_code", "partition")
+    way = Way(**dict(zip(names, asked, strict=True)), scheduler=scheduler)
+    if scheduler is not None and way.workers != 1:
         raise UserMistake(Problem("scheduler", "either workers or a scheduler", "both"))
-    bound = resolved.memory if memory is None else parse_memory(memory)
-    if out is not None:
+    if folder is not None:
         text = Path(spec).read_text(encoding="utf-8") if isinstance(spec, str | Path) else None
-        way = Way(
-            workers=workers,
-            memory=bound,
-            progress=progress,
-            prune=prune,
-            accept_older_code=accept_older_code,
-            partition=None if partition is None else parse_partition(partition),
-            scheduler=scheduler,
-        )
-        run_archive(plan_of(resolved), Path(out), spec_text=text, way=way)
-        return open_archive(out)
-    if partition is not None or prune:
-        given = "partition" if partition is not None else "prune"
+        run_archive(plan_of(resolved), folder, spec_text=text, way=way)
+        return open_archive(folder)
+    if way.partition is not None or way.prune:
+        given = "partition" if way.partition is not None else "prune"
         raise UserMistake(Problem("out", f"the directory of an archive, for {given} was given", "nothing"))
-    return _in_memory(plan_of(resolved), workers, scheduler, bound, progress)
+    return _in_memory(plan_of(resolved), way)
 
 
-def _in_memory(
-    plan: Plan, workers: int, scheduler: str | Client | None, memory: int, progress: Progress | None
-) -> xr.Dataset:
+def _callback(progress: Progress | None) -> Progress | None:
+    from gradlab.core.checks import shown
+
+    if progress is None or callable(progress):
+        return progress
+    raise UserMistake(Problem("progress", "a function of two counts, of cases and failures", shown(progress)))
+
+
+def _in_memory(plan: Plan, way: Way) -> xr.Dataset:
     """Run a plan and return its data, held in memory; see `run`."""
     from gradlab.running import attributes, dense_keys, load_labels, room_beside, workers_for
 
-    with workers_for(plan, workers, scheduler) as processes:
+    with workers_for(plan, way.workers, way.scheduler) as processes:
         from gradlab.experiment.runner import execute
         from gradlab.experiment.sink import MemorySink
 
-        room = room_beside(plan, memory, processes.sharers)
+        room = room_beside(plan, way.memory or plan.grid.spec.memory, processes.sharers)
         sink = MemorySink(plan)
-        execute(plan, sink, workers=processes, memory=room, progress=progress, meanwhile=load_labels)
+        execute(plan, sink, workers=processes, memory=room, progress=way.progress, meanwhile=load_labels)
     if sink.failures:
         failed = sum(len(index) for index, _, _ in sink.failures)
         text = f"{failed} of {plan.grid.n_cases} cases failed; the first error was:\n{sink.failures[0][1]}"
@@ -176,8 +185,14 @@ def merge(paths: Sequence[str | Path], out: str | Path, *, accept_older_code: bo
         If they cannot be united; nothing is left in `out` then.
     """
     from gradlab.archive.merge import merge as merge_archives
+    from gradlab.core.checks import checked_path, shown
 
-    merge_archives([Path(path) for path in paths], Path(out), accept_older_code=accept_older_code)
+    several: Any = [paths] if isinstance(paths, str | Path) else paths
+    try:
+        named = [checked_path("paths", path) for path in several]
+    except TypeError:
+        raise UserMistake(Problem("paths", "paths of archives", shown(paths))) from None
+    merge_archives(named, checked_path("out", out), accept_older_code=accept_older_code)
     return open_archive(out)
 
 
@@ -355,11 +370,14 @@ def draw_figures(
     """
     from gradlab.archive.manifest import list_figures
     from gradlab.archive.reading import read_settings
+    from gradlab.core.checks import checked_path, texts
     from gradlab.figures import registry
     from gradlab.figures.style import save
 
     ds = open_archive(path)
-    folder = out or figures_folder(Path(path))
+    folder = figures_folder(Path(path)) if out is None else checked_path("out", out)
+    names = None if names is None else texts("names", names, "names of figures")
+    formats = texts("formats", formats, "file formats")
     for i, name in enumerate(names or ()):
         registry.get(name, f"figure {i + 1}")
     settings = _readable(read_settings(path), outside, own)
@@ -370,7 +388,7 @@ def draw_figures(
             matrices = _matrices_of(settings, name) if entry.needs_matrices else None
             figure = entry.plot(ds, matrices)
             folder.mkdir(parents=True, exist_ok=True)
-            done[name] = list(save(figure, folder / name, tuple(formats)))
+            done[name] = list(save(figure, folder / name, formats))
         except UserMistake as mistake:
             done[name] = mistake
         except OSError as error:

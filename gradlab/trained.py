@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from gradlab.core.checks import checked_path, integer, text
 from gradlab.core.errors import Problem, UserMistake
 
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
@@ -61,7 +63,7 @@ class Trained:
     @property
     def along(self) -> dict[str, Sequence[Any]]:
         """The labels of every dimension that a record may run along."""
-        from gradlab.measure.records import PATHS
+        from gradlab.learning.taps import PATHS
 
         task, sizes, cell = self.prepared.task, self.prepared.sizes, self.prepared.cell
         steps = range(task.length)
@@ -83,8 +85,6 @@ class Trained:
 
     def measure(self) -> dict[str, NDArray[Any]]:
         """Return the records of the only case, with the dimensions that `along` has."""
-        import numpy as np
-
         from gradlab.measure.records import RECORDS
 
         along, found = self.along, self.prepared.measure(self.record)
@@ -158,7 +158,7 @@ def probe(
         weights, inputs, targets, loss=loss, at=at, clip=clip, record=record, cell=cell,
         activation=activation, prefix=prefix, readout=readout, seed=seed, title=title,
     )  # fmt: skip
-    return dataset(trained) if out is None else archive(trained, Path(out))[0]
+    return dataset(trained) if out is None else archive(trained, checked_path("out", out))[0]
 
 
 def read(
@@ -178,34 +178,35 @@ def read(
     title: str | None,
 ) -> Trained:
     """Read and check what `probe` is given; see there."""
-    from gradlab.core.checks import integer
-    from gradlab.measure.arrays import check_records, prepare, together
+    from gradlab.core.gaps import together
+    from gradlab.measure.arrays import check_records, looked_at, prepare
     from gradlab.measure.inputs import INPUTS, TARGETS, as_inputs, as_targets, read_numbers
     from gradlab.network.weights import read_weights
     from gradlab.tasks import losses
 
     loss = loss if loss is not None else ("unit" if targets is None else "mse")
     the_loss = losses.registry.build(loss, "loss")
-    asked = None if record is None else ([record] if isinstance(record, str) else list(record))
-    net, x, y, *_ = together(
+    net, x, y, asked, places, *_ = together(
         lambda: read_weights(weights, cell=cell, prefix=prefix, readout=_seen(readout, the_loss, cell)),
         lambda: read_numbers(inputs, "inputs", INPUTS, table=True),
         lambda: None if targets is None else read_numbers(targets, "targets", TARGETS),
-        lambda: check_records(asked or ()),
+        lambda: None if record is None else check_records(record),
+        lambda: looked_at(at),
         lambda: integer("seed", seed, at_least=0),
+        lambda: None if title is None else text("title", title),
     )
     if the_loss.uses_readout and net.readout is None:
         expected = f"a linear layer with {net.hidden * (1 + net.bidirectional)} inputs, for the loss {loss!r}"
         hint = "Give its name, or take the loss 'unit', which needs none."
         raise UserMistake(Problem("readout", expected, "none", hint))
     sequence = as_inputs(x.values, net.features, net.dtype)
-    looks = (len(sequence) if at == "every" else 1) if isinstance(at, str) else len(at)
+    looks = (len(sequence) if places == "every" else 1) if isinstance(places, str) else len(places)
     classes = the_loss.target_kind == "classes"
     prepared = prepare(
         net.parameters,
         sequence,
         None if y is None else as_targets(y.values, looks, x.values.ndim == 2, 2 if classes else 3),
-        cell=net.cell, activation=activation, loss=loss, at=at, clip=clip, seed=seed,
+        cell=net.cell, activation=activation, loss=loss, at=places, clip=clip, seed=seed,
     )  # fmt: skip
     return _described(Trained(net, x, y, prepared, _records(asked, prepared), {}), title, seed, cell)
 
@@ -216,7 +217,8 @@ def _seen(readout: str, loss: AbstractLoss, cell: str | Mapping[str, Any] | None
     from gradlab.network.weights import AUTO, NONE
 
     fed_back = cell is not None and cells.registry.build(cell, "cell").feeds_back == "output"
-    return readout if loss.uses_readout or fed_back or readout != AUTO else NONE
+    needed = loss.uses_readout or fed_back
+    return readout if needed or not isinstance(readout, str) or readout != AUTO else NONE
 
 
 def _described(
@@ -284,8 +286,6 @@ def _by_content(table: Any) -> Any:
 
 def dataset(trained: Trained) -> xr.Dataset:
     """Measure, and return the data, held in memory."""
-    import numpy as np
-
     from gradlab.archive.extend import keys_of
     from gradlab.archive.schema import to_dataset
     from gradlab.core.fingerprint import code_key
@@ -317,8 +317,6 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
     UserMistake
         If there is something else in `out`, or the disk refuses.
     """
-    import numpy as np
-
     from gradlab.archive.lock import writing
     from gradlab.archive.provenance import collect, command_line, write_provenance
     from gradlab.archive.reading import open_archive

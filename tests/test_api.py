@@ -11,7 +11,7 @@ import xarray as xr
 from engine import assert_norms
 
 import gradlab
-from gradlab.api import as_spec, recurrent_matrices
+from gradlab.api import as_spec, draw_figures, recurrent_matrices
 from gradlab.core.errors import UserMistake
 from gradlab.measure.records import OF_LEARNER, ON_REQUEST, RECORDS
 
@@ -120,6 +120,8 @@ def test_memory_and_workers_are_checked_and_change_nothing(dataset):
     xr.testing.assert_identical(gradlab.run(TABLE, memory="400MiB"), dataset)
     with pytest.raises(UserMistake, match=r"workers: expected an integer of at least 1, got 0"):
         gradlab.run(TABLE, workers=0)
+    with pytest.raises(UserMistake, match=r"memory: expected at least .*, got 1 byte\."):
+        gradlab.run(TABLE, memory=1)
     with pytest.raises(UserMistake, match="memory: expected"):
         gradlab.run(TABLE, memory="a lot")
 
@@ -207,3 +209,87 @@ def test_matrices_of_many_families_are_one_of_each():
     spectra = [{"name": name, "radius": radius} for radius in (0.5, 0.9) for name in names]
     drawn = matrices({"hidden": 4}, **{"network.spectrum": spectra})
     assert list(drawn) == [f"{name}(radius=0.5)" for name in names]
+
+
+NOTHING = [
+    None,
+    3,
+    -1,
+    2.5,
+    b"x",
+    True,
+    [1],
+    {3: 4},
+    np.zeros(3),
+    np.zeros((2, 2), complex),
+    object(),
+    {1, 2},
+]
+WEIGHTS = {"rnn.weight_hh_l0": np.eye(3), "rnn.weight_ih_l0": np.ones((3, 2))}
+OTHER_TYPES = {
+    "the spec": (gradlab.load_spec, NOTHING),
+    "archive": (gradlab.open_archive, NOTHING),
+    "base": (lambda value: gradlab.Spec.from_dict(TABLE, value), NOTHING[1:]),
+    "workers": (lambda value: gradlab.run(TABLE, workers=value), ["2", *NOTHING[:1], *NOTHING[2:]]),
+    "memory": (lambda value: gradlab.run(TABLE, memory=value), ["much", *NOTHING[2:]]),
+    "progress": (lambda value: gradlab.run(TABLE, progress=value), ["a", *NOTHING[1:]]),
+    "prune": (lambda value: gradlab.run(TABLE, prune=value), ["a", *NOTHING[:5], *NOTHING[6:]]),
+    "partition": (lambda value: gradlab.run(TABLE, partition=value), NOTHING[1:]),
+    "out": (lambda value: gradlab.run(TABLE, value), ["x\0y", *NOTHING[1:]]),
+    "radius": (
+        lambda value: gradlab.draw({"sweep": {"network.spectrum.radius": [0.5, 1.1]}}, radius=value),
+        ["a", 10**400, *NOTHING],
+    ),
+    "at": (
+        lambda value: gradlab.probe(WEIGHTS, np.ones((4, 2)), at=value),
+        ["a", [10**400], [-5], *NOTHING[:6], *NOTHING[8:11], {1, 7}],
+    ),
+    "record": (lambda value: gradlab.probe(WEIGHTS, np.ones((4, 2)), record=value), ["a", *NOTHING[1:]]),
+    "prefix": (lambda value: gradlab.probe(WEIGHTS, np.ones((4, 2)), prefix=value), ["a", *NOTHING[1:]]),
+    "readout": (lambda value: gradlab.probe(WEIGHTS, np.ones((4, 2)), readout=value), ["a", *NOTHING]),
+    "title": (lambda value: gradlab.probe(WEIGHTS, np.ones((4, 2)), title=value), NOTHING[1:]),
+    "seed": (lambda value: gradlab.probe(WEIGHTS, np.ones((4, 2)), seed=value), ["a", *NOTHING[2:]]),
+}
+
+
+@pytest.mark.parametrize("where", OTHER_TYPES)
+def test_an_argument_of_another_type_is_one_message(where):
+    call, values = OTHER_TYPES[where]
+    for value in values:
+        with pytest.raises(UserMistake) as caught:
+            call(value)
+        assert {problem.where for problem in caught.value.problems} == {where}, value
+
+
+def test_weights_have_names():
+    with pytest.raises(UserMistake, match="weights: expected arrays by their names, got 3"):
+        gradlab.probe({3: np.eye(2)}, np.ones((4, 2)))
+
+
+def test_mistakes_of_several_arguments_are_told_at_once():
+    with pytest.raises(UserMistake) as caught:
+        gradlab.run({"seed": -1}, 3, workers="2", memory=-1, prune="yes")
+    assert [problem.where for problem in caught.value.problems] == [
+        "seed",
+        "out",
+        "workers",
+        "memory",
+        "prune",
+    ]
+
+
+def test_time_steps_of_numpy_are_time_steps():
+    asked = {"weights": WEIGHTS, "inputs": np.ones((4, 2))}
+    xr.testing.assert_identical(
+        gradlab.probe(**asked, at=np.array([1, 3])), gradlab.probe(**asked, at=[1, 3])
+    )
+
+
+@pytest.mark.parametrize("wrong", [3, [3], ["nothing"], b"phase"])
+def test_names_of_figures_are_checked(tmp_path, wrong):
+    gradlab.run(TABLE, tmp_path / "a")
+    with pytest.raises(UserMistake, match=r"names of figures|a known figure"):
+        draw_figures(tmp_path / "a", wrong)
+    assert list(draw_figures(tmp_path / "a", "profile", "png")["profile"]) == [
+        tmp_path / "a/figures/profile.png"
+    ]

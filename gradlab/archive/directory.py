@@ -49,6 +49,12 @@ class State(Enum):
     ARCHIVE = auto()
 
 
+def beside(path: Path, ending: str) -> Path:
+    """Return where something goes that is named after an archive, and stands beside it."""
+    path = path.resolve() if path.name in ("", "..") else path
+    return path.with_name((path.stem if path.is_file() else path.name) + ending)
+
+
 def read_marker(path: Path) -> dict[str, Any]:
     """Return the marker of the archive in `path`.
 

@@ -58,10 +58,7 @@ def export(path: str | Path, to: str, out: str | Path | None = None) -> Path:
         raise UserMistake(Problem("--to", " or ".join(FORMATS), shown(to)))
     path = Path(path)
     files = files_of(path)
-    name = path.absolute().stem if path.is_file() else path.absolute().name
-    if out is None:
-        out = path.absolute().with_name(f"{name}.nc" if to == "netcdf" else f"{name}-csv")
-    out = Path(out)
+    out = directory.beside(path, ".nc" if to == "netcdf" else "-csv") if out is None else Path(out)
     if out.exists() or out.is_symlink():
         got = "something that exists"
         raise UserMistake(Problem(str(out), "a place where nothing is yet", got, "Give another --out."))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gradlab.archive.directory import NEXT, OLD, PARTIAL
-from gradlab.core.checks import shown
+from gradlab.core.checks import checked_path, shown
 from gradlab.core.errors import Problem, UserMistake
 
 MOST_TEXT = 64 << 20
@@ -275,7 +275,7 @@ def files_of(path: str | Path) -> Files:
     UserMistake
         If there is nothing.
     """
-    path = Path(path)
+    path = checked_path("archive", path, "the path of an archive")
     if path.is_dir():
         return DirectoryFiles(path)
     if path.is_file():

@@ -59,7 +59,7 @@ def pack(
         If the archive is not sealed or was altered since, or `out` is something else than a packed archive.
     """
     path = Path(path)
-    out = path.absolute().with_name(f"{path.absolute().name}.zip") if out is None else Path(out)
+    out = directory.beside(path, ".zip") if out is None else Path(out)
     files = _sealed(path)
     if out.exists() and not _is_packed(out):
         expected = "a file that does not exist yet, or a packed archive to be replaced"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,9 +137,34 @@ def integer(
 def truth(where: str, value: object) -> bool:
     """Return `value` if it is true or false."""
     gaps.known(value)
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return bool(value)
     raise UserMistake(Problem(where, "true or false", shown(value)))
+
+
+def text(where: str, value: object, what: str = "a text") -> str:
+    """Return `value` if it is a text."""
+    gaps.known(value)
+    if isinstance(value, str):
+        return str(value)
+    raise UserMistake(Problem(where, what, shown(value)))
+
+
+def texts(where: str, value: Any, what: str) -> tuple[str, ...]:
+    """Return the texts of a collection of them; a single one may stand alone."""
+    if isinstance(value, str):
+        return (value,)
+    try:
+        return tuple(text(where, one, what) for one in value)
+    except TypeError:
+        raise UserMistake(Problem(where, what, shown(value))) from None
+
+
+def checked_path(where: str, value: object, what: str = "a path") -> Path:
+    """Return `value` as a path, if there can be one of that name."""
+    if isinstance(value, str | os.PathLike) and "\0" not in os.fsdecode(value):
+        return Path(os.fsdecode(value))
+    raise UserMistake(Problem(where, what, shown(value)))
 
 
 def size(where: str, value: object) -> int:

@@ -36,17 +36,18 @@ def known(value: T) -> T:
     return value
 
 
-def together(*checks: Callable[[], object]) -> None:
-    """Make every check, and raise what all of them complain of.
+def together(*checks: Callable[[], Any]) -> list[Any]:
+    """Make every check and return what they give, or raise what all of them complain of.
 
     Those of single settings come first: what needs several of them is to be checked after this.
     """
-    problems: list[Problem] = []
+    found, problems = [], list[Problem]()
     for check in checks:
         with gathering(problems):
-            check()
+            found.append(check())
     if problems:
         raise UserMistake(dict.fromkeys(problems))
+    return found
 
 
 class _Unreadable:

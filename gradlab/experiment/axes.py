@@ -138,20 +138,16 @@ def _range(table: Mapping[str, Any], where: str) -> list[int | float]:
         problems.append(Problem(f"{where}.step", "num in a range with logspace", "step"))
     above = 0.0 if log is True else None
     for key in ("start", "stop", "step"):
-        try:
+        with gathering(problems):
             if key in table:
                 number(f"{where}.{key}", table[key], above=None if key == "step" else above)
             elif key != "step":
                 problems.append(
                     Problem(f"{where}.{key}", "a number", "nothing", "A range has a start and a stop.")
                 )
-        except UserMistake as mistake:
-            problems += mistake.problems
     if "num" in table:
-        try:
+        with gathering(problems):
             integer(f"{where}.num", table["num"], at_least=1, at_most=LONGEST)
-        except UserMistake as mistake:
-            problems += mistake.problems
     if problems or any(value is GAP for value in table.values()):
         raise UserMistake(problems)
     start, stop = table["start"], table["stop"]

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake, gathering
-from gradlab.core.gaps import GAP
+from gradlab.core.gaps import GAP, known
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis, kind_of
 from gradlab.experiment.labels import coordinate, identity
 from gradlab.experiment.measures import AbstractMeasure, record_names
 from gradlab.experiment.sweeps import RESERVED, Sweep
-from gradlab.experiment.tables import Table, lookup
+from gradlab.experiment.tables import Table, lookup, put
 from gradlab.experiment.where import Column, evaluate
 
 Index = NDArray[np.int64]
@@ -73,7 +73,7 @@ def unite(base: Table, sweeps: Sequence[Sweep], replicates: int) -> United:
         problems += oversize
         sweeps = _blurred(sweeps, {key for sweep in sweeps for key in sweep.axes})
         places = _places(base, sweeps, problems)
-    axes, doubtful = _named(places, sweeps, problems)
+    axes, doubtful = _named(base, places, sweeps, problems)
     shape = tuple(len(axis) for axis in axes)
     found = [_codes(base, sweep, axes, shape, doubtful, problems) for sweep in sweeps]
     filtered = all(sure for _, sure in found)
@@ -145,7 +145,7 @@ def _places(
                 kind_of([point[i] for point in points.values()], f"sweep.{key}") for i, key in enumerate(keys)
             ]
         except UserMistake as mistake:
-            problems += mistake.problems
+            problems += [] if any(_is_unknown(base, key, sweeps) for key in keys) else mistake.problems
             places[keys] = [(GAP,) * len(keys)]
             continue
         places[keys] = list(points.values())
@@ -176,6 +176,19 @@ def _base_point(base: Table, keys: Sequence[str], place: str) -> Point:
     return tuple(values)
 
 
+def _is_unknown(base: Table, key: str, sweeps: Sequence[Sweep]) -> bool:
+    """Return whether no setting has the key at any point, which is told when its section is built."""
+    section, *rest = key.split(".")
+    if not rest or any(key.startswith(f"{other}.") for sweep in sweeps for other in sweep.axes):
+        return False
+    table = base.get(section, GAP)
+    problems: list[Problem] = []
+    with gathering(problems):
+        named = {"name": table} if isinstance(table, str) and table is not GAP else known(table)
+        sections.build(section, put(named, rest, GAP, sections.names_in(section), key))
+    return any(one.where != section and f"{key}.".startswith(f"{one.where}.") for one in problems)
+
+
 def _check_size(lengths: Sequence[int], replicates: int) -> None:
     count = math.prod(lengths) * replicates
     if count > MOST:
@@ -192,7 +205,10 @@ def names_of(keys: Iterable[str], sweeps: Sequence[Sweep]) -> dict[str, str]:
 
 
 def _named(
-    places: Mapping[tuple[str, ...], list[Point]], sweeps: Sequence[Sweep], problems: list[Problem]
+    base: Table,
+    places: Mapping[tuple[str, ...], list[Point]],
+    sweeps: Sequence[Sweep],
+    problems: list[Problem],
 ) -> tuple[tuple[Axis, ...], set[str]]:
     """Return the axes with their names and coordinates, and the names that several of them were to have."""
     names = names_of((key for keys in places for key in keys), sweeps)
@@ -202,10 +218,12 @@ def _named(
         if name in RESERVED or name in record_names():
             problems.append(_taken_name(key, name))
         if owner.setdefault(name, key) != key:
-            got = f"{name!r} for both {owner[name]} and {key}"
-            problems.append(Problem(f"sweep.{key}", "a name of its own for every axis", got, _rename(key)))
             doubtful.add(name)
             names[key] = key
+            if _is_unknown(base, key, sweeps) or _is_unknown(base, owner[name], sweeps):
+                continue
+            got = f"{name!r} for both {owner[name]} and {key}"
+            problems.append(Problem(f"sweep.{key}", "a name of its own for every axis", got, _rename(key)))
     axes = []
     for keys, points in places.items():
         columns = [[point[i] for point in points] for i in range(len(keys))]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.checks import integer, nearest, shown
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.streams import digest
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis
@@ -105,11 +105,6 @@ class Grid:
         return self.index("clip")
 
     @property
-    def learner_index(self) -> Index:
-        """Which learner each point has."""
-        return self.index("learner")
-
-    @property
     def seed_index(self) -> Index:
         """Which root seed each point has."""
         return self.index("seed")
@@ -199,18 +194,14 @@ class Grid:
                 hint = nearest(name, [*known, "replicate"])
                 problems.append(Problem(name, "the name of an axis", shown(name), hint))
         for axis in self.axes:
-            try:
+            with gathering(problems):
                 place.append(_place(axis, labels))
-            except UserMistake as mistake:
-                problems += mistake.problems
         replicate = 0
-        try:
+        with gathering(problems):
             if "replicate" in labels:
                 replicate = integer("replicate", labels["replicate"], at_least=0, at_most=self.replicates - 1)
             elif self.replicates > 1:
                 raise UserMistake(Problem("replicate", f"one of 0 to {self.replicates - 1}", "nothing"))
-        except UserMistake as mistake:
-            problems += mistake.problems
         if problems:
             raise UserMistake(problems)
         return self._row(place), replicate
@@ -274,7 +265,11 @@ def _matches(axis: Axis, i: int, values: NDArray[Any], label: Any) -> NDArray[np
     if axis.kinds[i] == "number":
         if isinstance(label, bool) or not isinstance(label, int | float):
             return np.zeros(len(axis), dtype=bool)
-        return np.asarray((values == label) | np.isclose(values, label, rtol=CLOSE, atol=0.0))
+        try:
+            near = np.isclose(values, float(label), rtol=CLOSE, atol=0.0)
+        except OverflowError:
+            return np.zeros(len(axis), dtype=bool)
+        return np.asarray((values == label) | near)
     if isinstance(label, bool):
         label = "true" if label else "false"
     if isinstance(label, str) and (match := np.asarray(values == label)).any():

@@ -46,10 +46,8 @@ def _set(table: Table, text: str, known: Sequence[str], problems: list[Problem])
     parts = parse_key(key)
     dotted = ".".join(parts)
     value: Any = GAP
-    try:
+    with gathering(problems):
         value = with_paths(parse_value(written, dotted), Path.cwd(), parts[-1].rpartition(".")[2])
-    except UserMistake as mistake:
-        problems += mistake.problems
     if parts[0] not in known:
         raise UserMistake(Problem(dotted, "a key of a spec", shown(parts[0]), nearest(parts[0], known)))
     if parts[0] == "sweep":

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
-from gradlab.core.checks import integer, nearest, one_of, shown
+from gradlab.core.checks import checked_path, integer, nearest, one_of, shown, text
 from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.gaps import GAP, known
 from gradlab.core.streams import canonical
@@ -77,13 +77,7 @@ def _memory_text(size: int) -> str:
 
 
 def _text(where: str) -> Any:
-    def check(value: object) -> str:
-        known(value)
-        if isinstance(value, str):
-            return str(value)
-        raise UserMistake(Problem(where, "a text", shown(value)))
-
-    return BeforeValidator(check)
+    return BeforeValidator(lambda value: text(where, value))
 
 
 def _records(value: object) -> tuple[str, ...] | None:
@@ -204,7 +198,7 @@ class Spec(BaseModel):
         if not isinstance(table, Mapping):
             raise UserMistake(Problem("the spec", "a table", shown(table)))
         spec = cls.__new__(cls)
-        spec._fill(table, Path.cwd() if base is None else Path(base).absolute())
+        spec._fill(table, Path.cwd() if base is None else checked_path("base", base).absolute())
         return spec
 
     @classmethod
@@ -292,7 +286,8 @@ def load_spec(path: str | Path) -> Spec:
     UserMistake
         Where the file cannot be read or is not TOML, or with every problem of the spec.
     """
-    return Spec.from_dict(read_toml(path), Path(path).absolute().parent)
+    path = checked_path("the spec", path, "the path of a TOML file")
+    return Spec.from_dict(read_toml(path), path.absolute().parent)
 
 
 def with_settings(spec: Spec, settings: Sequence[str]) -> Spec:

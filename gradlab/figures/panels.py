@@ -29,6 +29,8 @@ _LETTER = 3.9  # points, the width of a letter and more
 _LEVEL: dict[str, Any] = {"color": style.GREY, "linestyle": ":", "linewidth": 0.6}
 _MARGIN = 0.55  # inches, for the labels and the one row of legend below the panels
 _ROW = 0.145  # inches, of a legend
+_TITLE = 0.123  # inches, of a line of a title
+_PRINT = 0.107  # inches, of a line of small print
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ def stacked(
     """Return columns of panels over one another, and the Axes of each row of them.
 
     A column a title, two in a column's width and four in two columns' width; more stand below. All
-    share x; what stands in the same row of its column shares y.
+    share x; what stands in the same row of its column shares y. The page grows by the lines of a
+    title beyond the first, so that the panels keep their height.
 
     Parameters
     ----------
@@ -94,7 +97,9 @@ def stacked(
     across = min(count, 2) if count <= 2 else min(count, 4)
     blocks = -(-count // across)
     width = style.SINGLE if count <= 2 else style.DOUBLE
-    figure, body = style.new_page(width, blocks * sum(heights) + _MARGIN)
+    titles = [wrapped(title, 24) for title in titles]
+    taller = [max(title.count("\n") for title in titles[i : i + across]) for i in range(0, count, across)]
+    figure, body = style.new_page(width, blocks * sum(heights) + _TITLE * sum(taller) + _MARGIN)
     cells = body.subplots(
         blocks * deep, across, squeeze=False, sharex=True, height_ratios=list(heights) * blocks
     )
@@ -106,7 +111,7 @@ def stacked(
         for ax in row[1:]:
             ax.sharey(row[0])
     for i, (ax, title) in enumerate(zip(rows[0], titles, strict=True)):
-        ax.set_title(wrapped(title, 24))
+        ax.set_title(title)
         rows[-1][i].xaxis.set_tick_params(labelbottom=i + across >= count)
         for row in shared:
             row[i].yaxis.set_tick_params(labelleft=i % across == 0)
@@ -182,11 +187,12 @@ def _plain_numbers() -> ScalarFormatter:
 
 
 def small_print(figure: Figure, parts: Iterable[str]) -> None:
-    """Write above the panels what is shown and what is not."""
+    """Write above the panels what is shown and what is not; the page grows by the lines beyond the first."""
     text = "; ".join(part for part in parts if part)
     if text:
-        width = 72 if figure.get_figwidth() < 5 else 150
-        figure.suptitle(textwrap.fill(text, width), x=0.01, ha="left", fontsize=6, color=style.GREY)
+        lines = textwrap.wrap(text, 72 if figure.get_figwidth() < 5 else 150)
+        figure.set_figheight(figure.get_figheight() + _PRINT * (len(lines) - 1))
+        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=6, color=style.GREY)
 
 
 def say(ax: Axes, words: str) -> None:

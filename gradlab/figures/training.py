@@ -90,7 +90,7 @@ class Training(AbstractFigure):
             frame = _frame(curves)
             for ax, part, values in zip(row, parts.values(), curves, strict=True):
                 _draw_panel(ax, part, values, record, key, frame)
-            levels = _draw_chance(row, parts) if record == _LOSS else _draw_baselines(row, parts)
+            levels = _draw_levels(row, parts, record, curve, key)
             _set_frame(row[0], frame, levels)
             cropped += [record] if frame.cropped else []
         labels = {_LOSS: axis_label(ds, _LOSS), _METRIC: metric_label(ds)}
@@ -198,32 +198,44 @@ def _draw_ends(
         ax.plot([place], [height], color=key.colours[curve], clip_on=False, zorder=4, gid="diverged", **_END)
 
 
-def _draw_chance(row: tuple[Axes, ...], parts: dict[str, xr.Dataset]) -> list[float]:
-    """Draw the loss of the best guess in every panel; return at which heights."""
+def _draw_levels(
+    row: tuple[Axes, ...], parts: Mapping[str, xr.Dataset], record: str, curve: str | None, key: panels.Key
+) -> list[float]:
+    """Draw what is reached without a network in every panel; return at which heights.
+
+    Beside the loss that is the best guess, beside the metric the simple predictors.
+    """
     drawn: list[float] = []
     for ax, part in zip(row, parts.values(), strict=True):
-        if "chance" in part:
-            levels = np.unique(masked(part, "chance", DIVERGED).values)
-            for level in levels[np.isfinite(levels)].tolist():
-                ax.axhline(level, zorder=1, gid="chance", **_CHANCE)
-                drawn.append(level)
+        if record == _LOSS and "chance" in part:
+            drawn += _draw_level(ax, masked(part, "chance", DIVERGED), curve, key, "chance", _CHANCE)
+        if record == _METRIC and "baseline" in part:
+            data = masked(part, "baseline", DIVERGED)
+            for i, (name, style) in enumerate(_styles(part).items()):
+                one = data.isel(predictor=i)
+                drawn += _draw_level(ax, one, curve, key, f"baseline {name}", style)
     return drawn
 
 
-def _draw_baselines(row: tuple[Axes, ...], parts: dict[str, xr.Dataset]) -> list[float]:
-    """Draw what simple predictors reach in every panel where it is one number; return at which heights."""
-    drawn: list[float] = []
-    for ax, part in zip(row, parts.values(), strict=True):
-        if "baseline" not in part:
-            continue
-        data = masked(part, "baseline", DIVERGED)
-        for i, (name, style) in enumerate(_styles(part).items()):
-            levels = np.unique(data.isel(predictor=i).values)
-            levels = levels[np.isfinite(levels)]
-            if len(levels) == 1:
-                ax.axhline(levels[0], zorder=1, gid=f"baseline {name}", **style)
-                drawn.append(float(levels[0]))
-    return drawn
+def _draw_level(
+    ax: Axes, data: xr.DataArray, curve: str | None, key: panels.Key, gid: str, style: Mapping[str, Any]
+) -> list[float]:
+    """Draw a horizontal line, or one a curve and in its colour where the curves differ.
+
+    A curve whose runs differ has none. Lines of about the same height are seen through each other's gaps.
+    """
+    values = data.expand_dims("one") if curve is None else data
+    values = values.transpose("one" if curve is None else curve, ...)
+    found = [np.unique(one[np.isfinite(one)]) for one in values.values]
+    levels = {i: float(one[0]) for i, one in enumerate(found) if one.size == 1}
+    if np.unique(np.concatenate(found)).size == 1:
+        ax.axhline(next(iter(levels.values())), zorder=1, gid=gid, **style)
+        return [*levels.values()]
+    dashes = style["linestyle"][1]
+    for i, level in levels.items():
+        line = (i * sum(dashes) / len(found), dashes)
+        ax.axhline(level, zorder=1, gid=gid, **{**style, "color": key.colours[i], "linestyle": line})
+    return [*levels.values()]
 
 
 def _styles(ds: xr.Dataset) -> dict[str, dict[str, Any]]:

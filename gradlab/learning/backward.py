@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.learning.bptt import Pass, Watch
-from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Layers
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.learning.sources import HandedDown, Lane, Losses
 from gradlab.learning.taps import Taps
 from gradlab.learning.workspace import Workspace

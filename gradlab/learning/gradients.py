@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gradlab.core.scaled import ldexp
 from gradlab.core.scratch import scratch
 from gradlab.learning.accumulate import Sums
-from gradlab.learning.gradient import ScaledGradient
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.learning.trajectory import Trajectory
 from gradlab.learning.views import Views
 from gradlab.learning.workspace import Workspace

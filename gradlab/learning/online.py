@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from gradlab.core.scaled import ldexp, window
-from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.gradients import to_parameters
 from gradlab.learning.learners._base import Array, Work
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.learning.stack import Feedback, Stack
 from gradlab.network.settings import NetworkSettings
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from gradlab.core.scaled import DEAD, LOG10_2, ldexp, log2_of, window
-from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.learners._base import Array, Made, Work
 from gradlab.learning.online import Entries
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.learning.sources import Losses
 
 

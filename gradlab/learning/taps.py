@@ -17,7 +17,7 @@ from gradlab.learning.workspace import Workspace
 Array = NDArray[Any]
 
 ADJOINTS = ("state", "memory", "preactivation")
-PATHS = ("memory", "rest", "total")
+PATHS = ("memory", "rest", "total")  # of an adjoint: through the memory alone, the others, and all
 AT_ONCE = 1 << 14  # squares turned into logarithms together: the temporaries stay in the cache
 _ZERO = np.zeros(1, dtype=np.int64)  # for powers of two of which there are none
 

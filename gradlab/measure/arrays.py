@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradlab.core.checks import array, integer, nearest, one_of, shown
-from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.checks import array, integer, nearest, one_of, shown, texts
+from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.gaps import together
 from gradlab.learning import clipping
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.layers import Weights
@@ -120,7 +121,7 @@ def probe_arrays(
     UserMistake
         If a name is unknown or a shape does not fit; with every array that is wrong.
     """
-    check_records(record)
+    record = check_records(record)
     prepared = prepare(
         parameters,
         inputs,
@@ -135,8 +136,9 @@ def probe_arrays(
     return prepared.measure(record)
 
 
-def check_records(record: Collection[str]) -> None:
-    """Raise UserMistake with every name that is not one of a record."""
+def check_records(record: object) -> tuple[str, ...]:
+    """Return the names of records, or raise UserMistake with every one that is none."""
+    record = texts("record", record, "names of records")
     problems = [
         Problem("record", "the name of a record", shown(name), nearest(name, RECORDS))
         for name in record
@@ -144,6 +146,18 @@ def check_records(record: Collection[str]) -> None:
     ]
     if problems:
         raise UserMistake(problems)
+    return record
+
+
+def looked_at(at: Any) -> str | tuple[Any, ...]:
+    """Return where the loss looks; whether there are such time steps is for the task to say."""
+    if isinstance(at, str):
+        return at
+    try:
+        return tuple(step.item() if isinstance(step, np.integer) else step for step in at)
+    except TypeError:
+        expected = '"final", "every" or a list of time steps below the length'
+        raise UserMistake(Problem("at", expected, shown(at))) from None
 
 
 def prepare(
@@ -166,11 +180,12 @@ def prepare(
     UserMistake
         As `probe_arrays`.
     """
-    the_cell, the_activation, the_clip, the_loss = together(
+    the_cell, the_activation, the_clip, the_loss, places = together(
         lambda: cells.registry.build(cell, "cell"),
         lambda: activations.registry.build(activation, "activation"),
         lambda: clipping.registry.build(clip, "clip"),
         lambda: losses.registry.build(loss, "loss"),
+        lambda: looked_at(at),
     )
     groups = grouped(parameters, the_cell)
     sizes, _ = sizes_of({name: np.shape(values) for name, values in parameters.items()}, the_cell)
@@ -186,22 +201,11 @@ def prepare(
         length=len(x),
         outputs=None if readout is None else readout.shape[1],
         loss=loss,
-        at=at if isinstance(at, str) else tuple(at),
+        at=places,
     )
     wanted = _targets(targets, task, sizes.width, dtype, seed)
     material = _material(the_cell, the_activation, groups, sizes, x, readout, task, wanted, output)
     return Prepared(the_cell, the_activation, the_clip, task, sizes, material)
-
-
-def together(*builds: Callable[[], Any]) -> list[Any]:
-    """Return what all of these give, or raise with the problems of all."""
-    built, problems = [], list[Problem]()
-    for build in builds:
-        with gathering(problems):
-            built.append(build())
-    if problems:
-        raise UserMistake(problems)
-    return built
 
 
 def _material(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.learning.gradient import ScaledGradient
+from gradlab.learning.scaled_gradient import ScaledGradient
 
 Array = NDArray[Any]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from gradlab.learning.backward import Lane
 from gradlab.learning.clipping.off import Off
-from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.learners.kalman import Kalman, kalman_update, unit_groups
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.measure.given import sample_gradients
 from gradlab.measure.updates import Array, Batch, Pass, Seen, settled
 from gradlab.network.readout import OUTPUTS, AbstractOutput, sums

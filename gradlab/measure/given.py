@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gradlab.learning.backward import Lane, backpropagate
 from gradlab.learning.clipping.off import Off
-from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Layers
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.learning.workspace import Workspace
 from gradlab.network.cells import AbstractCell
 

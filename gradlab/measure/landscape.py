@@ -19,8 +19,8 @@ from gradlab.core.scaled import LOG10_2
 from gradlab.learning.backward import backpropagate
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.clipping.off import Off
-from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Layers, Weights
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.block import AbstractBlock
 from gradlab.measure.material import Material, lane

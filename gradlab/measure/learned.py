@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from gradlab.core.scaled import LOG10_2
 from gradlab.learning.backward import Backward, Lane
 from gradlab.learning.clipping import Given
-from gradlab.learning.gradient import ScaledGradient, angle
 from gradlab.learning.layers import Layers
 from gradlab.learning.learners import Made, Work
 from gradlab.learning.learners.bptt import Bptt
+from gradlab.learning.scaled_gradient import ScaledGradient, angle
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.embedded import embedded
 from gradlab.measure.given import sample_gradients, weights_of

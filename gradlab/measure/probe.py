@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from gradlab.core.errors import UserMistake
 from gradlab.learning.layers import Weights
+from gradlab.learning.taps import PATHS
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.block import AbstractBlock
 from gradlab.measure.collect import open_taps
 from gradlab.measure.layout import Layout, View, lay_out
 from gradlab.measure.material import Material, measure
-from gradlab.measure.records import ORDINARY, PATHS, RECORDS, needs_gradients
+from gradlab.measure.records import ORDINARY, RECORDS, needs_gradients
 from gradlab.measure.size import Sizes, credit_bytes, learner_hint, sample_bytes, sizes_of, tile_and_segment
 from gradlab.network.parameters import Parameters, draw_readout
 from gradlab.network.settings import NetworkSettings

@@ -25,9 +25,6 @@ DIMS: Dims = (
     "second",
     "first",
 )
-#: Into what an adjoint is split: what came through the memory alone, what did not, and both.
-PATHS = ("memory", "rest", "total")
-
 _PROFILE: Dims = ("layer", "direction", "lag")
 _MATRIX: Dims = ("layer", "direction", "gate")
 

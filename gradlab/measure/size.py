@@ -206,7 +206,7 @@ def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = in
     if sizes.total(1, least) > memory:
         needed = total(sizes.total(1, least)) + (1 << 20)
         held = max(total(memory), 0)
-        got = f"{held >> 20} MiB" if held >= 1 << 20 else f"{held} bytes"
+        got = f"{held >> 20} MiB" if held >= 1 << 20 else f"{held} byte{'s' * (held != 1)}"
         hint = "Raise it with memory = or --memory, or shrink batch, hidden or length."
         raise UserMistake(Problem("memory", f"at least {needed >> 20} MiB for cases of this size", got, hint))
     # The longest stretch that fits, by bisection: total() grows beyond `least`.

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from gradlab.core.scaled import LOG10_2
 from gradlab.learning.clipping import AbstractClip
-from gradlab.learning.gradient import ScaledGradient, angle
 from gradlab.learning.learners.kalman import Kalman
 from gradlab.learning.optimisers import AbstractOptimiser
+from gradlab.learning.scaled_gradient import ScaledGradient, angle
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.carrying import Carried
 from gradlab.measure.evaluation import evaluate

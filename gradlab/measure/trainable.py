@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Weights
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.measure.embedded import embedded
 from gradlab.measure.probe import parameters_of
 from gradlab.measure.training import Trainee

@@ -14,10 +14,10 @@ from gradlab.core.scaled import window
 from gradlab.learning.backward import Backward, Lane, backpropagate
 from gradlab.learning.clipping import Given
 from gradlab.learning.clipping.off import Off
-from gradlab.learning.gradient import ScaledGradient
 from gradlab.learning.layers import Layers, Networks
 from gradlab.learning.learners import AbstractLearner, Work
 from gradlab.learning.regulariser import Omega, omega_at
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.learning.stack import Feedback, Inputs
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.given import sample_gradients

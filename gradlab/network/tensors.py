@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradlab.core.checks import shown
+from gradlab.core.checks import shown, texts
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.network import npy
 
@@ -76,7 +76,7 @@ def given_tensors(arrays: Mapping[str, ArrayLike]) -> tuple[dict[str, Tensor], s
         If something among them is no array.
     """
     tensors, digest = {}, hashlib.sha256()
-    for name in sorted(arrays):
+    for name in sorted(texts("weights", arrays, "arrays by their names")):
         try:
             values = np.asarray(arrays[name])
         except (TypeError, ValueError) as error:  # as of a tensor on a device, or of bfloat16

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gradlab.core.checks import nearest, shown
+from gradlab.core.checks import nearest, shown, text
 from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.core.gaps import together
 from gradlab.network import cells, grouping
 from gradlab.network.cells import AbstractCell
 from gradlab.network.grouping import BIASES, NAME, READOUT, Sizes
@@ -109,6 +110,10 @@ def read_weights(
         If the file cannot be read, holds no recurrent network or several, or with every array that is
         missing, too many, of another shape or dtype, or not finite.
     """
+    together(
+        lambda: prefix is None or text("prefix", prefix, "what stands before a name such as weight_hh_l0"),
+        lambda: text("readout", readout, f"the name of a linear layer, {AUTO!r} or {NONE!r}"),
+    )
     if isinstance(weights, Mapping):
         (tensors, sha256), path = given_tensors(weights), None
     else:

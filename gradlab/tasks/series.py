@@ -86,6 +86,12 @@ class Series(AbstractTask):
             expected = f"at most {readings - self.features} ({readings} readings less the window)"
             hint = "Shorten the length or the window (features)."
             raise UserMistake(Problem("length", expected, shown(self.length), hint))
+        with np.errstate(over="ignore", invalid="ignore"):
+            spreads = [self._record()[0][:end].std() for end in (readings, self._cut())]
+        if self.standardise and not np.isfinite(spreads).all():
+            got = f"readings of up to {np.abs(self._record()[0]).max():g}"
+            hint = "Give them in a larger unit, or set standardise = false."
+            raise UserMistake(Problem("file", "readings with a finite standard deviation", got, hint))
 
     def _record(self) -> tuple[Array, str]:
         record, digest = read_column(self.file, self.column)

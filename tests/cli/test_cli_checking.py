@@ -101,12 +101,22 @@ def test_export(cli: Cli, packed: Path, to: str) -> None:
     result = cli("export", packed, "--to", to, "--json")
     assert result.exit_code == 0
     path = Path(json.loads(result.stdout)["path"])
-    assert path.name == {"netcdf": "tiny.nc", "csv": "tiny-csv"}[to]
+    assert path == Path({"netcdf": "tiny.nc", "csv": "tiny-csv"}[to])  # relative, as the archive was named
     assert path.exists()
     again = cli("export", packed, "--to", to)
     assert again.exit_code == 2
     assert "Give another --out." in again.stderr
     assert cli("export", packed, "--to", "xls").exit_code == 2
+
+
+def test_what_is_made_beside_an_archive_is_named_as_the_archive_was(
+    cli: Cli, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(archive, "sub/kept")
+    assert cli("pack", "sub/kept").stderr.startswith("sub/kept.zip: ")
+    monkeypatch.chdir("sub/kept")
+    assert cli("export", ".", "--to", "csv").exit_code == 0
+    assert Path("../kept-csv/cases.csv").is_file()
 
 
 def test_pack_is_told_what_is_wrong(cli: Cli, archive: Path) -> None:

@@ -157,7 +157,7 @@ def test_arrays_that_do_not_fit_the_task_are_found_before_anything_runs():
             r"^sweep: expected at most 10000000 grid points, .*, got 99900000 \(100000 x 999 x 1\)",
         ),
         (
-            [{"task.length": [5]}, {"clip.threshold": [1.0]}],
+            [{"task.length": [5]}, {"clip": [{"name": "norm"}], "clip.threshold": [1.0]}],
             r"^sweep\[0\]: expected a value of clip\.threshold, .*another sweep table, got none",
         ),
         (
@@ -176,6 +176,28 @@ def test_arrays_that_do_not_fit_the_task_are_found_before_anything_runs():
 def test_a_wrong_sweep_is_refused_in_clear_words(sweep, message):
     with pytest.raises(UserMistake, match=message.replace("^", "(?m)^", 1)):
         grid_of(sweep)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ([{"task.length": [5]}, {"clip.threshold": [1.0]}], "clip.threshold: expected a setting of 'off'"),
+        (
+            [{"network.spectrum.radius": [1.0]}, {"network.spektrum.radius": [1.0]}],
+            "network.spektrum: expected a setting of the network, got 'spektrum'",
+        ),
+        (
+            [{"network.hidden": [5]}, {"network.hiden": [5, 6]}],
+            "network.hiden: expected a setting of the network",
+        ),
+        ([{"task.lenght": [5]}, {"task.batch": [3]}], "task.lenght: expected a setting of"),
+    ],
+)
+def test_an_axis_of_no_setting_is_one_problem_in_several_tables_too(sweep, message):
+    with pytest.raises(UserMistake) as caught:
+        grid_of(sweep)
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from gradlab.experiment.plan import make_plan
 from gradlab.experiment.runner import execute
 from gradlab.experiment.sink import MemorySink
 from gradlab.experiment.spec import Spec
-from gradlab.measure.records import OK, PATHS, RECORDS
+from gradlab.learning.taps import PATHS
+from gradlab.measure.records import OK, RECORDS
 
 DEEP = {
     "network.hidden": [3, 4, 5],

@@ -76,7 +76,7 @@ def test_every_learner_makes_its_claims(entry):
 def test_full_back_propagation_is_the_default():
     grid = grid_of()
     assert grid.learners == (Bptt(),)
-    assert grid.learner_index.tolist() == [0]
+    assert grid.index("learner").tolist() == [0]
     assert spec_of().learner == {"name": "bptt"}
     assert spec_of().to_dict()["learner"] == {"name": "bptt"}
     assert grid.settings(0, 0)["learner"] == {"name": "bptt"}
@@ -105,10 +105,10 @@ def test_an_axis_of_learners_has_labels_and_is_found():
     axis = grid.axes[1]
     assert axis.name == "learner"
     assert axis.coordinates["learner"].tolist() == ["bptt", "halting(2)", "halting(3)"]
-    assert [grid.learners[i] for i in grid.learner_index[:3]] == [Bptt(), Halting(2), Halting(3)]
+    assert [grid.learners[i] for i in grid.index("learner")[:3]] == [Bptt(), Halting(2), Halting(3)]
     for label in ("halting(3)", {"name": "halting", "steps": 3}):
         row, replicate = grid.find(length=9, learner=label, replicate=1)
-        assert (grid.learners[grid.learner_index[row]], replicate) == (Halting(3), 1)
+        assert (grid.learners[grid.index("learner")[row]], replicate) == (Halting(3), 1)
     filtered = grid_of(sweep={"learner": LEARNERS, "where": "learner != 'bptt'"})
     assert len(filtered.points) == 2
 

@@ -240,7 +240,7 @@ SPECS = [
     ),
     (
         {"sweep": [{"task.length": [5]}, {"clip.threshold": [1.0]}], "network": {"hidden": 0}},
-        {"sweep[0]", "network.hidden", "clip.threshold"},
+        {"network.hidden", "clip.threshold"},
     ),
     (
         {

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
+from datasets import trained
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from test_figures import assert_apart
 
 from gradlab.figures import panels, registry, selection
 
@@ -95,6 +97,21 @@ def test_true_and_false_say_of_what():
 def test_layers_are_counted_and_say_from_where(layers):
     assert selection.axis_label(layers, "layer") == "layer (0 is next to the input)"
     assert plot("cells", layers).legends[0].get_title().get_text() == "layer (0 is next to the input)"
+
+
+@pytest.mark.parametrize("columns", [2, 4, 5])
+def test_words_of_several_lines_leave_panels_their_height(columns):
+    short, long = (
+        trained(cell=[label.format(i) for i in range(columns)])
+        for label in ("elman({})", "lstm(forget_bias={}.0), ginibre(radius=1.0), normal(0.4)")
+    )
+    long = long.assign_coords({f"what_was_set_{i}": 0.25 for i in range(12)})
+    heights = []
+    for ds in (short, long):
+        figure = plot("norms", ds)
+        assert_apart(figure)
+        heights.append([ax.get_window_extent().height / figure.dpi for ax in figure.axes])
+    np.testing.assert_allclose(heights[1], heights[0], rtol=0.03)
 
 
 # --- one activation, and points that were filtered out --------------------------------------------------

@@ -117,12 +117,30 @@ def test_metric_taken_at_some_updates_alone_is_drawn_there(training):
     np.testing.assert_array_equal(line.get_xdata(), ds["update"].values[::2])
 
 
+def test_levels_that_differ_between_curves_have_their_colours(training):
+    chance = xr.zeros_like(training["chance"]) + xr.DataArray([1.2, 1.1], dims="clip")
+    baseline = (chance - 1).expand_dims(predictor=["constant"], axis=-1)
+    figure = plot("training", training.assign(chance=chance, baseline=baseline))
+    rows = len(figure.axes) // 2
+    for row, gid, heights in (
+        (figure.axes[:rows], "chance", [1.2, 1.1]),
+        (figure.axes[rows:], "baseline constant", [0.2, 0.1]),
+    ):
+        for ax in row:
+            levels = lines(ax, gid)
+            np.testing.assert_allclose([line.get_ydata()[0] for line in levels], heights, rtol=1e-14)
+            assert [line.get_color() for line in levels] == [line.get_color() for line in curves(ax)]
+    assert "simple predictor: constant" in legend_texts(figure)
+    same = plot("training", training)  # one level of all curves has the colour of none
+    assert {line.get_color() for line in lines(same.axes[0], "chance")} == {"black"}
+
+
 def test_a_simple_predictor_is_a_labelled_line_where_it_is_one_value(training):
     without = plot("training", training)
     assert not any("baseline" in str(line.get_gid()) for ax in without.axes for line in ax.lines)
     values = np.full((*training["chance"].shape, 2), 0.4)
     values[..., 1] = 0.9
-    values[0, :, 0, 1] = 0.7  # other runs of the same panel have another value
+    values[:, :, 0, 1] = 0.7  # other runs of the same curve have another value
     names = {"predictor": ["bag_of_words", "constant"]}
     figure = plot(
         "training",

@@ -21,7 +21,7 @@ from engine import (
 
 from gradlab.core.errors import UserMistake
 from gradlab.learning.clipping import registry
-from gradlab.learning.gradient import ScaledGradient, angle
+from gradlab.learning.scaled_gradient import ScaledGradient, angle
 from gradlab.measure.probe import probe
 
 RULES = registry.names()

@@ -26,7 +26,7 @@ from gradlab.experiment.sections import check_learner
 from gradlab.learning import learners
 from gradlab.learning.backward import backpropagate
 from gradlab.learning.clipping import Given
-from gradlab.learning.gradient import ScaledGradient
+from gradlab.learning.scaled_gradient import ScaledGradient
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.probe import probe
 

@@ -246,6 +246,16 @@ def test_given_mistakes():
         task("given", **{**rows, "loss": "cross_entropy"})
 
 
+def test_readings_without_a_standard_deviation_are_refused_where_they_are_to_be_divided_by_it(tmp_path):
+    for rows in (["1e308", "-1e308"] * 6, ["1.0"] * 10 + ["1e308", "-1e308"]):
+        file = csv(tmp_path, "\n".join(["d", *rows]))
+        with pytest.raises(
+            UserMistake, match=r"file: expected readings with a finite standard deviation, got"
+        ):
+            task("series", file=file, column="d", length=5)
+        assert task("series", file=file, column="d", length=5, standardise=False).inputs(0, 5, 0, 0).max() > 0
+
+
 # --- series ---------------------------------------------------------------------------------------------
 
 

@@ -18,8 +18,9 @@ from gradlab.core.streams import digest
 from gradlab.experiment.measures._base import AbstractMeasure, Index, Labels, among, numbered, registry
 from gradlab.learning.learners import AbstractLearner
 from gradlab.learning.learners.bptt import Bptt
+from gradlab.learning.taps import PATHS
 from gradlab.measure.probe import Block, Run, View, seconds_of
-from gradlab.measure.records import OF_LEARNER, ON_REQUEST, PATHS, RECORDS, UNDETERMINED
+from gradlab.measure.records import OF_LEARNER, ON_REQUEST, RECORDS, UNDETERMINED
 
 if TYPE_CHECKING:
     from gradlab.experiment.expansion import Distinct

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.registry import Registry
-from gradlab.learning.gradient import ScaledGradient
+from gradlab.learning.scaled_gradient import ScaledGradient
 
 Array = NDArray[Any]
 

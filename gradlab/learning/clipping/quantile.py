@@ -10,7 +10,7 @@ import numpy as np
 from gradlab.core.checks import integer, number
 from gradlab.core.gaps import together
 from gradlab.learning.clipping._base import NOTHING, AbstractClip, Array, Given, registry, shortened
-from gradlab.learning.gradient import ScaledGradient
+from gradlab.learning.scaled_gradient import ScaledGradient
 
 
 @registry.register

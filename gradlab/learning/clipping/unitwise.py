@@ -11,7 +11,7 @@ from gradlab.core.checks import number
 from gradlab.core.gaps import together
 from gradlab.core.scaled import log2_of
 from gradlab.learning.clipping._base import NOTHING, AbstractClip, Array, Given, registry
-from gradlab.learning.gradient import ScaledGradient, scaled_squares
+from gradlab.learning.scaled_gradient import ScaledGradient, scaled_squares
 
 
 @registry.register

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradlab.core.checks import number
 from gradlab.learning.clipping._base import NOTHING, AbstractClip, Array, Given, registry
-from gradlab.learning.gradient import ScaledGradient
+from gradlab.learning.scaled_gradient import ScaledGradient
 
 
 @registry.register

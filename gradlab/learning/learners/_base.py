@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry
-from gradlab.learning.gradient import ScaledGradient
+from gradlab.learning.scaled_gradient import ScaledGradient
 
 if TYPE_CHECKING:
     from gradlab.learning.layers import Layers
