@@ -5,7 +5,7 @@ import pytest
 from engine import clip, network, probe_case, task
 
 from gradlab.learning.clipping import Given, registry
-from gradlab.learning.gradient import ScaledGradient, angle
+from gradlab.learning.scaled_gradient import ScaledGradient, angle
 
 CASES, ROWS, COLUMNS, BATCH = 3, 4, 5, 6
 THRESHOLD = 0.3
