@@ -87,7 +87,7 @@ def in_common(settings: Sequence[T]) -> T:
         return settings[0]
     classes: set[Any] = {getattr(type(one), "without_gaps", type(one)) for one in settings}
     if len(classes) > 1 or not dataclasses.is_dataclass(settings[0]):
-        return NOTHING_KNOWN  # type: ignore[no-any-return]
+        return NOTHING_KNOWN  # type: ignore[no-any-return]  # it stands for anything
     own = [vars(one) for one in settings]
     same = {key: value for key, value in own[0].items() if all(key in o and o[key] == value for o in own)}
     found: T = with_gaps(classes.pop(), same)

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trainings
 from command import DATA, PROGRAM, TINY, Cli, known
 from typer.testing import CliRunner, Result
 
+from gradlab.api import run
 from gradlab.cli.main import app
 
 
@@ -74,3 +76,19 @@ def files(cli: Cli) -> Cli:
     np.save("y.npy", arrays["targets"])
     np.savetxt("x.csv", arrays["inputs"][:, 0], delimiter=",", header="a,b,c", comments="", fmt="%.17g")
     return cli
+
+
+@pytest.fixture
+def spec(cli: Cli) -> Path:
+    """The spec of a tiny training."""
+    path = Path("train.toml")
+    path.write_text(trainings.SPEC)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of a run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("training") / "whole"
+    run(trainings.table(), out)
+    return out

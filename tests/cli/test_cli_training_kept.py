@@ -11,29 +11,12 @@ import numpy as np
 import pytest
 import xarray as xr
 from command import Cli
-from test_cli_training import REST, SPEC, digest, killed, states_met
+from trainings import REST, SPEC, digest, killed, states_met
 
-from gradlab.api import open_archive, run
+from gradlab.api import open_archive
 from gradlab.measure.checkpoint import CASES, read_state, write_state
 
 CLIPS = 'clip = ["off", { name = "norm", threshold = 0.5 }]'
-
-
-@pytest.fixture
-def spec(cli: Cli) -> Path:
-    path = Path("train.toml")
-    path.write_text(SPEC)
-    return path
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of a run that nothing disturbed."""
-    import tomllib
-
-    out = tmp_path_factory.mktemp("training") / "whole"
-    run(tomllib.loads(SPEC), out)
-    return out
 
 
 def test_a_part_leaves_what_the_other_part_goes_on_from(
