@@ -19,6 +19,7 @@ from gradlab.network.cells import AbstractCell
 Array = NDArray[Any]
 
 REFRESH = 8  # time steps between looks at which sums no longer change
+SPARING = 1 << 20  # multiplications below which forming a term takes less time than finding it spared
 
 
 class Gradients:
@@ -47,6 +48,7 @@ class Gradients:
         cases, batch = (cases * stack.batch, 1) if samples else (cases, stack.batch)
         shape = (views.count, rows // stack.hidden, cases, stack.hidden, width)
         self._affine = Sums(workspace.take("gradients", shape, dtype))
+        self._spares = self._affine.total.size * batch > SPARING
         self._diagonal: Sums | None = None
         if diagonals := len(stack.cell.diagonals):
             own = (views.count, diagonals, cases, stack.hidden, 1)
@@ -84,7 +86,7 @@ class Gradients:
             dz, right = by_sample(dz), right.reshape(-1, 1, right.shape[-1])
         spared = np.zeros(count, dtype=bool)
         scale = self._scale(sums, shift, count)
-        if squares is not None:
+        if squares is not None and self._spares:
             spared = sums.unmoved_by(views.log2_norms(*squares) + self._log2_size(), t % REFRESH == 0)
         self._add(sums, dz, right, shift, scale, spared)
 

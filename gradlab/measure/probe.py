@@ -20,7 +20,15 @@ from gradlab.measure.collect import open_taps
 from gradlab.measure.layout import Layout, View, lay_out
 from gradlab.measure.material import Material, measure
 from gradlab.measure.records import ORDINARY, RECORDS, needs_gradients
-from gradlab.measure.size import Sizes, credit_bytes, learner_hint, sample_bytes, sizes_of, tile_and_segment
+from gradlab.measure.size import (
+    Sizes,
+    credit_bytes,
+    evenly,
+    learner_hint,
+    sample_bytes,
+    sizes_of,
+    tile_and_segment,
+)
 from gradlab.network.parameters import Parameters, draw_readout
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
@@ -137,6 +145,7 @@ def probe(
     layout = lay_out(block.views, wanted, block.runs[0].network)
     workspace = workspace or Workspace()
     tile, segment = tile_and_segment(_sizes(block, layout, wanted), memory)
+    tile = evenly(len(block.runs), tile)
     parts = [
         measure(
             _drawn(block.runs[i : i + tile], layout.tasks[0], workspace),

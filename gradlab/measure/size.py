@@ -16,8 +16,9 @@ from gradlab.learning.learners import AbstractLearner
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 
-CACHE = 3200 << 10  # bytes of adjoints touched at every time step: larger tiles spread the cost of calls
-TAPE = 256 << 20  # bytes of one layer's tape beyond which larger tiles gain nothing
+# Larger tiles spread the cost of calls, until what every time step touches has left the cache.
+CACHE = 4300 << 10  # bytes of adjoints and weights
+TAPE = 448 << 20  # bytes of one layer's tape beyond which larger tiles gain nothing
 STEP_OBJECTS = 1000  # bytes of the Python objects that a time step of tape has, whatever its size
 CREDIT_BYTES = 1600 << 10  # of adjoints that go back together for the credit of many loss times
 _MOST_RUNS = 64
@@ -31,6 +32,8 @@ class Sizes:
     ----------
     adjoint : int
         Touched at every time step of the way back, for each forward pass.
+    weights : int
+        Matrices that every time step multiplies with, of each forward pass.
     fixed : int
         Adjoints, sums and records of one forward pass.
     step : int
@@ -46,6 +49,7 @@ class Sizes:
     """
 
     adjoint: int
+    weights: int
     fixed: int
     step: int
     stored: int
@@ -96,7 +100,8 @@ def sizes_of(
     width, batch = n + max(task.features, n * network.directions if network.layers > 1 else 0) + 1, task.batch
     state = batch * size * n
     adjoint = lanes * state * (parts + 1 + blocks * (2 if blocks > 1 else 1))
-    sums = blocks * n * width * size * ((views + 3) if gradients else 1)
+    weights = blocks * n * width * size
+    sums = weights * ((views + 3) if gradients else 1)
     gathered = 16 * (1 + len({"memory", "preactivation"} & set(taps))) * lanes + 16 * views + 48
     step = state * network.cell.local_parts + batch * (size * (width + task.features) + gathered)
     records = 8 * length * (views * (len(taps) + 2) + 4)
@@ -111,7 +116,17 @@ def sizes_of(
     if network.bidirectional:
         fixed, step = fixed + step * length, 0
     stored = parts * state
-    return Sizes(adjoint, copies * fixed, copies * step, copies * stored, 16 * results, length, copies)
+    return Sizes(
+        adjoint, weights, copies * fixed, copies * step, copies * stored, 16 * results, length, copies
+    )
+
+
+def evenly(count: int, tile: int) -> int:
+    """Return how many of `count` to hold at once, at most `tile`, so that tiles are of nearly equal size.
+
+    A small last one costs as many calls as a full one.
+    """
+    return -(-count // -(-count // tile))
 
 
 def credit_bytes(network: NetworkSettings, task: AbstractTask) -> int:
@@ -197,7 +212,7 @@ def tile_and_segment(sizes: Sizes, memory: int, total: Callable[[int], int] = in
         If not even one forward pass fits.
     """
     tape = sizes.step * sizes.length // sizes.copies
-    tile = max(1, min(_MOST_RUNS, CACHE // max(sizes.adjoint, 1), TAPE // max(tape, 1)))
+    tile = max(1, min(_MOST_RUNS, CACHE // max(sizes.adjoint + sizes.weights, 1), TAPE // max(tape, 1)))
     while tile > 1 and sizes.total(tile, sizes.length) > memory:
         tile -= 1
     if sizes.total(tile, sizes.length) <= memory:

@@ -14,7 +14,7 @@ from gradlab.learning.workspace import Workspace
 from gradlab.measure.baselines import baselines
 from gradlab.measure.history import ORDINARY, State, begin, results
 from gradlab.measure.records import DIVERGED
-from gradlab.measure.size import tile_and_segment
+from gradlab.measure.size import evenly, tile_and_segment
 from gradlab.measure.tile import Tile, group_key
 from gradlab.measure.training import TrainingBlock
 from gradlab.measure.training_size import training_sizes
@@ -124,8 +124,9 @@ def _tiles(block: TrainingBlock, state: State, size: int) -> list[NDArray[np.int
     running, tiles = np.flatnonzero(state["running"]).tolist(), []
     for done in sorted({int(state["done"][i]) for i in running}):
         own = sorted((i for i in running if state["done"][i] == done), key=lambda i: (names[i], i))
-        for first in range(0, len(own), size):
-            tiles.append(np.array(own[first : first + size], dtype=np.int64))
+        together = evenly(len(own), size)
+        for first in range(0, len(own), together):
+            tiles.append(np.array(own[first : first + together], dtype=np.int64))
     return tiles
 
 

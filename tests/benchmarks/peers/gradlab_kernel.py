@@ -17,7 +17,7 @@ from gradlab.learning.workspace import Workspace
 from gradlab.measure.collect import open_taps
 from gradlab.measure.layout import View, lay_out
 from gradlab.measure.material import Material, measure
-from gradlab.measure.size import sizes_of, tile_and_segment
+from gradlab.measure.size import evenly, sizes_of, tile_and_segment
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import registry as tasks
 from tests.benchmarks.problem import Array, Arrays, Kernel, Layer, Problem
@@ -59,6 +59,7 @@ def kernel(problem: Problem, arrays: Arrays, affine: list[list[Array]], workspac
     results = problem.cases * problem.length * problem.layers * problem.directions
     sizes = sizes_of(network, layout.tasks, 1, False, open_taps(record, network.cell), results)
     tile, segment = tile_and_segment(sizes, MEMORY)
+    tile = evenly(problem.cases, tile)
     readout = np.concatenate([arrays.readout, arrays.readout_bias[:, :, None]], axis=2)
     norms = []
     for first in range(0, problem.cases, tile):
