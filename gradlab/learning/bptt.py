@@ -295,7 +295,8 @@ class Pass:
     def record_and_sum(self, t: int, dz: Array, exponent: Array | None, active: int) -> None:
         """Show `dz` to the taps and add its share to the gradients."""
         taps, known = self.taps, None
-        if taps.wants("preactivation") or taps.wants("weight") or (self.gradients and self.shifted):
+        spares = self.gradients is not None and self.gradients.spares and self.shifted
+        if taps.wants("preactivation") or taps.wants("weight") or spares:
             seen, squares, power = self.presentable(dz, exponent, active)
             taps.put("preactivation", t, squares, power, self.views)
             if taps.wants("weight"):

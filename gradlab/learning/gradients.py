@@ -36,6 +36,11 @@ class Gradients:
     samples : bool
         Keep every sample's gradient for itself: the sums then have as many cases as there are samples,
         those of the first case first, and the views no factors.
+
+    Attributes
+    ----------
+    spares : bool
+        Whether terms are so large that it is worth finding those that change no sum.
     """
 
     def __init__(self, trajectory: Trajectory, views: Views, workspace: Workspace, samples: bool = False):
@@ -48,7 +53,7 @@ class Gradients:
         cases, batch = (cases * stack.batch, 1) if samples else (cases, stack.batch)
         shape = (views.count, rows // stack.hidden, cases, stack.hidden, width)
         self._affine = Sums(workspace.take("gradients", shape, dtype))
-        self._spares = self._affine.total.size * batch > SPARING
+        self.spares = self._affine.total.size * batch > SPARING
         self._diagonal: Sums | None = None
         if diagonals := len(stack.cell.diagonals):
             own = (views.count, diagonals, cases, stack.hidden, 1)
@@ -86,7 +91,7 @@ class Gradients:
             dz, right = by_sample(dz), right.reshape(-1, 1, right.shape[-1])
         spared = np.zeros(count, dtype=bool)
         scale = self._scale(sums, shift, count)
-        if squares is not None and self._spares:
+        if squares is not None and self.spares:
             spared = sums.unmoved_by(views.log2_norms(*squares) + self._log2_size(), t % REFRESH == 0)
         self._add(sums, dz, right, shift, scale, spared)
 
