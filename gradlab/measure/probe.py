@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -231,18 +232,30 @@ def _drawn(runs: Sequence[Run], task: AbstractTask, workspace: Workspace) -> Mat
     def inputs(start: int, stop: int) -> Array:
         shape = (stop - start, len(runs), task.features, task.batch)
         buffer = workspace.take("inputs", shape, network.dtype)
+        drawn: dict[tuple[int, int], int] = {}
         for c, run in enumerate(runs):
-            buffer[:, c] = task.inputs(start, stop, run.seed, run.replicate)
+            same = drawn.setdefault((run.seed, run.replicate), c)
+            buffer[:, c] = task.inputs(start, stop, run.seed, run.replicate) if same == c else buffer[:, same]
         return buffer
 
+    @cache  # the lanes of all lengths have one readout
     def readout(outputs: int) -> Array:
         return np.stack(
-            [draw_readout(r.network, outputs=outputs, seed=r.seed, replicate=r.replicate) for r in runs]
+            _shared(
+                lambda r: draw_readout(r.network, outputs=outputs, seed=r.seed, replicate=r.replicate),
+                runs,
+                lambda r: (r.network.readout, r.seed, r.replicate),
+            )
         )
 
     def targets(of: AbstractTask, start: int, stop: int) -> Array:
         width = network.hidden * network.directions
-        return np.stack([of.targets(start, stop, r.seed, r.replicate, width) for r in runs], axis=1)
+        each = _shared(
+            lambda r: of.targets(start, stop, r.seed, r.replicate, width),
+            runs,
+            lambda r: (r.seed, r.replicate),
+        )
+        return np.stack(each, axis=1)
 
     def weight(of: AbstractTask, start: int, stop: int) -> Array | None:
         each = [of.weight(start, stop, r.seed, r.replicate) for r in runs]
@@ -260,6 +273,15 @@ def _drawn(runs: Sequence[Run], task: AbstractTask, workspace: Workspace) -> Mat
         [(r.seed, r.replicate) for r in runs],
         weight=weight,
     )
+
+
+def _shared(draw: Callable[[Run], Array], runs: Sequence[Run], key: Callable[[Run], Hashable]) -> list[Array]:
+    """Return what is drawn for each run; runs with one key share theirs."""
+    known: dict[Hashable, Array] = {}
+    for run in runs:
+        if key(run) not in known:
+            known[key(run)] = draw(run)
+    return [known[key(run)] for run in runs]
 
 
 def parameters_of(network: NetworkSettings, task: AbstractTask, seed: int, replicate: int) -> Parameters:
