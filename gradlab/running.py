@@ -95,9 +95,12 @@ def attributes(grid: Grid) -> dict[str, Any]:
     """Return the attributes of a grid's dataset; nothing in them depends on a clock or a machine.
 
     Besides title, question, measure and seed: the names of cell, spectrum, activation and clip rule
-    that all cases share, and that of the learner where it is not back-propagation through time.
+    that all cases share, and that of the learner where it is not back-propagation through time. Of one
+    clip rule with one threshold it is the label, for figures draw the threshold.
     """
+    from gradlab.experiment.labels import labels_of
     from gradlab.experiment.measures import measure_of
+    from gradlab.experiment.sections import to_table
 
     spec = grid.spec
     table: dict[str, Any] = {
@@ -112,6 +115,8 @@ def attributes(grid: Grid) -> dict[str, Any]:
         "activation": {network.activation.name for network in grid.networks},
         "clip": {clip.name for clip in grid.clips},
     }
+    if len(rules := set(grid.clips)) == 1:
+        names["clip"] = {*labels_of("clip", [to_table("clip", rule) for rule in rules])}
     if any(learner.name != "bptt" for learner in grid.learners):
         names["learner"] = {learner.name for learner in grid.learners}
     shared = {key: next(iter(found)) for key, found in names.items() if len(found) == 1}

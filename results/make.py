@@ -36,6 +36,7 @@ FIGURES = (
     "landscape",
     "training",
     "success",
+    "metric",
     "norms",
     "flow",
     "phase",

@@ -119,7 +119,10 @@ def _sweeps(value: object) -> tuple[Table, ...]:
         raise UserMistake(Problem("sweep", "a table of axes, [sweep], or several, [[sweep]]", shown(value)))
     tables = [table for table in tables if table != {}]
     read_sweeps(tables)
-    return tuple({**dict(flattened(t)), **{key: t[key] for key in OPTIONS if t.get(key)}} for t in tables)
+    return tuple(
+        {**dict(flattened(t)), **{key: t[key] for key in OPTIONS if t.get(key)}} if t is not GAP else {}
+        for t in tables
+    )
 
 
 def _integer(where: str, at_least: int) -> Any:

@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from gradlab.figures import style
@@ -46,7 +46,9 @@ class Panels:
     axes: tuple[Axes, ...]
 
 
-def grid(titles: Sequence[str], height: float, *, share_x: bool = True, share_y: bool = False) -> Panels:
+def grid(
+    titles: Sequence[str], height: float, *, share_x: bool = True, share_y: bool = False, letters: int = 24
+) -> Panels:
     """Return panels in a column's width up to four of them, in two columns' width beyond.
 
     Beyond a dozen they are small multiples, five a row.
@@ -59,6 +61,8 @@ def grid(titles: Sequence[str], height: float, *, share_x: bool = True, share_y:
         Of a row, in inches.
     share_x, share_y : bool, optional
         Whether all panels have the same limits.
+    letters : int
+        How many of a title fit beside each other.
     """
     count = len(titles)
     columns = min(count, 2) if count <= 4 else (4 if count <= 12 else 5)
@@ -69,7 +73,7 @@ def grid(titles: Sequence[str], height: float, *, share_x: bool = True, share_y:
         spare.remove()
     axes = tuple(cells[:count])
     for index, (ax, title) in enumerate(zip(axes, titles, strict=True)):
-        ax.set_title(wrapped(title, 24 if columns < 5 else 18))
+        ax.set_title(wrapped(title, letters if columns < 5 else min(letters, 18)))
         if share_x and index + columns >= count:
             ax.xaxis.set_tick_params(labelbottom=True)
     return Panels(figure, body, axes)
@@ -175,7 +179,7 @@ def scale_ticks(ax: Axes, which: str, values: NDArray[Any], most: int = 8) -> No
     if len(values) <= most and (geometric or len(values) <= 4):
         axis.set_major_locator(FixedLocator([float(v) for v in values]))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(_plain_numbers())
+        axis.set_major_formatter(_short_numbers(values) if geometric else _plain_numbers())
     elif not geometric:
         plain_ticks(axis)
 
@@ -184,6 +188,13 @@ def _plain_numbers() -> ScalarFormatter:
     formatter = ScalarFormatter()
     formatter.set_scientific(False)
     return formatter
+
+
+def _short_numbers(values: NDArray[Any]) -> FuncFormatter:
+    """Return a formatter of numbers of a geometric scale: with the digits that tell neighbours apart."""
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    digits = 2 if (ordered[1:] >= 1.5 * ordered[:-1]).all() else 3
+    return FuncFormatter(lambda value, place: f"{value:g}" if value >= 100 else f"{value:.{digits}g}")
 
 
 def small_print(figure: Figure, parts: Iterable[str]) -> None:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import LineCollection
 from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import images, panels, style
+from gradlab.figures import images, maps, panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import axis_of
 from gradlab.figures.selection import (
-    MOST_LABELS,
     OVERFLOWED,
-    axes_of,
     axis_label,
     chosen_axis,
     curve_axis,
@@ -35,12 +32,11 @@ from gradlab.figures.selection import (
     replicates_words,
     sliced,
     spread,
-    text_of,
     titles_of,
 )
 from gradlab.measure.records import RATE_RESOLUTION
 
-_HATCH = "//////"
+_WORDS = {"gone": "state overflowed", "outside": "not in the sweep", "missing": "no rate"}
 
 
 @registry.register
@@ -70,12 +66,11 @@ class Phase(AbstractFigure):
         part = cut.ds.sortby([axis for axis in (x, y) if is_numeric(cut.ds, axis)])
         parts = [part] if panel is None else [part.isel({panel: i}) for i in range(part.sizes[panel])]
         titles = [""] if panel is None else titles_of(part, panel)
-        maps = [_rates(one, x, y) for one in parts]
-        norm = centred([rates for rates, _ in maps])
-        rows = part.sizes[y] if not is_numeric(part, y) else 0
-        page = panels.grid(titles, max(1.35 if len(titles) > 1 else 2.0, 0.16 * rows + 0.3))
+        found = [_rates(one, x, y) for one in parts]
+        norm = centred([rates for rates, _ in found])
+        page = maps.page(titles, part, y)
         signs: set[str] = set()
-        for ax, one, (rates, gone) in zip(page.axes, parts, maps, strict=True):
+        for ax, one, (rates, gone) in zip(page.axes, parts, found, strict=True):
             signs |= _draw_map(ax, one, x, y, rates, gone, norm)
         panels.name_axes(page, *(axis_label(part, axis) for axis in (x, y)))
         label = axis_label(part, "growth_rate").replace(" (", "\n(")
@@ -99,17 +94,7 @@ class Phase(AbstractFigure):
         y = y or next(iter(others), "")
         if not self.x and not self.y and x in several and y in several and ds.sizes[x] > ds.sizes[y]:
             x, y = y, x  # labels have more room as rows
-        if not x or not y:
-            got = ", ".join(axes_of(ds)) or "no axes"
-            raise UserMistake(
-                Problem(
-                    f"figure {self.name!r}",
-                    "a dataset with two axes of several values each",
-                    f"one with {got}",
-                    "Sweep over a second setting.",
-                )
-            )
-        return x, y
+        return maps.check_axes(self.name, ds, x, y)
 
 
 def _rates(part: xr.Dataset, x: str, y: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -166,69 +151,29 @@ def _draw_map(
     gone: NDArray[np.bool_],
     norm: Normalize,
 ) -> set[str]:
-    """Draw one panel; return which of "zero", "overflowed", "outside" and "missing" is in it."""
-    xs, ys = _places(part, x), _places(part, y)
-    x_edges, y_edges = _edges(xs), _edges(ys)
-    ax.set_facecolor(style.PALE)
-    _set_axis(ax, part, "x", x, xs)
-    _set_axis(ax, part, "y", y, ys)
-    ax.pcolormesh(x_edges, y_edges, rates, cmap=style.DIVERGING, norm=norm, rasterized=True)
-    signs: set[str] = set()
-    if gone.any():
-        cells = [_corners(x_edges, y_edges, row, column) for row, column in np.argwhere(gone)]
-        ax.add_collection(
-            PolyCollection(
-                cells, facecolor=style.PALE, edgecolor="0.35", hatch=_HATCH, linewidth=0, gid="overflowed"
-            )
-        )
-        signs.add("overflowed")
-    outside = _outside(part, x, y)
-    if outside.any():
-        cells = [_corners(x_edges, y_edges, row, column) for row, column in np.argwhere(outside)]
-        ax.add_collection(PolyCollection(cells, facecolor="white", linewidth=0, gid="outside"))
-        signs.add("outside")
-    if (np.isnan(rates) & ~gone & ~outside).any():
-        signs.add("missing")
-    numbers = is_numeric(part, x) and is_numeric(part, y) and min(rates.shape) >= 2
-    if numbers:
-        found = _draw_contour(ax, xs, ys, x_edges, y_edges, rates)
+    """Draw one panel; return which of "zero", "gone", "outside" and "missing" is in it."""
+    cells = maps.draw(ax, part, (x, y), rates, style.DIVERGING, norm)
+    outside = maps.outside(part, x, y)
+    cells.mark(ax, gone, "overflowed", "gone")
+    cells.mark(ax, outside, "outside", "outside")
+    missing = np.isnan(rates) & ~gone & ~outside
+    signs = {
+        name for name, which in {"gone": gone, "outside": outside, "missing": missing}.items() if which.any()
+    }
+    if is_numeric(part, x) and is_numeric(part, y) and min(rates.shape) >= 2:
+        found = _draw_contour(ax, cells, rates)
     else:
-        found = is_numeric(part, x) and _draw_marks(ax, xs, y_edges, rates)
-    if found:
-        signs.add("zero")
-    return signs
+        found = is_numeric(part, x) and _draw_marks(ax, cells.x, cells.y_edges, rates)
+    return signs | {"zero"} if found else signs
 
 
-def _outside(part: xr.Dataset, x: str, y: str) -> NDArray[np.bool_]:
-    """Return the points (y, x) that a filter left out of the sweep; their content keys are empty."""
-    if "case_key" not in part:
-        return np.zeros((part.sizes[y], part.sizes[x]), dtype=bool)
-    none = part["case_key"] == ""
-    none = none.all("replicate") if "replicate" in none.dims else none
-    return np.asarray(none.transpose(y, x).values, dtype=bool)
-
-
-def _corners(
-    x: NDArray[np.float64], y: NDArray[np.float64], row: int, column: int
-) -> list[tuple[float, float]]:
-    (left, right), (low, high) = x[column : column + 2], y[row : row + 2]
-    return [(left, low), (right, low), (right, high), (left, high)]
-
-
-def _draw_contour(
-    ax: Axes,
-    xs: NDArray[np.float64],
-    ys: NDArray[np.float64],
-    x_edges: NDArray[np.float64],
-    y_edges: NDArray[np.float64],
-    rates: NDArray[np.float64],
-) -> bool:
+def _draw_contour(ax: Axes, cells: maps.Cells, rates: NDArray[np.float64]) -> bool:
     """Draw where the rate is zero over two axes of numbers, out to the borders of the map."""
     finite = rates[np.isfinite(rates)]
     if not finite.size or finite.min() > 0 or finite.max() < 0 or (finite == 0).all():
         return False
-    x = np.concatenate([x_edges[:1], xs, x_edges[-1:]])
-    y = np.concatenate([y_edges[:1], ys, y_edges[-1:]])
+    x = np.concatenate([cells.x_edges[:1], cells.x, cells.x_edges[-1:]])
+    y = np.concatenate([cells.y_edges[:1], cells.y, cells.y_edges[-1:]])
     ax.contour(
         x,
         y,
@@ -264,49 +209,8 @@ def crossings(x: NDArray[np.float64], rate: NDArray[np.float64]) -> list[float]:
     return sorted(found)
 
 
-def _places(part: xr.Dataset, axis: str) -> NDArray[np.float64]:
-    if is_numeric(part, axis):
-        return np.asarray(part[axis].values, dtype=np.float64)
-    return np.arange(part.sizes[axis], dtype=np.float64)
-
-
-def _edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the borders of cells around ascending centres, halfway on the scale they are shown on."""
-    if len(centres) == 1:
-        return np.array([centres[0] - 0.5, centres[0] + 0.5])
-    geometric = style.is_geometric(centres)
-    c = np.log(centres) if geometric else centres
-    inner = (c[1:] + c[:-1]) / 2
-    edges = np.concatenate([[c[0] - (inner[0] - c[0])], inner, [c[-1] + (c[-1] - inner[-1])]])
-    return np.exp(edges) if geometric else edges
-
-
-def _set_axis(ax: Axes, part: xr.Dataset, which: str, axis: str, places: NDArray[np.float64]) -> None:
-    if is_numeric(part, axis):
-        panels.scale_ticks(ax, which, places)
-        return
-    labels = [text_of(label) for label in part[axis].values] if axis in part.coords else None
-    if which == "x":
-        steep = 35 if len(places) <= MOST_LABELS else 90
-        ax.set_xticks(places, labels, rotation=steep, ha="right", va="center", rotation_mode="anchor")
-    else:
-        ax.set_yticks(places, labels)
-        ax.invert_yaxis()
-
-
 def _explain(figure: Figure, signs: set[str]) -> None:
-    handles: list[Any] = []
-    if "zero" in signs:
-        handles.append(Line2D([], [], color="black", linewidth=1.0, label="growth rate zero"))
-    if "overflowed" in signs:
-        handles.append(
-            Patch(facecolor=style.PALE, edgecolor="0.35", hatch=_HATCH, linewidth=0, label="state overflowed")
-        )
-    if "outside" in signs:
-        handles.append(
-            Patch(facecolor="white", edgecolor=style.GREY, linewidth=0.4, label="not in the sweep")
-        )
-    if "missing" in signs:
-        handles.append(Patch(facecolor=style.PALE, label="no rate"))
-    if handles:
-        panels.legend(figure, handles)
+    zero = Line2D([], [], color="black", linewidth=1.0, label="growth rate zero")
+    found = [*([zero] if "zero" in signs else []), *maps.handles(signs, _WORDS)]
+    if found:
+        panels.legend(figure, found)

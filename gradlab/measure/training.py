@@ -58,11 +58,14 @@ class Training:
     carry_state: bool = False
 
     def __post_init__(self) -> None:
+        def count(name: str) -> None:  # 100.0 is 100
+            object.__setattr__(self, name, integer(name, getattr(self, name), at_least=1))
+
         together(
-            lambda: integer("updates", self.updates, at_least=1),
-            lambda: integer("records", self.records, at_least=1),
-            lambda: integer("evaluate", self.evaluate, at_least=1),
-            lambda: integer("evaluate_every", self.evaluate_every, at_least=1),
+            lambda: count("updates"),
+            lambda: count("records"),
+            lambda: count("evaluate"),
+            lambda: count("evaluate_every"),
             lambda: one_of("spacing", self.spacing, SPACINGS, "how the recorded updates lie"),
             lambda: truth("stop_when_solved", self.stop_when_solved),
             lambda: truth("carry_state", self.carry_state),

@@ -309,6 +309,33 @@ SPECS = [
         },
         {"network.spectrum.radius", "network.spectrum.gain", "learner"},
     ),
+    (
+        {
+            "network": {"hidden": 3, "cell": "lstm", "bias": {"name": "given", "values": [[1.0], [2.0]]}},
+            "task": {
+                "name": "given",
+                "features": 1,
+                "outputs": 1,
+                "length": 2,
+                "inputs_given": [[1.0], [[2.0], 0.0]],
+                "targets_given": [[0.0], {"name": "norm", "threshold": -1}],
+            },
+        },
+        {"task.inputs_given", "network.bias"},
+    ),
+    (
+        {
+            "measure": "train",
+            "network": {"spectrum": {"name": "orthogonal", "radius": "x"}},
+            "task": {"name": "sentiment"},
+            "training": {"updates": 1.0},
+        },
+        {"network.spectrum.radius"},
+    ),
+    (
+        {"sweep": [float("inf"), {"task.length": [5, 0]}], "network": {"hidden": 0}},
+        {"sweep[0]", "task.length", "network.hidden"},
+    ),
 ]
 
 

@@ -164,6 +164,12 @@ def flow(training):
 
 
 @pytest.fixture
+def metric(training):
+    """A training."""
+    return training
+
+
+@pytest.fixture
 def smoothness(training):
     """A training."""
     return training

@@ -258,6 +258,7 @@ def trained(updates=None, lags=20, replicates=3, diverge=True, smooth=True, **ov
         arrays = {name: values.copy() for name, values in arrays.items()}
         for values in arrays.values():
             values[run][at], values[run][at + 1 :] = np.inf, np.nan
+    ends["final_metric"] = np.where(ends["status"] == DIVERGED, np.inf, arrays["metric"][..., -1])
     attrs = {
         "title": "T",
         "measure": "train",

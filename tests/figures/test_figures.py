@@ -13,7 +13,8 @@ from gradlab.figures import draw_all, panels, registry, style
 
 MATRICES = {"one": np.diag([0.5, -1.5]), "two": np.array([[0.0, 1.0], [-1.0, 0.0]])}
 WITH_UNIT = re.compile(
-    r"\((time steps|dimensionless|decades per time step)\)|^log\$_\{10\}\$ |^update$|^share ", re.MULTILINE
+    r"\((time steps|dimensionless|decades per time step)\)|^log\$_\{10\}\$ |^update$|^share |^clipping$",
+    re.MULTILINE,
 )
 
 
@@ -32,7 +33,8 @@ def name(request):
 
 
 OF_ANOTHER_DATASET = (
-    "cells", "credit", "flow", "landscape", "learners", "norms", "paths", "smoothness", "success", "training",
+    "cells", "credit", "flow", "landscape", "learners", "metric", "norms", "paths", "smoothness", "success",
+    "training",
 )  # fmt: skip
 
 
@@ -61,7 +63,7 @@ def drawn(request, main_job):
 def test_catalogue():
     assert registry.names() == [
         "activations", "cells", "clipping", "credit", "flow", "landscape", "learners", "lengths", "memory",
-        "norms", "paths", "phase", "profile", "smoothness", "spectrum", "success", "training",
+        "metric", "norms", "paths", "phase", "profile", "smoothness", "spectrum", "success", "training",
     ]  # fmt: skip
 
 

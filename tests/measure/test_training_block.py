@@ -259,3 +259,9 @@ def test_a_filter_is_known_to_take_longer():
     assert (
         training_block.case_seconds(own.runs[0], replace(SHORT, evaluate=100), own.learner) > seconds["bptt"]
     )
+
+
+def test_whole_numbers_may_be_written_as_others():
+    training = Training(4.0, "linear", records=2.0, evaluate=10.0, evaluate_every=2.0)
+    assert training == Training(4, "linear", records=2, evaluate=10, evaluate_every=2)
+    assert training.recorded().tolist() == [0, 3]
