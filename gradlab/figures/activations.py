@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gradlab.figures import panels, style
+from gradlab.figures import panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.selection import entry_name
 from gradlab.network.activations import AbstractActivation
@@ -47,8 +47,8 @@ class Activations(AbstractFigure):
             ax.plot(z, activation.value(z), **_VALUE)
             ax.plot(z, activation.derivative(z), **_DERIVATIVE)
             ax.margins(x=0.0)
-            panels.plain_ticks(ax.xaxis, 5)
-            panels.plain_ticks(ax.yaxis, 4)
+            ticks.plain(ax.xaxis, 5)
+            ticks.plain(ax.yaxis, 4)
         panels.name_axes(page, "pre-activation (dimensionless)", "value, derivative (dimensionless)")
         panels.legend(page.figure, [Line2D([], [], **_VALUE), Line2D([], [], **_DERIVATIVE)])
         return page.figure

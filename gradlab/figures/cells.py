@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import panels, style
+from gradlab.figures import panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import axis_of
 from gradlab.figures.selection import (
@@ -129,8 +129,8 @@ def _draw_panel(ax: Axes, part: xr.Dataset, records: list[str], curve: str | Non
         panels.say(ax, why_empty(part))
         return False
     level = panels.draw_level(ax, starts)
-    panels.plain_ticks(ax.xaxis, 4, whole=True)
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.plain(ax.xaxis, 4, whole=True)
+    ticks.plain(ax.yaxis, 5)
     ax.margins(x=0.02)
     return level
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import panels, style
+from gradlab.figures import panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.profile import draw_profiles, level_and_exact
 from gradlab.figures.selection import (
@@ -147,7 +147,7 @@ def _draw_row(
     _draw_norms(norms, without, "log10_gradient_norm", curve, _BEFORE)
     _draw_norms(norms, clipped, "log10_clipped_gradient_norm", curve, _AFTER)
     norms.set_ylabel("log$_{10}$ norm of the\nparameter gradient")
-    panels.plain_ticks(norms.yaxis, 5)
+    ticks.plain(norms.yaxis, 5)
     return beside
 
 
@@ -161,7 +161,7 @@ def _draw_norms(ax: Axes, part: xr.Dataset, name: str, curve: str | None, line: 
         panels.draw_spread(
             ax, x[order], found, line["color"], values.shape[1] > 1, linestyle=line["linestyle"]
         )
-        panels.scale_ticks(ax, "x", x[order], most=5)
+        ticks.at(ax, "x", x[order], most=5)
         return
     # Between labels there is nothing for a line to pass through.
     points = {"linestyle": "none", "marker": line["marker"], "markerfacecolor": "none", "markersize": 4}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import images, panels
+from gradlab.figures import images, panels, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import divided, evenly
 from gradlab.figures.selection import (
@@ -75,7 +75,7 @@ class Credit(AbstractFigure):
             if np.isnan(image).all():
                 panels.say(ax, why_empty(part))
         panels.name_axes(page, "time of the state (time steps)", "time of the loss (time steps)")
-        panels.plain_ticks(images.bar(page, norm, axis_label(ds, _RECORD)).ax.yaxis, 6)
+        ticks.plain(images.bar(page, norm, axis_label(ds, _RECORD)).ax.yaxis, 6)
         if zeros := images.zero_handles([image for _, _, image in drawn]):
             panels.legend(page.figure, zeros)
         many = replicates_words(cut.ds, "median")
@@ -141,5 +141,5 @@ def _draw_image(
     # Time runs downwards, as in a matrix: what a loss can reach is the lower triangle.
     ax.set(xlim=(x[0], x[-1]), ylim=(y[-1], y[0]))
     ax.set_box_aspect(1)
-    panels.plain_ticks(ax.xaxis, 4, whole=True)
-    panels.plain_ticks(ax.yaxis, 4, whole=True)
+    ticks.plain(ax.xaxis, 4, whole=True)
+    ticks.plain(ax.yaxis, 4, whole=True)

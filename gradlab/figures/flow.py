@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from gradlab.figures import images, panels
+from gradlab.figures import images, panels, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import divided, evenly, other_axes, rule_axis
 from gradlab.figures.needs import check_updates
@@ -76,7 +76,7 @@ class Flow(AbstractFigure):
         for ax, part, image in zip(page.axes, parts.values(), drawn, strict=True):
             _draw_image(ax, part, image, norm)
         panels.name_axes(page, "update", axis_label(ds, "lag"))
-        panels.plain_ticks(images.bar(page, norm, axis_label(ds, _RECORD), extend=beyond).ax.yaxis, 6)
+        ticks.plain(images.bar(page, norm, axis_label(ds, _RECORD), extend=beyond).ax.yaxis, 6)
         _explain(page, drawn)
         many = replicates_words(cut.ds, "median")
         words = ended_words(cut.ds, _RECORD, "left out from there on")
@@ -126,7 +126,7 @@ def _draw_image(ax: Axes, part: xr.Dataset, image: NDArray[np.float64], norm: No
         for look in (_EDGE, _LINE):
             ax.plot(updates, line, gid="reach", **look)
     ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
-    panels.plain_ticks(ax.yaxis, 4, whole=True)
+    ticks.plain(ax.yaxis, 4, whole=True)
 
 
 def _explain(page: panels.Panels, drawn: list[images.Image]) -> None:

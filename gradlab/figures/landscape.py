@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from gradlab.figures import images, panels, style
+from gradlab.figures import images, panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.selection import Sliced, axes_of, sliced, text_of, typeset
 
@@ -53,7 +53,7 @@ class Landscape(AbstractFigure):
             for colour, path in zip(_COLOURS, paths.values(), strict=False):
                 ax.plot(*path, color=colour, marker=".", markersize=2, linewidth=0.6, gid="descent")
             bar = images.bar(page, norm, typeset(label), ax=ax, location="top", aspect=20, pad=0.05)
-            panels.plain_ticks(bar.ax.xaxis, 4)
+            ticks.plain(bar.ax.xaxis, 4)
         panels.name_axes(page, str(ds.attrs.get("first", "first")), str(ds.attrs.get("second", "second")))
         _explain(page, paths)
         panels.small_print(page.figure, _words(ds, cut, len(paths)))
@@ -94,8 +94,8 @@ def _image(ax: Axes, ds: xr.Dataset, image: NDArray[np.float64], norm: Normalize
     shown = np.where(np.isposinf(image), np.nan, image)
     ax.pcolormesh(x, y, shown, cmap=style.sequential(), norm=norm, rasterized=True, shading="nearest")
     ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
-    panels.plain_ticks(ax.xaxis, 4)
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.plain(ax.xaxis, 4)
+    ticks.plain(ax.yaxis, 5)
 
 
 def _explain(page: panels.Panels, paths: dict[str, Any]) -> None:

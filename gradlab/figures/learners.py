@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import panels, style
+from gradlab.figures import panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import axis_of, divided, evenly
 from gradlab.figures.selection import (
@@ -240,8 +240,8 @@ def _draw_windows(
         x = np.array([runs[i].window for i in own], dtype=np.float64)
         points = {**look, "marker": "o", "markersize": 2.5}
         panels.draw_curves(ax, x, np.stack([values[i] for i in own], axis=-1)[None], [points])
-    panels.scale_ticks(ax, "x", windows[:: -(-len(windows) // 6)], most=6)
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.at(ax, "x", windows[:: -(-len(windows) // 6)], most=6)
+    ticks.plain(ax.yaxis, 5)
     ax.set_xlabel("window (time steps)")
 
 
@@ -262,7 +262,7 @@ def _draw_names(
     names = [run.label for run in runs]
     ax.set_xticks(np.arange(len(runs)), names, rotation=35, ha="right", rotation_mode="anchor")
     ax.set_xlabel("learner")
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.plain(ax.yaxis, 5)
 
 
 def _draw_online(ax: Axes, runs: Sequence[Run], looks: dict[str, dict[str, Any]]) -> None:
@@ -270,7 +270,7 @@ def _draw_online(ax: Axes, runs: Sequence[Run], looks: dict[str, dict[str, Any]]
         values = run.values(_ONLINE)
         times = run.ds["time"].values
         panels.draw_curves(ax, times, values[None], [looks[run.series]])
-    panels.plain_ticks(ax.xaxis, 5, whole=True)
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.plain(ax.xaxis, 5, whole=True)
+    ticks.plain(ax.yaxis, 5)
     ax.margins(x=0.02)
     ax.set_xlabel("time (time steps)")

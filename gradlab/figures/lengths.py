@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradlab.figures import panels
+from gradlab.figures import panels, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.selection import (
     arranged,
@@ -87,5 +87,5 @@ def _draw_panel(ax: Axes, part: xr.Dataset, curve: str | None, key: panels.Key) 
         panels.say(ax, why_empty(part))
         return
     # On a linear axis whatever grows at a constant rate is a straight line.
-    panels.plain_ticks(ax.xaxis, 4, whole=True)
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.plain(ax.xaxis, 4, whole=True)
+    ticks.plain(ax.yaxis, 5)

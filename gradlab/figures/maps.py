@@ -15,8 +15,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import panels, style
-from gradlab.figures.selection import MOST_LABELS, axes_of, is_numeric, text_of
+from gradlab.figures import panels, style, ticks
+from gradlab.figures.selection import MOST_LABELS, axes_of, chosen_axis, is_numeric, text_of
 
 #: How cells look that have no colour of their own.
 MARKS: dict[str, dict[str, Any]] = {
@@ -86,6 +86,20 @@ def handles(signs: Iterable[str], words: dict[str, str]) -> list[Patch]:
     return [Patch(**look, label=words[name]) for name, look in looks.items() if name in there]
 
 
+def check_options(figure: str, ds: xr.Dataset, x: str, y: str) -> None:
+    """Check the axes that a map was told to have; "" for one that it may choose.
+
+    Raises
+    ------
+    UserMistake
+        If the dataset has not got one, or both are one.
+    """
+    for option, axis in (("x", x), ("y", y)):
+        chosen_axis(ds, figure, option, axis)
+    if x and x == y:
+        raise UserMistake(Problem(f"figure {figure!r}", "two different axes", f"{x!r} twice"))
+
+
 def check_axes(figure: str, ds: xr.Dataset, x: str, y: str) -> tuple[str, str]:
     """Return two axes of a map.
 
@@ -130,7 +144,7 @@ def _edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _set_axis(ax: Axes, part: xr.Dataset, which: str, axis: str, places: NDArray[np.float64]) -> None:
     if is_numeric(part, axis):
-        panels.scale_ticks(ax, which, places)
+        ticks.at(ax, which, places)
         return
     labels = [text_of(label) for label in part[axis].values] if axis in part.coords else None
     if which == "x":

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import images, maps, panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import axis_of, divided, evenly, other_axes, rule_axis, with_regulariser
@@ -21,7 +20,6 @@ from gradlab.figures.selection import (
     DIVERGED,
     axes_of,
     axis_label,
-    chosen_axis,
     counted_out,
     is_numeric,
     masked,
@@ -93,10 +91,7 @@ class Metric(AbstractFigure):
         return page.figure
 
     def _axes(self, ds: xr.Dataset) -> tuple[str, str]:
-        for option, axis in (("x", self.x), ("y", self.y)):
-            chosen_axis(ds, self.name, option, axis)
-        if self.x and self.x == self.y:
-            raise UserMistake(Problem(f"figure {self.name!r}", "two different axes", f"{self.x!r} twice"))
+        maps.check_options(self.name, ds, self.x, self.y)
         several = [axis for axis in axes_of(ds) if ds.sizes[axis] > 1]
         along = [axis_of(ds, _RATE), *numeric_axes(ds), *several]
         rows = [rule_axis(ds), *other_axes(ds)]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from gradlab.figures import panels, style
+from gradlab.figures import panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import divided, evenly, norm_bound, other_axes, rule_axis
 from gradlab.figures.needs import check_updates
@@ -110,7 +110,7 @@ def _draw_norms(ax: Axes, part: xr.Dataset) -> None:
     bound = norm_bound(part)
     if bound is not None:
         ax.axhline(float(np.log10(bound)), gid="threshold", **_BOUND)
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.plain(ax.yaxis, 5)
     scale_updates(ax, part["update"].values)
 
 

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from gradlab.figures import style
@@ -159,42 +157,6 @@ def upright(panels: Panels, label: str) -> str:
     inches = panels.figure.get_figheight() - _MARGIN
     width = max(12, int(inches * 72 / _LETTER))
     return "\n".join(wrapped(line, width) for line in label.split("\n"))
-
-
-def plain_ticks(axis: Axis, most: int = 5, *, whole: bool = False) -> None:
-    """Put at most `most` ticks, at round numbers (whole ones where it has only such), on an axis."""
-    low, high = axis.get_view_interval()
-    # Three at least: from two a reader cannot tell the scale at a glance.
-    least = int(np.clip(np.floor(high) - np.ceil(low) + 1, 1, 3)) if whole else 2
-    steps = [1, 2, 2.5, 5, 10]
-    axis.set_major_locator(MaxNLocator(most, steps=steps, integer=whole, min_n_ticks=least))
-
-
-def scale_ticks(ax: Axes, which: str, values: NDArray[Any], most: int = 8) -> None:
-    """Scale the x or y axis for these numbers, with ticks at the numbers themselves if they are few."""
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    geometric = style.is_geometric(values)
-    if geometric:
-        (ax.set_xscale if which == "x" else ax.set_yscale)("log")
-    if len(values) <= most and (geometric or len(values) <= 4):
-        axis.set_major_locator(FixedLocator([float(v) for v in values]))
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(_short_numbers(values) if geometric else _plain_numbers())
-    elif not geometric:
-        plain_ticks(axis)
-
-
-def _plain_numbers() -> ScalarFormatter:
-    formatter = ScalarFormatter()
-    formatter.set_scientific(False)
-    return formatter
-
-
-def _short_numbers(values: NDArray[Any]) -> FuncFormatter:
-    """Return a formatter of numbers of a geometric scale: with the digits that tell neighbours apart."""
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    digits = 2 if (ordered[1:] >= 1.5 * ordered[:-1]).all() else 3
-    return FuncFormatter(lambda value, place: f"{value:g}" if value >= 100 else f"{value:.{digits}g}")
 
 
 def small_print(figure: Figure, parts: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import panels, style
+from gradlab.figures import panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import axis_of, divided, evenly, having
 from gradlab.figures.selection import (
@@ -109,6 +109,6 @@ def _draw_panel(ax: Axes, part: xr.Dataset) -> None:
     if not panels.draw_curves(ax, lags, data.values, looks):
         panels.say(ax, why_empty(part))
         return
-    panels.plain_ticks(ax.xaxis, 4, whole=True)
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.plain(ax.xaxis, 4, whole=True)
+    ticks.plain(ax.yaxis, 5)
     ax.margins(x=0.02)

@@ -14,14 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import images, maps, panels, style
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import axis_of
 from gradlab.figures.selection import (
     OVERFLOWED,
     axis_label,
-    chosen_axis,
     curve_axis,
     is_numeric,
     label_axes,
@@ -81,10 +79,7 @@ class Phase(AbstractFigure):
         return page.figure
 
     def _axes(self, ds: xr.Dataset) -> tuple[str, str]:
-        for option, axis in (("x", self.x), ("y", self.y)):
-            chosen_axis(ds, self.name, option, axis)
-        if self.x and self.x == self.y:
-            raise UserMistake(Problem(f"figure {self.name!r}", "two different axes", f"{self.x!r} twice"))
+        maps.check_options(self.name, ds, self.x, self.y)
         y = self.y
         learner = axis_of(ds, "learner")  # changes no adjoint, so no growth rate
         several = [axis for axis in label_axes(ds) if ds.sizes[axis] > 1 and axis not in (y, learner)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.places import evenly
-from gradlab.figures import panels
+from gradlab.figures import panels, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.needs import require
 from gradlab.figures.selection import (
@@ -156,8 +156,8 @@ def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, ke
         panels.say(ax, why_empty(part, record))
         return set()
     level = panels.draw_level(ax, starts)
-    panels.plain_ticks(ax.xaxis, 4, whole=True)
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.plain(ax.xaxis, 4, whole=True)
+    ticks.plain(ax.yaxis, 5)
     ax.margins(x=0.02)
     return {name for name, is_there in (("level", level), ("exact", exact)) if is_there}
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from gradlab.figures import panels
+from gradlab.figures import panels, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import evenly, other_axes, rule_axis
 from gradlab.figures.needs import check_updates
@@ -74,8 +74,8 @@ class Smoothness(AbstractFigure):
             handles += _draw_points(page.axes[0], x[there], y[there], i, key)
         if not handles:
             panels.say(page.axes[0], why_empty(cut.ds, _RECORD))
-        panels.plain_ticks(page.axes[0].xaxis, 5)
-        panels.plain_ticks(page.axes[0].yaxis, 5)
+        ticks.plain(page.axes[0].xaxis, 5)
+        ticks.plain(page.axes[0].yaxis, 5)
         panels.name_axes(page, axis_label(ds, _NORM), typeset("log10 local smoothness"))
         if handles:
             panels.legend(page.figure, handles, key.title or None)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gradlab.core import checks
 from gradlab.core.errors import Problem, UserMistake, gathering
-from gradlab.figures import panels, style
+from gradlab.figures import panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 
 _MOST = 18
@@ -118,8 +118,8 @@ def _draw_eigenvalues(ax: Axes, values: NDArray[Any]) -> None:
     ax.margins(0.0)
     # Panels keep their boxes, which the layout reckons with, and the longer side shows more.
     ax.set_aspect("equal", adjustable="datalim")
-    panels.plain_ticks(ax.xaxis, 3)
-    panels.plain_ticks(ax.yaxis, 3)
+    ticks.plain(ax.xaxis, 3)
+    ticks.plain(ax.yaxis, 3)
 
 
 def _draw_singular(ax: Axes, singular: NDArray[Any]) -> None:
@@ -128,5 +128,5 @@ def _draw_singular(ax: Axes, singular: NDArray[Any]) -> None:
     ax.plot(index, singular, "o", markersize=1.6, color=style.QUALITATIVE[1], markeredgewidth=0)
     top, side = max(1.0, float(singular[0])), max(0.5, 0.03 * len(singular))
     ax.set(xlim=(1 - side, len(singular) + side), ylim=(-0.04 * top, 1.08 * top))
-    panels.plain_ticks(ax.xaxis, 3, whole=True)
-    panels.plain_ticks(ax.yaxis, 4)
+    ticks.plain(ax.xaxis, 3, whole=True)
+    ticks.plain(ax.yaxis, 4)

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.figures import panels
+from gradlab.figures import panels, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import axis_of, divided, evenly, other_axes, rule_axis, with_regulariser
 from gradlab.figures.selection import (
@@ -149,7 +149,7 @@ def _counts(part: xr.Dataset, x: str, curve: str | None) -> tuple[NDArray[Any], 
 
 def _draw_panel(ax: Axes, part: xr.Dataset, x: str, curve: str | None, key: panels.Key) -> None:
     places = np.asarray(part[x].values, dtype=np.float64)
-    panels.scale_ticks(ax, "x", places)
+    ticks.at(ax, "x", places)
     solved, runs = _counts(part, x, curve)
     low, high = wilson(solved, runs)
     share = np.divide(solved, runs, out=np.full(runs.shape, np.nan), where=runs > 0)

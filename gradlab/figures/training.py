@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from gradlab.figures import panels
+from gradlab.figures import panels, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.axes import divided, evenly, other_axes, rule_axis, with_regulariser
 from gradlab.figures.needs import check_updates
@@ -256,7 +256,7 @@ def _set_frame(ax: Axes, frame: _Frame, levels: list[float]) -> None:
         return
     room = 0.04 * (high - low) or 0.5
     ax.set_ylim(low - room, high + room)
-    panels.plain_ticks(ax.yaxis, 5)
+    ticks.plain(ax.yaxis, 5)
 
 
 def _legend(axes: Sequence[Axes], styles: Mapping[str, dict[str, Any]]) -> list[Line2D]:

@@ -91,10 +91,15 @@ def test_two_axes_are_needed(training):
         plot("metric", training, x="clip", y="clip")
 
 
-def test_numbers_of_a_geometric_scale_are_short_and_differ(training):
-    rates = np.logspace(-2, 1, 7)
-    ds = trained(clip=["off", "norm(0.5)"], rate=rates)
-    figure = plot("metric", ds)
+@pytest.mark.parametrize(
+    ("rates", "texts"),
+    [
+        (np.logspace(-2, 1, 7), ["0.01", "0.032", "0.1", "0.32", "1", "3.2", "10"]),
+        ([0.125, 0.25, 0.5, 1.0], ["0.125", "0.25", "0.5", "1"]),
+        ([12.5, 25.0, 50.0, 100.0, 200.0], ["12.5", "25", "50", "100", "200"]),
+    ],
+)
+def test_numbers_of_a_geometric_scale_are_short_and_true(rates, texts):
+    figure = plot("metric", trained(clip=["off", "norm(0.5)"], rate=rates))
     figure.canvas.draw()
-    labels = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
-    assert labels == ["0.01", "0.032", "0.1", "0.32", "1", "3.2", "10"]
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == texts
