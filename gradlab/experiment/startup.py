@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 
 from gradlab.core import notices
 
@@ -20,10 +21,11 @@ from gradlab.core import notices
 CAN_FORK = sys.platform == "linux"
 
 
-def start(tell: Connection) -> None:
+def start(tell: Connection, all_started: Event) -> None:
     """Prepare this process: interruptions left to the parent, one BLAS thread, all loaded that it needs.
 
-    What the user is to be told goes to the parent by `tell`.
+    What the user is to be told goes to the parent by `tell`. No process takes work before all have been
+    started: a pool starts none while another is idle.
     """
     notices.listen(functools.partial(_tell, tell))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -32,6 +34,7 @@ def start(tell: Connection) -> None:
     from gradlab.experiment import worker
 
     worker.prepare()
+    all_started.wait()
 
 
 def load() -> None:

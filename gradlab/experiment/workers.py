@@ -85,17 +85,20 @@ class Workers:
         heard, self._ear = Pipe(duplex=False)
         self._hearing = threading.Thread(target=_hear, args=(heard,), daemon=True)
         self._hearing.start()
-        self._pool = ProcessPoolExecutor(
-            self.count,
-            mp_context=get_context("forkserver" if self.forked else "spawn"),
-            initializer=startup.start,
-            initargs=(self._ear,),
-        )
+        context = get_context("forkserver" if self.forked else "spawn")
         before = set(active_children())
         try:
             with startup.quiet():
+                all_started = context.Event()
+                self._pool = ProcessPoolExecutor(
+                    self.count,
+                    mp_context=context,
+                    initializer=startup.start,
+                    initargs=(self._ear, all_started),
+                )
                 for _ in range(self.count):  # the pool starts a process for every task while none is idle
                     self._pool.submit(startup.started)
+                all_started.set()
         finally:
             self._processes = set(active_children()) - before
 
