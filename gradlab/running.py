@@ -261,9 +261,9 @@ def _execute(
     wider = {
         dim: layout.coordinates[dim].values.tolist() for dim in layout.sizes if dim not in layout.case_dims
     }
-    for dim in ("update", "first", "second"):
+    for dim in ("first", "second"):
         if dim in wider and list(plan.along.get(dim, wider[dim])) != wider[dim]:
-            expected, got = "the same places and updates in one archive", f"others than {meeting.path} has"
+            expected, got = "the same places in one archive", f"others than {meeting.path} has"
             raise UserMistake(Problem(dim, expected, got, "Use another --out."))
     record = tuple(name for name in plan.measure.records if name in layout.names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import xarray as xr
 from engine import assert_norms
 
 import gradlab
-from gradlab.api import as_spec, draw_figures, recurrent_matrices
+from gradlab.api import as_spec
 from gradlab.core.errors import UserMistake
+from gradlab.drawing import draw_figures, narrowed, recurrent_matrices
 from gradlab.measure.records import OF_LEARNER, ON_REQUEST, RECORDS
 
 TABLE = {
@@ -293,3 +295,50 @@ def test_names_of_figures_are_checked(tmp_path, wrong):
     assert list(draw_figures(tmp_path / "a", "profile", "png")["profile"]) == [
         tmp_path / "a/figures/profile.png"
     ]
+
+
+def test_a_part_of_the_data_is_what_a_filter_says():
+    network, task = {"hidden": 3, "cell": "lstm"}, {"name": "noise", "length": 4, "batch": 2, "features": 2}
+    sweep = {
+        "network.spectrum.radius": [0.5, 1.0, 1.5],
+        "task.length": [2, 3, 4],
+        "network.bidirectional": [True, False],
+    }
+    ds = gradlab.run({"network": network, "task": task, "replicates": 3, "sweep": sweep})
+    assert narrowed(ds, "") is ds
+    one = narrowed(ds, "radius == 1.0 and length < 4 and not bidirectional and replicate >= 1")
+    assert one.sizes["length"] == 2
+    assert "radius" not in one.dims
+    assert "bidirectional" not in one.dims
+    assert one["replicate"].values.tolist() == [1, 2]
+    xr.testing.assert_identical(
+        one["loss"], ds["loss"].isel(radius=1, length=[0, 1], bidirectional=1, replicate=[1, 2])
+    )
+    half = narrowed(ds, "radius < length - 2")
+    assert half.sizes["length"] == 2
+    assert half["status"].sel(radius=1.5, length=3).values.tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert half["status"].sel(radius=0.5, length=3).values.tolist() == [[1, 1, 1], [1, 1, 1]]
+    with pytest.raises(UserMistake, match="a filter that holds for some case"):
+        narrowed(ds, "radius > 7")
+
+
+def test_how_long_is_trained_and_what_is_recorded_of_it_may_be_axes(tmp_path):
+    task = {"name": "adding", "length": 22, "batch": 3}
+    training = {"updates": 7, "records": 5, "evaluate": 5, "optimiser": {"name": "adam", "rate": 0.01}}
+    table = {"measure": "train", "network": {"hidden": 3}, "task": task, "training": training}
+    axes = {"updates": [7, 30, 12], "spacing": ["linear", "log"], "records": [3, 5]}
+    wide = {**table, "sweep": {f"training.{name}": values for name, values in axes.items()}}
+    whole, every = gradlab.run(wide), set()
+    for place in itertools.product(*axes.values()):
+        own = dict(zip(axes, place, strict=True))
+        alone, case = gradlab.run({**table, "training": {**training, **own}}), whole.sel(own)
+        every |= set(alone["update"].values.tolist())
+        assert case["loss"].count() == alone["loss"].count()
+        for name in alone.data_vars:
+            here = case[name].sel(update=alone["update"]) if "update" in case[name].dims else case[name]
+            np.testing.assert_array_equal(here.values, alone[name].values)
+    assert whole["update"].values.tolist() == sorted(every)
+    gradlab.run({**table, "training": {**training, "spacing": "log"}}, out=tmp_path / "a")
+    grown = gradlab.run(wide, out=tmp_path / "a")
+    for name in whole.data_vars:
+        np.testing.assert_array_equal(grown[name].sel(axes).values, whole[name].values)

@@ -291,7 +291,7 @@ def _workers(wish: Wish, plan: Plan, memory: int) -> tuple[int, Cluster | None, 
 
 def _figures(wish: Wish, note: Any) -> dict[str, list[str]]:
     """Draw what the data allow; return the files by figure."""
-    from gradlab.api import draw_figures
+    from gradlab.drawing import draw_figures
 
     drawn = draw_figures(wish.out, own=True)
     for line in figure_lines(drawn):

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradlab import trained
-from gradlab.api import draw_figures
 from gradlab.archive.variables import REGIME
 from gradlab.cli.flags import entries, flag, looks, words
 from gradlab.cli.report import closing, files_of, found_in
 from gradlab.cli.terminal import clean, duration, safe, say, say_json, tell
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake, gathering
+from gradlab.drawing import draw_figures
 from gradlab.experiment.sections import CATALOGUES
 
 if TYPE_CHECKING:

@@ -179,7 +179,7 @@ def figure_lines(drawn: Mapping[str, list[Path] | UserMistake]) -> list[str]:
     if unfit:
         named = f"`gradlab plot ARCHIVE {unfit[0]}` says what it needs"
         lines.append(f"Of other data: {', '.join(map(clean, unfit))} ({named}).")
-    for name in refused.keys() - set(unfit):
+    for name in (name for name in refused if name not in unfit):
         lines += [f"No {clean(name)}: {clean(problem)}" for problem in refused[name]]
     return lines
 

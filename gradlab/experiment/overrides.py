@@ -39,10 +39,28 @@ def overridden(table: Table, settings: Sequence[str], known: Iterable[str]) -> t
     return table, problems
 
 
-def _set(table: Table, text: str, known: Sequence[str], problems: list[Problem]) -> None:
+def split(text: str, hint: str) -> tuple[str, str]:
+    """Return the two sides of ``KEY=VALUE``.
+
+    Raises
+    ------
+    UserMistake
+        With that hint, for anything else.
+    """
     key, equals, written = text.partition("=")
-    if not equals:
-        raise UserMistake(Problem(shown(text), "KEY=VALUE", shown(text), "As in network.hidden=32."))
+    if not equals or not key.strip():
+        raise UserMistake(Problem(shown(text), "KEY=VALUE", shown(text), hint))
+    return key, written
+
+
+def pair(text: str, hint: str) -> tuple[str, Any]:
+    """Return the key and the value of ``KEY=VALUE``, where the key is that of no table; see `split`."""
+    key, written = split(text, hint)
+    return key.strip(), parse_value(written, key.strip())
+
+
+def _set(table: Table, text: str, known: Sequence[str], problems: list[Problem]) -> None:
+    key, written = split(text, "As in network.hidden=32.")
     parts = parse_key(key)
     dotted = ".".join(parts)
     value: Any = GAP

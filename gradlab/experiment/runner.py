@@ -203,8 +203,8 @@ def _flattened(plan: Plan, planned: PlannedBlock, result: dict[str, Array]) -> d
             if dim not in plan.along:
                 flat = flat.squeeze(axis)
             elif dim in labels:
-                every = list(plan.along[dim])
-                flat = _spread(flat, axis, [every.index(label) for label in labels[dim]], len(every))
+                every = {label: place for place, label in enumerate(plan.along[dim])}
+                flat = _spread(flat, axis, [every[label] for label in labels[dim]], len(every))
             elif dim in ("layer", "direction"):
                 flat = _spread(flat, axis, list(range(flat.shape[axis])), len(plan.along[dim]))
         out[name] = flat

@@ -70,16 +70,10 @@ def having(ds: xr.Dataset, axis: str, name: str) -> tuple[xr.Dataset, list[str]]
 
 
 def divided(ds: xr.Dataset, panel: str | None) -> dict[str, xr.Dataset]:
-    """Return a dataset a panel by title; one without a title where no axis becomes panels.
-
-    Numbers have the axis's name before them: alone they would not say what they are.
-    """
+    """Return a dataset a panel by title; one without a title where no axis becomes panels."""
     if panel is None:
         return {"": ds}
-    labels = titles_of(ds, panel)
-    if is_numeric(ds, panel):
-        labels = [f"{panel.replace('_', ' ')} {label}".replace(" -", " \N{MINUS SIGN}") for label in labels]
-    return {label: ds.isel({panel: index}) for index, label in enumerate(labels)}
+    return {label: ds.isel({panel: index}) for index, label in enumerate(titles_of(ds, panel))}
 
 
 def rule_axis(ds: xr.Dataset) -> str | None:

@@ -69,7 +69,7 @@ class Flow(AbstractFigure):
         chosen = chosen_axis(ds, self.name, "panel", self.panel)
         panel = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = thinned(evenly(sliced(ds, (panel,)), panel, _MOST))
-        parts = divided(cut.ds, panel)
+        parts = {title: _recorded(part) for title, part in divided(cut.ds, panel).items()}
         drawn = [_image(part) for part in parts.values()]
         norm, beyond = _scale(drawn)
         page = panels.grid(list(parts), 1.35 if len(parts) > 1 else 2.2, share_y=True)
@@ -82,6 +82,13 @@ class Flow(AbstractFigure):
         words = ended_words(cut.ds, _RECORD, "left out from there on")
         panels.small_print(page.figure, [*cut.words, many, *words, counted_out(cut.ds, DIVERGED)])
         return page.figure
+
+
+def _recorded(part: xr.Dataset) -> xr.Dataset:
+    """Return a panel's data without the updates that are recorded of other runs only; all if it has none."""
+    data = masked(part, _RECORD, DIVERGED)
+    there = data.notnull().any([dim for dim in data.dims if dim != "update"]).values
+    return part.isel(update=there) if there.any() else part
 
 
 def _image(part: xr.Dataset) -> NDArray[np.float64]:

@@ -186,10 +186,12 @@ def arranged(
 def titles_of(ds: xr.Dataset, axis: str) -> list[str]:
     """Return the title of a panel for each value of an axis, with the labels zipped to it.
 
-    True and false have the axis's name before them: alone they would not say of what.
+    Numbers, and true and false, have the axis's name before them: alone they would not say of what.
     """
-    labels = [text_of(label) for label in ds[axis].values]
-    titles = [f"{axis}: {label}" if label in ("true", "false") else label for label in labels]
+    titles = [text_of(label) for label in ds[axis].values]
+    if is_numeric(ds, axis):
+        titles = [f"{axis.replace('_', ' ')} {label}".replace(" -", " \N{MINUS SIGN}") for label in titles]
+    titles = [f"{axis}: {label}" if label in ("true", "false") else label for label in titles]
     for name in map(str, ds.coords):
         beside = [text_of(label) for label in ds[name].values] if ds[name].dims == (axis,) else []
         if name != axis and not is_numeric(ds, name) and len(set(beside)) > 1:

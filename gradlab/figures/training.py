@@ -33,7 +33,7 @@ from gradlab.figures.selection import (
     spread,
     why_empty,
 )
-from gradlab.figures.updates import scale_updates
+from gradlab.figures.updates import planned_end, scale_updates, stopped_early
 
 _LOSS, _METRIC = "loss", "metric"
 _MOST = 4
@@ -127,16 +127,34 @@ def _runs(part: xr.Dataset, record: str, curve: str | None, taken: NDArray[np.in
     data = data.expand_dims("one") if curve is None else data
     order = ("one" if curve is None else curve, "replicate", "update")
     values = np.asarray(data.transpose(*order).values, dtype=np.float64)
-    diverged = np.zeros(values.shape[:2], dtype=bool)
-    if "status" in part:
-        status = xr.zeros_like(data.isel(update=0), dtype=np.int8) + part["status"]
-        diverged = (status == DIVERGED).transpose(*order[:2]).values
-    for run in np.ndindex(*diverged.shape):
-        there = taken[~np.isnan(values[run][taken])]
-        if there.size or diverged[run]:
-            after = taken[taken > there[-1]] if there.size else taken
-            values[run][after] = np.inf if diverged[run] else values[run][there[-1]]
+    each = xr.zeros_like(data.isel(update=0, drop=True), dtype=np.int64).transpose(*order[:2])
+    diverged = ((each + part["status"]) == DIVERGED).values if "status" in part else each.values > 0
+    held = (each + stopped_early(part, data.notnull())).values > 0
+    ends, updates = (each + planned_end(part)).values, part["update"].values
+    for curve_values, *how in zip(values, diverged, held, ends.max(axis=1), strict=True):
+        _carry_on(curve_values, taken, updates, *how)
     return values
+
+
+def _carry_on(
+    runs: NDArray[np.float64],
+    taken: NDArray[np.intp],
+    updates: NDArray[np.int64],
+    diverged: NDArray[np.bool_],
+    held: NDArray[np.bool_],
+    end: int,
+) -> None:
+    """Let the runs of a curve, (replicate, update), go on to their last update where they ended before it."""
+    there = taken[~np.isnan(runs[:, taken]).all(axis=0)]
+    beyond = taken[(taken > there[-1:].max(initial=-1)) & (updates[taken] <= end)]
+    own = np.concatenate([there, beyond])
+    for values, is_gone, is_held in zip(runs, diverged, held, strict=True):
+        mine = own[~np.isnan(values[own])]
+        after = own[own > mine[-1:].max(initial=-1)]
+        if is_gone:
+            values[after] = np.inf
+        elif is_held:
+            values[after] = values[mine[-1]]
 
 
 @dataclass(frozen=True)
@@ -170,13 +188,13 @@ def _first(median: NDArray[np.float64]) -> NDArray[np.float64]:
 def _draw_panel(
     ax: Axes, part: xr.Dataset, values: NDArray[np.float64], record: str, key: panels.Key, frame: _Frame
 ) -> None:
-    updates = part["update"].values
-    taken = ~np.isnan(values).all(axis=(0, 1))
-    every, top = spread(values[..., taken], axis=1), 1e3 * abs(frame.high) + 1.0
+    updates, top = part["update"].values, 1e3 * abs(frame.high) + 1.0
     for i, colour in enumerate(key.colours):
+        own = ~np.isnan(values[i]).all(axis=0)
+        found = spread(values[i][:, own], axis=0)
         # Where more than a quarter of the runs have diverged the band goes on to the upper edge.
-        one = Spread(every.low[i], every.median[i], np.minimum(every.high[i], top))
-        panels.draw_spread(ax, updates[taken], one, colour, values.shape[1] > 1, linestyle=key.lines[i])
+        one = Spread(found.low, found.median, np.minimum(found.high, top))
+        panels.draw_spread(ax, updates[own], one, colour, values.shape[1] > 1, linestyle=key.lines[i])
         if record == _LOSS and "status" in part:
             _draw_ends(ax, part, values[i], i, key, frame)
     if not ax.lines:
@@ -192,7 +210,8 @@ def _draw_ends(
         infinite = np.isposinf(run)
         if not infinite.any():
             continue
-        end = max(int(np.argmax(infinite)) - 1, 0)
+        before = np.flatnonzero(~np.isnan(run[: int(np.argmax(infinite))]))
+        end = int(before[-1]) if before.size else 0
         height = min(run[end], frame.high) if np.isfinite(run[end]) else frame.high
         place = part["update"].values[end]
         ax.plot([place], [height], color=key.colours[curve], clip_on=False, zorder=4, gid="diverged", **_END)
@@ -293,8 +312,5 @@ def ended_words(ds: xr.Dataset, record: str, what: str) -> list[str]:
     """Return the words for runs that diverged, and for those that stopped early and are then `what`."""
     data = masked(ds, record)
     there = data.notnull().any([dim for dim in data.dims if dim in ("lag", "layer", "direction")])
-    if not there.size or not there.any():
-        return [diverged_words(ds)]
-    final = there.isel(update=int(np.flatnonzero(there.any(set(there.dims) - {"update"}).values)[-1]))
-    stopped = int((there.any("update") & ~final).sum())
+    stopped = int(stopped_early(ds, there).sum()) if there.size else 0
     return [diverged_words(ds), f"{stopped} runs stopped early and are {what}" if stopped else ""]

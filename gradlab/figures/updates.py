@@ -1,4 +1,4 @@
-"""The updates of a training: along an axis, and the last of them."""
+"""The updates of a training: along an axis, the last of them, and where runs ended before it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _AT_OWN_END = "the last of each run"
 _RARER = "metric"
 """It may be taken at fewer updates than others."""
 _NO_CASES = ("update", "layer", "direction", "gate", "lag")
+_UPDATES = "training.updates"
 
 
 def at_last_update(ds: xr.Dataset) -> xr.Dataset:
@@ -46,6 +47,23 @@ def at_last_update(ds: xr.Dataset) -> xr.Dataset:
         {name: ds[name].drop_vars("update", errors="ignore").isel(update=at) for name, at in last.items()}
     )
     return cut.assign_coords(update=_AT_OWN_END)
+
+
+def planned_end(ds: xr.Dataset) -> xr.DataArray:
+    """Return the number of the last update that each run was to make, along the axis that varies it."""
+    own = [ds[name] for name in ds.coords if ds[name].attrs.get("description") == f"the setting {_UPDATES}"]
+    return own[0].reset_coords(drop=True) - 1 if own else ds["update"][-1].reset_coords(drop=True)
+
+
+def stopped_early(ds: xr.Dataset, there: xr.DataArray) -> xr.DataArray:
+    """Return which runs ended before they were to, because they were solved.
+
+    `there` says at which updates there is a record of each run. Where the data do not tell when a run was
+    solved, any that lacks the last records has stopped.
+    """
+    last = ds["update"].where(there, -1).max("update")
+    early = (last >= 0) & (last < last.max()) & (last < planned_end(ds))
+    return early & (ds["solved_at"] >= last) if "solved_at" in ds else early
 
 
 def is_logarithmic(updates: NDArray[np.int64]) -> bool:

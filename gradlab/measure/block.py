@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -73,7 +73,7 @@ class AbstractBlock(ABC):
         """Return the bytes that `measure` will take under a bound."""
 
     @property
-    def labels(self) -> dict[str, tuple[str, ...]]:
+    def labels(self) -> dict[str, Sequence[Any]]:
         """What the block's records have along dimensions whose labels are not the same in every block."""
         return {}
 

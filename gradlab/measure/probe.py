@@ -79,7 +79,7 @@ class Block(AbstractBlock):
         return buffer_bytes(self, record, memory)
 
     @property
-    def labels(self) -> dict[str, tuple[str, ...]]:
+    def labels(self) -> dict[str, Sequence[Any]]:
         """Row blocks that a matrix is drawn for."""
         return {"gate": self.runs[0].network.cell.drawn_blocks}
 

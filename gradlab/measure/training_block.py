@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,9 +100,12 @@ class Block(AbstractBlock):
         return training_bytes(self.whole, record, memory)
 
     @property
-    def labels(self) -> dict[str, tuple[str, ...]]:
-        """The simple predictors of its tasks."""
-        return {"predictor": predictors(dict.fromkeys(case.task for case in self.runs))}
+    def labels(self) -> dict[str, Sequence[Any]]:
+        """The updates that are recorded, and the simple predictors of its tasks."""
+        return {
+            "update": self.training.recorded().tolist(),
+            "predictor": predictors(dict.fromkeys(case.task for case in self.runs)),
+        }
 
     @property
     def kind(self) -> object:

@@ -16,11 +16,11 @@ import xarray as xr
 from test_archive_extend import BASE, assert_close, axes, measured, planned
 
 import gradlab
-from gradlab.api import draw_figures
 from gradlab.archive.reading import read_failures
 from gradlab.archive.variables import KEYS, STATUS
 from gradlab.archive.verify import check_structure
 from gradlab.core.errors import UserMistake
+from gradlab.drawing import draw_figures
 from gradlab.experiment.grid import expand
 from gradlab.experiment.spec import Spec
 

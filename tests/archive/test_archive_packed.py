@@ -16,12 +16,12 @@ import pytest
 import xarray as xr
 
 import gradlab
-from gradlab.api import draw_figures
 from gradlab.archive.files import PackedFiles
 from gradlab.archive.packed import pack
 from gradlab.archive.reading import read_provenance, read_settings
 from gradlab.checking import verify
 from gradlab.core.errors import UserMistake
+from gradlab.drawing import draw_figures
 
 SPEC = {
     "title": "A <script>alert(1)</script> *title*",

@@ -111,7 +111,23 @@ def test_plot_without_names_draws_what_the_data_allow(cli: Cli, archive: Path) -
     result = cli("plot", archive, "--format", "svg", "--out", "all", "--json")
     assert result.exit_code == 0
     assert {"profile", "phase", "spectrum"} <= set(json.loads(result.stdout))
-    assert "Not drawn: figure 'clipping': expected a dataset with the axis 'clip'" in result.stderr
+    assert "Of other data: cells, clipping, " in result.stderr
+    assert "(`gradlab plot ARCHIVE cells` says what it needs)." in result.stderr
+
+
+def test_plot_takes_settings_of_figures_and_shows_a_part(cli: Cli, archive: Path) -> None:
+    texts = {}
+    for name, more in {
+        "whole": [],
+        "part": ["--where", "activation == 'identity' and radius > 1"],
+        "panels": ["--set", "panel=radius", "--set", "curve=activation"],
+    }.items():
+        result = cli("plot", archive, "profile", *more, "--format", "svg", "--out", name)
+        assert result.exit_code == 0, result.stderr
+        texts[name] = Path(name, "profile.svg").read_text()
+    assert "activation: identity; radius: 3; " in texts["part"]
+    assert "radius 0.5" in texts["panels"]
+    assert "activation: " not in texts["whole"]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +136,14 @@ def test_plot_without_names_draws_what_the_data_allow(cli: Cli, archive: Path) -
         (["phsae", "--format", "svg,jpeg"],
          ["got 'phsae'. Did you mean 'phase'?", "--format: expected one of png, pdf, svg, got 'jpeg'"]),
         (["clipping"], ["figure 'clipping': expected a dataset with the axis 'clip'"]),
+        (["profile", "--set", "panle=radius"],
+         ["settings.panle: expected a setting of profile, got 'panle'. Did you mean 'panel'?"]),
+        (["profile", "--set", "curve"], ["'curve': expected KEY=VALUE, got 'curve'. As in panel=length."]),
+        (["profile", "--set", "panel=3"], ["profile.panel: expected "]),
+        (["phase", "--set", "panel=length"], ["settings.panel: expected a setting of phase, got 'panel'. "]),
+        (["--where", "radus == 8"], ["where: expected the name of an axis, got 'radus'"]),
+        (["--where", "radius > 1000"], ["where: expected a filter that holds for some case, got one that"]),
+        (["spectrum", "--where", "radius < 1"], ["figure 'spectrum': expected no filter, got 'radius < 1'."]),
         (["phase", "--out", "tiny.toml"], ["tiny.toml: expected a folder that can be written"]),
     ],
 )  # fmt: skip

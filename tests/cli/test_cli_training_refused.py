@@ -140,11 +140,6 @@ MISTAKES = {
         "task.loss: expected 'mse' for the learner 'kalman', got 'cross_entropy'. It takes outputs for "
         "targets with normal noise; classes are not that.",
     ),
-    "updates on an axis": (
-        spec(rest='[sweep]\n"training.updates" = [10, 20]'),
-        "training: expected the same updates, spacing and records for all cases, got 2 different ones. All "
-        "cases of an archive share what stands along update: they are no axes. Run each by itself",
-    ),
     "a section of a landscape": (
         spec(rest="[landscape]\nupdates = 3"),
         "landscape: expected a section that the measure 'train' reads, got 'landscape'. It belongs to "

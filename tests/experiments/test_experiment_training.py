@@ -82,7 +82,7 @@ def test_a_small_threshold_saves_a_large_learning_rate(ran: Ran) -> None:
 
 
 def test_relu_with_the_identity_leaves_the_plateau_and_tanh_stays(ran: Ran) -> None:
-    ds = ran("irnn-adding", "replicates=2", "task.length=20", "training.updates=1500", "training.evaluate=50")
+    ds = ran("irnn-adding", "replicates=2", "task.length=20", "training.updates=2000", "training.evaluate=50")
     plateau = float(ds["chance"].max())
     assert plateau == pytest.approx(1 / 6, rel=1e-12, abs=0.0)
     late = ds["loss"].isel(update=slice(-8, None)).mean("update")

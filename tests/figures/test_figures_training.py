@@ -404,3 +404,40 @@ def test_a_run_has_every_figure():
     assert [ax.get_title() for ax in figures["training"].axes[:2]] == ["length 12", "length 15"]
     points = lines(figures["smoothness"].axes[0], "points")
     assert sum(line.get_xdata().size for line in points) == 2 * 2 * ds.sizes["update"]
+
+
+@pytest.fixture(scope="module")
+def several():
+    """Trainings of as many updates as an axis says, each with updates of its own that are recorded."""
+    training = {**SPEC["training"], "updates": 8}
+    sweep = {"training.updates": [6, 40, 15], "clip": ["off", {"name": "norm", "threshold": 0.5}]}
+    return gradlab.run({**SPEC, "training": training, "sweep": sweep})
+
+
+def test_runs_of_fewer_updates_end_where_they_were_to(several):
+    figure = plot("training", several, curve="updates")
+    assert "stopped early" not in small_print(figure)
+    loss, *_ = figure.axes
+    for line, count in zip(curves(loss), several["updates"].values, strict=True):
+        own = several["loss"].sel(updates=count).isel(clip=0, replicate=0).dropna("update")["update"].values
+        assert own[-1] == count - 1
+        np.testing.assert_array_equal(line.get_xdata(), own)
+
+
+def test_panels_of_fewer_updates_have_their_own(several):
+    figure = plot("flow", several, panel="updates")
+    assert "stopped early" not in small_print(figure)
+    for ax, count in zip(figure.axes, several["updates"].values, strict=False):
+        (image,) = [found for found in ax.collections if isinstance(found, QuadMesh)]
+        values = np.ma.filled(image.get_array(), np.nan)
+        assert values.shape[-1] == several["loss"].sel(updates=count).isel(clip=0, replicate=0).count()
+        assert not np.isnan(values).any()
+
+
+def test_a_solved_run_is_held_as_long_as_it_was_to_go_on(several):
+    ds = several.copy(deep=True)
+    last = int(ds["update"].values[ds["loss"].sel(updates=40).isel(clip=0, replicate=0).notnull()][-2])
+    ds["loss"].loc[{"updates": 40, "replicate": 1, "update": slice(last + 1, None)}] = np.nan
+    ds["solved_at"].loc[{"updates": 40, "replicate": 1}] = last + 3
+    assert "2 runs stopped early and are held at their last values" in small_print(plot("training", ds))
+    assert "stopped early" not in small_print(plot("training", ds.sel(updates=[6, 15])))

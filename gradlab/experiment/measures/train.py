@@ -52,11 +52,11 @@ class Train(AbstractMeasure):
     }
 
     def labels(self, grid: Grid) -> Labels:
-        """Return the recorded updates, the lags, and the simple predictors that any task states."""
-        first = grid.of("training")[0].training
+        """Return the updates that any case records, the lags, and the simple predictors of any task."""
+        recorded = {update for how in grid.of("training") for update in how.training.recorded().tolist()}
         lags = max(int(task.lags) for task in grid.tasks)
         named = predictors(grid.tasks) or (NO_PREDICTOR,)
-        return {"update": first.recorded().tolist(), "lag": range(lags), "predictor": named}
+        return {"update": sorted(recorded), "lag": range(lags), "predictor": named}
 
     def shared(self, grid: Grid) -> tuple[Index, Index]:
         """Return a number of its own for every point, and of what may be trained together."""
@@ -106,7 +106,7 @@ class Train(AbstractMeasure):
         return {name: own.pop() for name, own in found.items() if len(own) == 1}
 
     def unfit(self, parts: Mapping[str, Distinct]) -> list[Problem]:
-        """Return the problems of cases that cannot be trained, and of updates that are not alike."""
+        """Return the problems of cases that cannot be trained."""
         problems: list[Problem] = []
         for network, task, clip, learner, how in self._met(parts):
             found: list[Problem] = []
@@ -116,19 +116,6 @@ class Train(AbstractMeasure):
                 with gathering(found):
                     _check(network, task, clip, learner, how)
                 problems += found
-
-        def check_updates() -> None:
-            recorded = {how.training.recorded().tobytes() for how in parts["training"].settings}
-            if len(recorded) > 1:
-                expected = "the same updates, spacing and records for all cases"
-                hint = (
-                    "All cases of an archive share what stands along update: they are no axes. Run each by "
-                    "itself, as with --set training.updates=1000 and an --out of its own."
-                )
-                raise UserMistake(Problem("training", expected, f"{len(recorded)} different ones", hint))
-
-        with gathering(problems):
-            check_updates()
         return list(dict.fromkeys(problems))
 
     def _met(self, parts: Mapping[str, Distinct]) -> list[tuple[Any, ...]]:
