@@ -103,7 +103,8 @@ class Training(AbstractFigure):
 
 def _curves(ds: xr.Dataset, panel: str | None) -> str | None:
     rule = rule_axis(ds)
-    return rule if rule is not None and rule != panel else curve_axis(ds, {panel or ""})
+    several = rule is not None and rule != panel and ds.sizes[rule] > 1
+    return rule if several else curve_axis(ds, {panel or ""})
 
 
 def metric_label(ds: xr.Dataset) -> str:
