@@ -49,8 +49,6 @@ class Entries:
     ----------
     stack : Stack
         The layer.
-    readout : bool
-        Whether the gradient by a readout that is fed back is wanted.
 
     Attributes
     ----------
@@ -61,7 +59,7 @@ class Entries:
         ``[W U b]`` it has.
     """
 
-    def __init__(self, stack: Stack, readout: bool):
+    def __init__(self, stack: Stack):
         self.stack = stack
         cell, n, m, width = stack.cell, stack.hidden, stack.fed_back, stack.affine.shape[2]
         self.columns: list[tuple[slice, Array]] = []
@@ -75,7 +73,7 @@ class Entries:
         self.diagonals = range(at, at + len(cell.diagonals))
         self.each = at + len(cell.diagonals)
         self.own = n * self.each
-        self.outputs = m if readout and stack.feedback is not None else 0
+        self.outputs = m if stack.feedback is not None else 0
         self.size = self.own + self.outputs * (n + 1)
 
     def gradient(self, vector: Array, exponent: Array) -> ScaledGradient:
@@ -162,7 +160,7 @@ class Walk:
         self.work = work
         (self.trajectory,) = work.layers.top
         self.stack = stack = self.trajectory.stack
-        self.entries = Entries(stack, work.lane.readout is not None)
+        self.entries = Entries(stack)
         self.parts = len(stack.cell.state_parts)
         cases, n, batch, self.dtype = len(stack.affine), stack.hidden, stack.batch, stack.affine.dtype
         self.shape = cases, batch, n

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradlab.learning.layers import Layers
-from gradlab.measure.training_size import CHUNK, evaluation_segment
+from gradlab.measure.training_size import evaluation_segment
 from gradlab.measure.updates import Array, Batch, Pass, draw
 from gradlab.network.readout import OUTPUTS, sums
+from gradlab.tasks._examples import CHUNK
 
 
 def evaluate(work: Pass, samples: int) -> Array:

@@ -270,6 +270,10 @@ class Plane:
         def repeated(values: Array) -> Array:
             return np.repeat(values[:, None], count, axis=1)
 
+        def weight(of: AbstractTask, start: int, stop: int) -> Array | None:
+            factors = of.weight(start, stop, self.seed, self.replicate)
+            return None if factors is None else repeated(factors)
+
         width = network.hidden * network.directions
         return Material(
             network,
@@ -280,6 +284,7 @@ class Plane:
             lambda outputs: weights[-1],
             lambda of, start, stop: repeated(of.targets(start, stop, self.seed, self.replicate, width)),
             [],
+            weight=weight,
         )
 
 
@@ -318,6 +323,7 @@ def landscape(
     workspace, wanted = workspace or Workspace(), frozenset(record)
     surfaces: dict[tuple[AbstractTask, LandscapeSettings], dict[str, Array]] = {}
     rows = []
+    longest = max(view.landscape.updates for view in views)
     for view in views:
         plane = Plane(network, view.task, view.landscape, seed, replicate)
         key = (view.task, view.landscape)
@@ -325,7 +331,7 @@ def landscape(
             surfaces[key] = _surface(plane, view.landscape, memory, workspace)
         row = dict(surfaces.get(key, {}))
         if wanted - SURFACE:
-            row |= _descent(plane, view.landscape, view.clip, workspace)
+            row |= _descent(plane, view.landscape, view.clip, workspace, longest)
         overflow = row.pop("overflow", np.array(-1))
         row["first_overflow"] = overflow
         row["status"] = np.where(overflow < 0, OK, OVERFLOWED).astype(np.int8)
@@ -351,13 +357,15 @@ def _surface(
 
 
 def _descent(
-    plane: Plane, settings: LandscapeSettings, clip: AbstractClip, workspace: Workspace
+    plane: Plane, settings: LandscapeSettings, clip: AbstractClip, workspace: Workspace, longest: int
 ) -> dict[str, Array]:
-    """Return where gradient descent goes within the plane, update 0 being where it begins."""
-    updates = settings.updates + 1
-    found = {name: np.full(updates, np.nan) for name in RECORDS if name not in SURFACE}
+    """Return where gradient descent goes within the plane, update 0 being where it begins.
+
+    It is NaN after its last update, up to that of the `longest` descent.
+    """
+    found = {name: np.full(longest + 1, np.nan) for name in RECORDS if name not in SURFACE}
     place = np.array([settings.begin])
-    for update in range(updates):
+    for update in range(settings.updates + 1):
         here = plane.measure(place, clip, workspace)
         norm = here.gradient.log2_norm() * LOG10_2
         found["descent_first"][update], found["descent_second"][update] = place[0]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-_PARAMETER = re.compile(r"(weight_ih|weight_hh|bias_ih)_l(\d+)(_reverse)?|(weight_ho|bias_o)")
+_PARAMETER = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l(\d+)(_reverse)?|(weight_ho|bias_o)")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Line:
         How many places, at equal distances.
     parameter : str, optional
         A weight or bias in PyTorch's names: ``weight_hh_l0``, ``weight_ih_l0``, ``bias_ih_l0`` (of further
-        layers ``_l1``, ..., of the reverse direction ``_l0_reverse``), ``weight_ho`` or ``bias_o``.
+        layers ``_l1``, ..., of the reverse direction ``_l0_reverse``), ``weight_ho`` or ``bias_o``; of a
+        GRU also ``bias_hh_l0``. Rows are those of `gradlab.draw`.
     entry : tuple of int, optional
         Its row, and its column unless it is a bias.
     direction : int, optional
@@ -90,8 +91,8 @@ class Line:
 
     @property
     def places(self) -> Array:
-        """The places, shape (num,)."""
-        return np.linspace(self.start, self.stop, self.num)
+        """The places, shape (num,), ascending."""
+        return np.linspace(min(self.start, self.stop), max(self.start, self.stop), self.num)
 
     @property
     def label(self) -> str:
@@ -111,7 +112,7 @@ def _what(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     if direction is not None:
         return {"direction": integer(f"{where}.direction", direction, at_least=0)}
     if not isinstance(parameter, str) or not (match := _PARAMETER.fullmatch(parameter)):
-        names = ("weight_hh_l0", "weight_ih_l0", "bias_ih_l0", "weight_ho", "bias_o")
+        names = ("weight_hh_l0", "weight_ih_l0", "bias_ih_l0", "bias_hh_l0", "weight_ho", "bias_o")
         expected = "the name of a parameter"
         raise UserMistake(
             Problem(f"{where}.parameter", expected, shown(parameter), nearest(parameter, names))
@@ -135,39 +136,44 @@ class Block:
     ----------
     name : str
         ``l0``, ``l0_reverse``, ..., or ``o`` for the readout ``[V b]``.
-    columns : dict of str to slice
-        Columns of ``weight_hh``, ``weight_ih`` and ``bias_ih`` in ``[W U b]``; or of ``weight`` and ``bias``.
+    parts : dict of str to (integer array, slice)
+        Rows and columns of ``weight_hh``, ``weight_ih``, ``bias_ih`` and ``bias_hh`` in ``[W U b]``, or of
+        ``weight`` and ``bias``, as `gradlab.network.parameters.named` has them; row -1: no parameter.
     shape : tuple of int
         Rows and columns.
     """
 
     name: str
-    columns: dict[str, slice]
+    parts: dict[str, tuple[NDArray[np.int64], slice]]
     shape: tuple[int, int]
 
 
 def blocks_of(network: NetworkSettings, task: AbstractTask) -> list[Block]:
-    """Return the blocks of a gradient in its order, those of elementwise parameters with no columns."""
+    """Return the blocks of a gradient in its order, those of elementwise parameters with no parts."""
     found = []
-    n, rows = network.hidden, network.hidden * len(network.cell.row_blocks)
-    fed_back = n if network.cell.feeds_back == "state" else task.n_outputs
+    cell, n = network.cell, network.hidden
+    rows, recurrent = n * len(cell.row_blocks), n * len(cell.recurrent_blocks)
+    fed_back = n if cell.feeds_back == "state" else task.n_outputs
+    is_fed = np.repeat(np.array(cell.fed_blocks), n)
+    fed, unfed = np.flatnonzero(is_fed), np.where(is_fed, -1, np.arange(rows))[:recurrent]
     for layer in range(network.layers):
         width = task.features if layer == 0 else n * network.directions
         last = fed_back + width
-        columns = {
-            "weight_hh": slice(0, fed_back if network.cell.recurrent_blocks else 0),
-            "weight_ih": slice(fed_back, last),
-            "bias_ih": slice(last, last + 1),
-        }
+        parts = {"weight_ih": (fed, slice(fed_back, last)), "bias_ih": (fed, slice(last, last + 1))}
+        if recurrent:
+            parts["weight_hh"] = np.arange(recurrent), slice(0, fed_back)
+        if (unfed >= 0).any():
+            parts["bias_hh"] = unfed, slice(last, last + 1)
         for direction in range(network.directions):
             name = f"l{layer}" + ("_reverse" if direction else "")
-            found.append(Block(name, columns, (rows, last + 1)))
-            if network.cell.diagonals:
-                found.append(Block(name, {}, (len(network.cell.diagonals), n)))
+            found.append(Block(name, parts, (rows, last + 1)))
+            if cell.diagonals:
+                found.append(Block(name, {}, (len(cell.diagonals), n)))
     if task.loss_entry.uses_readout:
         width = n * network.directions
-        columns = {"weight": slice(0, width), "bias": slice(width, width + 1)}
-        found.append(Block("o", columns, (task.n_outputs, width + 1)))
+        every = np.arange(task.n_outputs)
+        parts = {"weight": (every, slice(0, width)), "bias": (every, slice(width, width + 1))}
+        found.append(Block("o", parts, (task.n_outputs, width + 1)))
     return found
 
 
@@ -196,18 +202,23 @@ def _place(line: Line, blocks: Sequence[Block], where: str) -> tuple[int, int, i
         kind, _, name = kind.rpartition("_")
         name += "_reverse"
     name, kind = ("o", kind) if name in ("ho", "o") else (name, kind)
-    names = [f"{k}_{'ho' if b.name == 'o' and k == 'weight' else b.name}" for b in blocks for k in b.columns]
+    names = [f"{k}_{'ho' if b.name == 'o' and k == 'weight' else b.name}" for b in blocks for k in b.parts]
     for number_, block in enumerate(blocks):
-        columns = block.columns.get(kind)
-        if block.name != name or columns is None or columns.start == columns.stop:
+        if block.name != name or kind not in block.parts:
             continue
+        rows, columns = block.parts[kind]
         row, column = (*line.entry, 0)[:2]
-        size = (block.shape[0], columns.stop - columns.start)
+        size = (len(rows), columns.stop - columns.start)
         if row >= size[0] or column >= size[1]:
             expected = f"a place in {line.parameter}, which has {size[0]} rows"
             expected += "" if kind.startswith("bias") else f" and {size[1]} columns"
             raise UserMistake(Problem(f"{where}.entry", expected, shown(list(line.entry))))
-        return number_, row, columns.start + column
+        if rows[row] < 0:
+            first, last = np.flatnonzero(rows >= 0)[[0, -1]]
+            expected = f"a row from {first} to {last} of {line.parameter}"
+            hint = "The one bias of other rows stands in bias_ih."
+            raise UserMistake(Problem(f"{where}.entry", expected, shown(row), hint))
+        return number_, int(rows[row]), columns.start + column
     hint = nearest(line.parameter, names)
     raise UserMistake(Problem(f"{where}.parameter", "a parameter that the network has", line.parameter, hint))
 

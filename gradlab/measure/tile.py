@@ -201,7 +201,7 @@ class Tile:
         history = self._state["history"][self.rows, :u] if "history" in self._state else None
         factors = [case.schedule.factor(u, updates) for case in self._cases]
         rates = (self._rates * np.array(factors))[:, None, None]
-        acted = np.zeros(len(self.rows), dtype=bool) if seen.acted is None else seen.acted
+        acted = np.zeros(len(self.rows), dtype=bool) if seen.acted is None else seen.acted & ~seen.gone
         after, turned = before.copy(), np.zeros(len(self.rows))
         for group in self._groups:
             rows, clip = group.rows, group.clip

@@ -122,8 +122,7 @@ class Trainee:
         """Return what cases that are trained together agree in."""
         network, task = self.network, self.task
         return (
-            (network.cell, network.activation, network.hidden, network.layers, network.bidirectional),
-            (network.embedding, network.output, network.dtype),
+            network.structure(),
             (task.features, task.batch, task.steps, task.n_outputs, task.loss, tuple(task.looks())),
             self.clip if self.clip.scope == "adjoint" else None,
         )

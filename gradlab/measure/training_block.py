@@ -24,7 +24,8 @@ from gradlab.measure.history import begin
 from gradlab.measure.probe import RATE, seconds_of
 from gradlab.measure.train import check_training_memory, train, training_bytes
 from gradlab.measure.training import Trainee, Training, TrainingBlock
-from gradlab.measure.training_size import CHUNK, parameter_bytes
+from gradlab.measure.training_size import parameter_bytes
+from gradlab.tasks._examples import CHUNK
 
 Array = NDArray[Any]
 _CONSTANT = Constant()

@@ -15,8 +15,7 @@ from gradlab.measure.size import Sizes, entries, sample_bytes, sizes_of
 from gradlab.measure.training import Trainee, TrainingBlock
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
-
-CHUNK = 100  # samples of the evaluation set that are judged at once; part of what the numbers are
+from gradlab.tasks._examples import CHUNK
 
 # Copies of all parameters that a case has while it is updated, besides those of a pass and its optimiser's
 # slots: its own, scratch, the gradient as it becomes the mean, settled and clipped, what norms and angles

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+CHUNK = 100  # samples of the evaluation set that are judged at once; part of what the numbers are
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:

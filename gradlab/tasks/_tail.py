@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core import streams
+from gradlab.tasks._examples import CHUNK
 
 
 def following(
@@ -34,7 +35,7 @@ def starts(
 ) -> NDArray[np.int64]:
     """Return where samples begin, each from `first` up to `last`.
 
-    For training they are drawn; for evaluation chunk follows chunk through all places, evenly.
+    For training they are drawn; for evaluation chunk follows chunk of `CHUNK` through all places, evenly.
     """
     places = last - first + 1
     seed, replicate = key
@@ -46,4 +47,4 @@ def starts(
     step = max(1, int(places * 0.618))  # one that leads to every place, near ones late
     while np.gcd(step, places) > 1:
         step += 1
-    return first + (step * np.arange(number * samples, (number + 1) * samples, dtype=np.int64)) % places
+    return first + (step * np.arange(number * CHUNK, number * CHUNK + samples, dtype=np.int64)) % places

@@ -67,7 +67,7 @@ class Landscape(AbstractMeasure):
         return {key: found.pop() for key, found in names.items() if len(found) == 1}
 
     def unfit(self, parts: Mapping[str, Distinct]) -> list[Problem]:
-        """Return the problems of planes: parameters that a network has not, and several sizes."""
+        """Return the problems of planes: parameters that a network has not, several sizes, unfit rules."""
         planes, networks, tasks = (parts[one].settings for one in ("landscape", "network", "task"))
 
         def check_places(key: str) -> None:
@@ -83,6 +83,12 @@ class Landscape(AbstractMeasure):
         for key in ("first", "second"):
             with gathering(problems):
                 check_places(key)
+        for clip in parts["clip"].settings:
+            with gathering(problems):
+                if clip.needs:
+                    hint = "A descent within a plane has nothing else to show to a rule."
+                    expected = "a rule that looks at the gradient alone, for a landscape"
+                    raise UserMistake(Problem("clip", expected, repr(clip.name), hint))
         return problems
 
 

@@ -51,8 +51,11 @@ class Probe(AbstractMeasure):
         by_length = np.array([network.depends_on_length for network in grid.networks], dtype=bool)
         length_of_task = np.array([task.length for task in grid.tasks], dtype=np.int64)
         length = np.where(by_length[grid.network_index], length_of_task[grid.task_index], 0)
-        forward = np.stack([grid.network_index, stream, grid.seed_index, length], axis=1)
-        return numbered(forward), numbered(np.stack([shape, stream, length], axis=1))
+        fed = np.array([network.cell.feeds_back == "output" for network in grid.networks], dtype=bool)
+        outputs_of_task = np.array([task.n_outputs for task in grid.tasks], dtype=np.int64)
+        outputs = np.where(fed[grid.network_index], outputs_of_task[grid.task_index], 0)
+        forward = np.stack([grid.network_index, stream, grid.seed_index, length, outputs], axis=1)
+        return numbered(forward), numbered(np.stack([shape, stream, length, outputs], axis=1))
 
     def run(self, grid: Grid, row: int, replicate: int) -> Run:
         """Return the forward pass of a point."""
