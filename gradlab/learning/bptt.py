@@ -242,7 +242,7 @@ class Pass:
             self.rescale(active, squares)
             squares = self.fold(active) if self.folds else squares
         exponent = self.exponent if self.shifted else None
-        taps.put("state", t, squares, exponent, self.views)
+        self.show("state", t, self.adjoint[0][:active], exponent, squares)
         local = self.trajectory.local(t)
         exponent = self.make_room(t, active) if t in self.trajectory.local_exponent else exponent
         adjoint = [part[:active] for part in self.adjoint]
@@ -251,9 +251,10 @@ class Pass:
             self.paths.complete(local, adjoint[0], self.exponent, active)
         cell.complete(diagonal, local, adjoint)
         if taps.wants("memory") and len(adjoint) > 1:
-            self.show_memory(t, adjoint[1], exponent, active)
+            self.show("memory", t, adjoint[1], exponent)
         if self.paths is not None:
-            self.paths.record(taps, t, adjoint, self.exponent, self.views)
+            self.show("path total", t, adjoint[self.paths.part], exponent)
+            self.paths.record(taps, t, adjoint, self.views)
         cell.backward(t, diagonal, local, adjoint, dz)
         if self.watch is not None:
             self.watch(t, dz, self.exponent)
@@ -284,13 +285,16 @@ class Pass:
                     part[i] = 0.0
                 self.exponent[i], self.dead[i] = DEAD, True
 
-    def show_memory(self, t: int, adjoint: Array, exponent: Array | None, active: int) -> None:
-        """Show the memory's adjoint to its tap; where room was made for large ones, on another scale."""
-        if t in self.trajectory.local_exponent:
-            _, squares, exponent = self.presentable(adjoint[None], exponent, active)
-        else:
-            squares = self.sample_squares(adjoint)
-        self.taps.put("memory", t, squares, exponent, self.views)
+    def show(
+        self, tap: str, t: int, adjoint: Array, exponent: Array | None, squares: Array | None = None
+    ) -> None:
+        """Show the adjoint of a state part to a tap; `squares` are its sums of squares if they are known.
+
+        The parts share their powers of two, so one may be far below the other.
+        """
+        if squares is None or len(self.adjoint) > 1:
+            _, squares, exponent = self.presentable(adjoint[None], exponent, len(adjoint), squares)
+        self.taps.put(tap, t, squares, exponent, self.views)
 
     def record_and_sum(self, t: int, dz: Array, exponent: Array | None, active: int) -> None:
         """Show `dz` to the taps and add its share to the gradients."""
@@ -316,16 +320,17 @@ class Pass:
         return np.asarray(total)
 
     def presentable(
-        self, dz: Array, exponent: Array | None, active: int
+        self, dz: Array, exponent: Array | None, active: int, squares: Array | None = None
     ) -> tuple[Array, Array, Array | None]:
         """Return `dz` as the taps can square it: its sums of squares, and its powers of two.
 
         Local derivatives may be so small, or large, that squares of `dz` leave the range although
         `dz` itself does not; such cases are shown to the taps on another scale.
         """
-        squares = self.sample_squares(dz[0])
-        for block in dz[1:]:
-            squares = squares + self.sample_squares(block)
+        if squares is None:
+            squares = self.sample_squares(dz[0])
+            for block in dz[1:]:
+                squares = squares + self.sample_squares(block)
         bound = window(dz.dtype).square
         low, high = np.ldexp(1.0, -bound), np.ldexp(1.0, bound)
         flat = squares.reshape(-1)

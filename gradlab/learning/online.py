@@ -185,6 +185,8 @@ class Walk:
         by_block = stack.affine.reshape(cases, blocks, n, width)[:, : stack.recurrent, :, : stack.fed_back]
         #: Recurrent weights, (block, case, hidden, fed back).
         self.recurrent = np.ascontiguousarray(by_block.transpose(1, 0, 2, 3))
+        #: Which recurrent weights there are, (hidden, fed back); None: all.
+        self._mask = stack.cell.mask(n) if stack.recurrent else None
 
     def __iter__(self) -> Iterator[tuple[int, Local]]:
         """Yield every time step up to the last one where the loss looks."""
@@ -213,7 +215,10 @@ class Walk:
         immediate = self._immediate
         for block in range(blocks):
             place, seen = self.entries.columns[block]
-            np.multiply(by_z[:, block, ..., None], right[:, :, None, seen], out=immediate[..., place])
+            own = immediate[..., place]
+            np.multiply(by_z[:, block, ..., None], right[:, :, None, seen], out=own)
+            if self._mask is not None and block < stack.recurrent:
+                own[..., : stack.fed_back] *= self._mask
         if cell.diagonals:
             terms = np.empty((len(cell.diagonals), *dz.shape[1:]), self.dtype)
             cell.diagonal_gradient(local, dz, terms)

@@ -75,7 +75,7 @@ class Paths:
 
     def __init__(self, stack: Stack, lanes: int, workspace: Workspace):
         assert stack.cell.memory is not None
-        self._stack, self._part = stack, stack.cell.memory
+        self._stack, self.part = stack, stack.cell.memory
         shape = (lanes, len(stack.affine), stack.hidden, stack.batch)
         self._alone = _Scaled("memory path", shape, stack.affine.dtype, workspace)
         self._rest = _Scaled("rest path", shape, stack.affine.dtype, workspace)
@@ -85,7 +85,7 @@ class Paths:
         self, i: int, local: Array, injection: Array, size: Array, before: tuple[Array, Array] | None
     ) -> None:
         """Take what arrives from the loss at lane `i`; `before` is the adjoint of the state without it."""
-        if self._part == 0:
+        if self.part == 0:
             self._alone.add(slice(i, i + 1), injection[None], size[None])
             return
         self._before[i] = None if before is None else (before[0].copy(), before[1].copy())
@@ -93,7 +93,7 @@ class Paths:
 
     def complete(self, local: Array, dh: Array, exponent: Array, active: int) -> None:
         """Take what the state passes to the memory within a time step, what has just arrived apart."""
-        if self._part == 0:
+        if self.part == 0:
             return
         for i in range(active):
             lane = slice(i, i + 1)
@@ -103,18 +103,16 @@ class Paths:
             if own is not None:
                 self._rest.add(lane, self._through(local, own[0][None]), own[1][None])
 
-    def record(self, taps: Taps, t: int, adjoint: Sequence[Array], exponent: Array, views: Views) -> None:
-        """Show the two paths and the total to the taps."""
+    def record(self, taps: Taps, t: int, adjoint: Sequence[Array], views: Views) -> None:
+        """Show the two paths to the taps, and keep the total."""
         lanes = slice(len(adjoint[0]))
-        total = adjoint[self._part]
         parts = (
             ("path memory", self._alone.squares(lanes), self._alone.exponent),
             ("path rest", self._rest.squares(lanes), self._rest.exponent),
-            ("path total", _squares(total), exponent),
         )
         for name, squares, power in parts:
             taps.put(name, t, squares, power, views)
-        self._total = total.copy()
+        self._total = adjoint[self.part].copy()
 
     def back(
         self, local: Array, adjoint: Sequence[Array], through_weights: Array | None, exponent: Array
@@ -126,11 +124,11 @@ class Paths:
         lanes, carry = slice(len(adjoint[0])), self._stack.cell.carry(local)
         for path in (self._alone, self._rest):
             np.multiply(path.mantissa[lanes], carry, out=path.mantissa[lanes])
-        if self._part == 0:
+        if self.part == 0:
             assert through_weights is not None
             others = through_weights
         else:  # exactly zero unless gates see the memory
-            others = adjoint[self._part] - carry * self._total
+            others = adjoint[self.part] - carry * self._total
         self._rest.add(lanes, others, exponent[lanes])
 
     def _through(self, local: Array, dh: Array) -> Array:

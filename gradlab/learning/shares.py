@@ -44,7 +44,9 @@ class Sum:
             mantissas += readout.mantissas
             exponents += readout.exponents
         share = ScaledGradient(tuple(mantissas), tuple(exponents))
-        self.online[:, t] = share.log2_norm() * LOG10_2 - np.log10(self._batch)
+        change = self._work.to_parameters
+        by_parameters = share if change is None else change(share)
+        self.online[:, t] = by_parameters.log2_norm() * LOG10_2 - np.log10(self._batch)
         self._total = share if self._total is None else self._total.plus(share)
 
     def made(self) -> Made:

@@ -94,7 +94,7 @@ class Taps:
     def put(self, name: str, t: int, squares: Array, exponent: Array | None, views: Views) -> None:
         """Take each sample's sum of squares, ``squares * 4 ** exponent``, (lane, case, batch), at `t`.
 
-        An `exponent` of None stands for zeros, before which there were only zeros.
+        An `exponent` of None stands for zeros.
         """
         active, slot = len(squares), t % self._segment
         if name == "state" and views.mantissa is not None and views.exponent is not None:
@@ -110,6 +110,8 @@ class Taps:
             if name not in self._exponents:
                 self._exponents[name] = self._zeros(f"exponents {name}", np.int64)
             self._exponents[name][slot, :active] = exponent[:active]
+        elif name in self._exponents:  # of another stretch of time
+            self._exponents[name][slot, :active] = 0
 
     def put_weight(
         self, t: int, dz: Array, trajectory: Trajectory, exponent: Array | None, views: Views

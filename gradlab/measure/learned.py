@@ -140,6 +140,7 @@ def make_gradients(
     known: dict[Any, ScaledGradient] = {}
     made_by: dict[Any, Made] = {}
     learned = Learned([], [], [], [])
+    change = _to_parameters(material)
 
     def gone(lane: int) -> Array:
         return _gone(layers, layout, result, lane)
@@ -160,16 +161,14 @@ def make_gradients(
         key = view.learner, layout.raw[v]
         lane = layout.raw[v][0]
         if key not in made_by:
-            made = view.learner.make(Work(layers, lanes[lane], view.task.steps, material.keys))
+            made = view.learner.make(Work(layers, lanes[lane], view.task.steps, material.keys, change))
             made_by[key] = made.map(partial(_mean, layers=layers, gone=gone(lane)))
             known[key] = made_by[key].gradient
         learned.raw.append(raw)
         learned.own.append(known[key])
         learned.made.append(made_by[key])
-    if not material.biases:
-        learned.change(partial(_without_biases, network=material.network))
-    if material.embeddings:
-        learned.change(_Embedded(material).through)
+    if change is not None:
+        learned.change(change)
     learned.given = _given(material, views, layers, lanes, layout, result, workspace)
     return learned
 
@@ -187,16 +186,15 @@ def _given(
 
     In a probe there are no updates before this one.
     """
-    batch = layers.networks.batch
     history = np.empty((layers.networks.cases, 0))
     samples: dict[int, ScaledGradient] = {}
+    batch = layers.networks.batch
+    to_parameters = _to_parameters(material, batch)
 
     def change(gradient: ScaledGradient, gone: Array) -> ScaledGradient:
         for mantissa in gradient.mantissas:
             mantissa[np.repeat(gone, batch)] = 0.0
-        if not material.biases:
-            gradient = _without_biases(gradient, material.network)
-        return _Embedded(material, batch).through(gradient) if material.embeddings else gradient
+        return gradient if to_parameters is None else to_parameters(gradient)
 
     given = []
     for v, view in enumerate(views):
@@ -231,6 +229,20 @@ def _mean(total: ScaledGradient, layers: Layers, gone: Array) -> ScaledGradient:
 
     with np.errstate(all="ignore"):
         return total.map(mean)
+
+
+def _to_parameters(material: Material, repeat: int = 1) -> Callable[[ScaledGradient], ScaledGradient] | None:
+    """Return what turns gradients, `repeat` a case, into those by the parameters there are; None: nothing."""
+    biases, embeddings = material.biases, bool(material.embeddings)
+    if biases and not embeddings:
+        return None
+    through = _Embedded(material, repeat).through if embeddings else None
+
+    def change(gradient: ScaledGradient) -> ScaledGradient:
+        gradient = gradient if biases else _without_biases(gradient, material.network)
+        return gradient if through is None else through(gradient)
+
+    return change
 
 
 def _without_biases(gradient: ScaledGradient, network: NetworkSettings) -> ScaledGradient:

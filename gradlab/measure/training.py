@@ -187,6 +187,10 @@ def _check_omega(case: Trainee, learner: AbstractLearner) -> None:
         hint = "The regulariser weighs the adjoints of full back-propagation as they are."
         expected = "0 beside a rule on adjoints or another learner"
         raise UserMistake(Problem("training.omega", expected, shown(case.omega), hint))
+    if "samples" in case.clip.needs:
+        hint = "The regulariser is one of the whole batch; no sample has a share of it that could be clipped."
+        expected = f"0 beside the rule {case.clip.name!r}"
+        raise UserMistake(Problem("training.omega", expected, shown(case.omega), hint))
     check_omega(case.network, "training.omega")
 
 

@@ -40,12 +40,15 @@ class Work:
         Time steps of the task.
     keys : sequence of (int, int)
         Root seed and replicate of every case: the keys of a learner's own random streams.
+    to_parameters : callable, optional
+        Turns a gradient by what is multiplied into that by the parameters there are, where these are others.
     """
 
     layers: Layers
     lane: Lane
     length: int
     keys: Sequence[tuple[int, int]]
+    to_parameters: Callable[[ScaledGradient], ScaledGradient] | None = None
 
 
 @dataclass(frozen=True)
