@@ -138,7 +138,7 @@ def _places(
         points: dict[Any, Point] = {}
         try:
             for sweep in sweeps:
-                own = _points(sweep, keys) if keys in sweep.dims else [_base_point(base, keys, sweep.place)]
+                own = _points(sweep, keys) if keys in sweep.dims else _base_points(base, sweep, keys)[0]
                 for point in own:
                     points.setdefault(_of(keys, point), point)
             kinds = [
@@ -152,6 +152,54 @@ def _places(
         if len(sweeps) > 1 and kinds[0] == "number":
             places[keys].sort(key=lambda point: point[0] if point[0] is not GAP else math.inf)
     return places
+
+
+def settings_at(base: Table, section: str, values: Mapping[str, Any]) -> Any:
+    """Return the plain table of a section (or the seed) with axis values put in, shorter keys first.
+
+    Raises
+    ------
+    UserMistake
+        Where a key leads through something that is no table.
+    """
+    table = base[section]
+    for key in sorted(values, key=lambda key: key.count(".")):
+        parts = key.split(".")[1:]
+        if not parts:
+            table = values[key]
+            continue
+        if isinstance(table, str) and table is not GAP:
+            table = {"name": table}
+        known(table)
+        if not isinstance(table, Mapping):
+            raise UserMistake(Problem(section, "a table", shown(table)))
+        table = put(table, parts, values[key], sections.names_in(section), key)
+    return table
+
+
+def _base_points(
+    base: Table, sweep: Sweep, keys: tuple[str, ...]
+) -> tuple[list[Point], tuple[str, ...] | None]:
+    """Return where a sweep table stands along a dimension that is none of its own.
+
+    That is where the spec stands; but where one of its own dimensions sets a table that holds such a key,
+    it is what that table says: one point for each of that dimension, which is returned as well.
+    """
+    holders = [dim for dim in sweep.dims if any(key.startswith(f"{outer}.") for key in keys for outer in dim)]
+    if not holders:
+        return [_base_point(base, keys, sweep.place)], None
+    if len(holders) > 1:
+        expected = f"a value of {keys[0]}, which is an axis of another sweep table"
+        got, hint = "tables on several axes that hold it", f"Give it here: {_here(keys[0])}."
+        raise UserMistake(Problem(sweep.place, expected, got, hint))
+    points = []
+    for point in _points(sweep, holders[0]):
+        table, given = dict(base), dict(zip(holders[0], point, strict=True))
+        for section in {key.split(".")[0] for key in given}:
+            own = {key: value for key, value in given.items() if key.split(".")[0] == section}
+            table[section] = settings_at(base, section, own)
+        points.append(_base_point(table, keys, sweep.place))
+    return points, holders[0]
 
 
 def _base_point(base: Table, keys: Sequence[str], place: str) -> Point:
@@ -170,10 +218,15 @@ def _base_point(base: Table, keys: Sequence[str], place: str) -> Point:
                     raise
         if value is None:
             expected = f"a value of {key}, which is an axis of another sweep table"
-            hint = f'Give it outside the sweep, or here: "{key}" = [value].'
-            raise UserMistake(Problem(place, expected, "none", hint))
+            raise UserMistake(
+                Problem(place, expected, "none", f"Give it outside the sweep, or here: {_here(key)}.")
+            )
         values.append(value)
     return tuple(values)
+
+
+def _here(key: str) -> str:
+    return f'"{key}" = [value]'
 
 
 def _is_unknown(base: Table, key: str, sweeps: Sequence[Sweep]) -> bool:
@@ -268,16 +321,13 @@ def _codes(
     And whether its filter could be followed.
     """
     local = []  # for each axis: where the points of this table stand along it
-    for axis in axes:
-        places = {_of(axis.keys, point): i for i, point in enumerate(axis.values)}
-        if axis.keys in sweep.dims:
-            own = [places.get(_of(axis.keys, point), 0) for point in _points(sweep, axis.keys)]
-        else:
-            own = [_place_of_base(base, axis, sweep, places)]
-        local.append(np.array(own, dtype=np.int64))
     codes = np.zeros((1,) * len(axes), dtype=np.int64)
-    for i, own_places in enumerate(local):
-        codes = codes * shape[i] + _along(own_places, i, len(axes))
+    number = {axis.keys: i for i, axis in enumerate(axes)}
+    for i, axis in enumerate(axes):
+        places = {_of(axis.keys, point): place for place, point in enumerate(axis.values)}
+        points, within = _points_along(base, axis.keys, sweep)
+        local.append(np.array([places.get(_of(axis.keys, point), 0) for point in points], dtype=np.int64))
+        codes = codes * shape[i] + _along(local[i], i if within is None else number[within], len(axes))
     if not sweep.where:
         return codes.ravel(), True
     columns: dict[str, Column | None] = dict.fromkeys(doubtful)
@@ -299,12 +349,16 @@ def _codes(
     return np.asarray(codes[np.broadcast_to(mask, codes.shape)]), True
 
 
-def _place_of_base(base: Table, axis: Axis, sweep: Sweep, places: Mapping[Any, int]) -> int:
-    """Return where the spec stands along an axis that the sweep table has not."""
+def _points_along(
+    base: Table, keys: tuple[str, ...], sweep: Sweep
+) -> tuple[list[Point], tuple[str, ...] | None]:
+    """Return the points of a sweep table along a dimension, and the one that they follow from if any."""
+    if keys in sweep.dims:
+        return _points(sweep, keys), None
     try:
-        return places.get(_of(axis.keys, _base_point(base, axis.keys, sweep.place)), 0)
+        return _base_points(base, sweep, keys)
     except UserMistake:  # it is told of; the axis is a gap
-        return 0
+        return [(GAP,) * len(keys)], None
 
 
 def _along(values: NDArray[Any], axis: int, ndim: int) -> NDArray[Any]:

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.core import gaps
-from gradlab.core.checks import integer, shown
+from gradlab.core.checks import integer
 from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.gaps import NOTHING_KNOWN, in_common
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Axis
-from gradlab.experiment.dims import Index, unite
+from gradlab.experiment.dims import Index, settings_at, unite
 from gradlab.experiment.measures import AbstractMeasure
 from gradlab.experiment.sweeps import Sweep
-from gradlab.experiment.tables import Table, put
+from gradlab.experiment.tables import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,29 +126,6 @@ def _pairs(one: Distinct, other: Distinct) -> list[tuple[int, int]]:
         return []
     places: list[list[int]] = np.unique(np.stack([one.index, other.index]), axis=1).T.tolist()
     return [(a, b) for a, b in places]
-
-
-def settings_at(base: Table, section: str, values: Mapping[str, Any]) -> Any:
-    """Return the plain table of a section (or the seed) with axis values put in, shorter keys first.
-
-    Raises
-    ------
-    UserMistake
-        Where a key leads through something that is no table.
-    """
-    table = base[section]
-    for key in sorted(values, key=lambda key: key.count(".")):
-        parts = key.split(".")[1:]
-        if not parts:
-            table = values[key]
-            continue
-        if isinstance(table, str) and table is not gaps.GAP:
-            table = {"name": table}
-        gaps.known(table)
-        if not isinstance(table, Mapping):
-            raise UserMistake(Problem(section, "a table", shown(table)))
-        table = put(table, parts, values[key], sections.names_in(section), key)
-    return table
 
 
 def _build(section: str, table: Any, memo: dict[Any, Any]) -> Any:

@@ -48,7 +48,7 @@ def split(text: str, hint: str) -> tuple[str, str]:
         With that hint, for anything else.
     """
     key, equals, written = text.partition("=")
-    if not equals or not key.strip():
+    if not equals:
         raise UserMistake(Problem(shown(text), "KEY=VALUE", shown(text), hint))
     return key, written
 

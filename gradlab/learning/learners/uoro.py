@@ -42,8 +42,8 @@ class Uoro(AbstractLearner):
     The mean of ``a b^T`` over the signs is ``S``, so that of the gradient is the exact one; ``r0`` and
     ``r1`` keep its variance small. Where a term is zero, it is left out together with its factor.
     The parameters are the entries of what is multiplied: of ``A - A^T`` and of ``U E`` where a cell ties
-    its weights or reads through an embedding. Every sample has factors and signs of its own. Their power of two is common to ``a`` and ``b``, which
-    ``r0`` and ``r1`` make equally long.
+    its weights or reads through an embedding. Every sample has factors and signs of its own. Their power
+    of two is common to ``a`` and ``b``, which ``r0`` and ``r1`` make equally long.
 
     Parameters
     ----------
