@@ -344,3 +344,18 @@ def test_every_case_of_a_product_is_found_by_its_labels(hidden, activations, len
         table = grid.settings(row, 0)
         assert (table["network"]["hidden"], table["task"]["length"]) == (h, n)
         assert table["network"]["activation"] == {"name": a}
+
+
+def test_a_table_on_an_axis_says_what_it_holds_where_another_sweep_table_has_an_axis():
+    value, adjoint = {"name": "value", "threshold": 0.02}, {"name": "adjoint_value", "threshold": 0.1}
+    grid = grid_of(
+        [{"clip": [value, adjoint]}, {"clip.threshold": [0.03, 0.001]}],
+        clip={"name": "norm", "threshold": 0.5},
+    )
+    found = {(clip.name, clip.threshold) for clip in grid.clips}
+    assert found == {("value", 0.02), ("adjoint_value", 0.1), ("norm", 0.03), ("norm", 0.001)}
+    assert dense(grid) == [
+        ("value(0.02)", 0.02), ("adjoint_value(0.1)", 0.1), ("norm(0.5)", 0.001), ("norm(0.5)", 0.03)
+    ]  # fmt: skip
+    both = [{"task": [{"name": "noise", "length": 7}], "seed": [1, 2]}, {"task.length": [2]}]
+    assert [task.length for task in grid_of(both).tasks] == [7, 2]

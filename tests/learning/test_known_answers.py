@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine import assert_norms, case_of, network, probe_case, task
+from engine import OFF, assert_norms, case_of, clip, network, probe_case, task
 
 from gradlab.network.activations import registry as activations
 
@@ -178,3 +178,18 @@ def test_one_linear_unit_over_a_thousand_steps(weight):
     squares = (999 * weight**998) ** 2 + (weight**999) ** 2 + powers.sum() ** 2
     np.testing.assert_allclose(10.0 ** got["log10_gradient_norm"], np.sqrt(squares), rtol=1e-11, atol=0)
     np.testing.assert_allclose(got[STATE][-1], 999 * log, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(("dtype", "norm"), [("float64", 1e-160), ("float32", 1e-20)])
+@pytest.mark.parametrize("cell", ["lstm", "peephole_lstm"])
+def test_a_state_far_below_the_memory_has_its_adjoint_recorded(cell, dtype, norm):
+    """It is about the norm of the matrix times that of the memory, whose power of two it shares."""
+    spectrum = {"name": "orthogonal", "radius": norm}
+    net = network(cell=cell, hidden=3, spectrum=spectrum, dtype=dtype)
+    ordinary = network(cell=cell, hidden=3, spectrum={**spectrum, "radius": 1e-6})
+    work = task(length=6, batch=2, features=2, loss="unit")
+    for rule in (OFF, clip("adjoint_norm", threshold=0.5)):
+        got, other = probe_case(net, work, rule), probe_case(ordinary, work, rule)
+        for name in ("log10_state_gradient_norm", "mean_log10_sample_gradient_norm"):
+            shift = np.where(np.arange(6) > 0, np.log10(norm) + 6, 0.0)
+            np.testing.assert_allclose(got[name], other[name] + shift, rtol=0, atol=1e-4, err_msg=name)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import oracles
 import pytest
 from engine import apart, bptt_of, case_of, made_by, named_gradients, network, same, task, work_of
 
+import gradlab
 from gradlab.core.errors import UserMistake
 from gradlab.learning.learners import registry
 from gradlab.learning.learners.truncated import Truncated
+from gradlab.learning.online import Walk
 from gradlab.network.cells import registry as cells
 
 every_cell = pytest.mark.parametrize("cell", cells.names())
@@ -230,3 +234,38 @@ def test_uoro_far_outside_the_range(radius):
     work = work_of(settings, task("zeros", length=3000, batch=2, features=1, loss="unit"))
     ratio = made_by("uoro", work).gradient.log2_norm() - bptt_of(work).log2_norm()
     assert np.abs(ratio).max() < 8  # a factor of 250 in 1e+900
+
+
+@pytest.mark.parametrize("loss", ["mse", "unit"])
+@pytest.mark.parametrize("learner", ["rtrl", {"name": "uoro", "draws": 2000}])
+def test_a_readout_that_is_fed_back_is_learnt_whatever_the_loss_sees(learner, loss):
+    work = work_of(net("jordan", hidden=2, output="logistic"), task(length=4, batch=1, loss=loss))
+    made = made_by(learner, work)
+    draws = made.draws or (made.gradient,)
+    mean = reduce(lambda a, b: a.plus(b), draws).times(1.0 / len(draws))
+    assert apart(mean, bptt_of(work))[0] < (1e-13 if learner == "rtrl" else 0.1)
+
+
+def test_the_norm_at_each_step_is_by_the_parameters_there_are():
+    """With one look it is that of the gradient, also where inputs are read through an embedding."""
+    found = gradlab.run(
+        {
+            "network": {"hidden": 2, "embedding": 2},
+            "task": {"name": "symbols", "length": 3, "batch": 2, "features": 3, "at": [2]},
+            "learner": "rtrl",
+            "record": ["log10_online_gradient_norm", "log10_gradient_norm"],
+        }
+    ).isel(replicate=0)
+    online = found["log10_online_gradient_norm"].values
+    assert np.isneginf(online[:-1]).all()
+    assert online[-1] == pytest.approx(float(found["log10_gradient_norm"]), rel=1e-13, abs=0.0)
+
+
+def test_weights_that_there_are_not_move_nothing():
+    clockwork = net({"name": "clockwork", "periods": [1, 2]})
+    mask = clockwork.cell.mask(4)
+    assert not mask.all()
+    for t, local in Walk(work_of(clockwork, task(length=5, batch=2, features=2))):
+        own = local.immediate[0][..., :4]
+        assert (own[..., mask == 0] == 0.0).all()
+        assert t == 0 or (own[..., mask == 1] != 0.0).any()

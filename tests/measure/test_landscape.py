@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine import network, task
+from engine import case_of, network, probe_case, task
 
 from gradlab.core.errors import UserMistake
 from gradlab.learning import clipping
@@ -164,10 +164,60 @@ def test_parameters_that_a_network_has_not_are_refused(line, net, where):
 
 
 def test_the_initial_state_is_where_the_network_begins():
-    from engine import case_of
-
     net = network(hidden=3, initial_state=0.25)
     case = case_of(net, task(name="noise", length=2, features=2, batch=2))
     p, x = case.parameters, case.inputs[0]
     first = np.tanh(x @ p["weight_ih_l0"].T + 0.25 * p["weight_hh_l0"].sum(axis=1) + p["bias_ih_l0"])
     assert np.allclose(case.forward()["states"][0], first, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize(
+    "what", [{"name": "adding", "length": 30}, {"name": "copy_memory", "length": 3}, {"name": "sentiment"}]
+)
+def test_the_surface_at_the_weights_drawn_is_the_loss_of_the_probe(what):
+    """The weights of looks are in it."""
+    net, work = network(hidden=3), task(**{"batch": 3, **what})
+    plane = settings({"direction": 0, "start": -1, "stop": 1, "num": 3}, {**RANDOM[1], "num": 3})
+    surface = measured(net, work, plane)["surface_loss"][0]
+    assert surface[1, 1] == pytest.approx(
+        probe_case(net, work, seed=3, replicate=1)["loss"], rel=1e-13, abs=0.0
+    )
+
+
+def test_a_line_may_be_given_downwards():
+    up, down = settings(), settings({**W, "start": 5.0, "stop": 4.0}, {**B, "start": -2.1, "stop": -2.6})
+    np.testing.assert_array_equal(down.first.places, up.first.places)
+    np.testing.assert_array_equal(
+        measured(*one_unit(), down)["surface_loss"], measured(*one_unit(), up)["surface_loss"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameter", "entry"),
+    [("weight_ih_l0", [4, 1]), ("weight_hh_l0", [4, 0]), ("bias_ih_l0", [5]), ("bias_hh_l0", [4])],
+)
+def test_entries_of_a_gru_are_those_of_its_arrays(parameter, entry):
+    """Rows of a GRU are those of three gates, though its candidate has two blocks."""
+    net = network(hidden=2, cell="gru", bias={"name": "normal", "gain": 0.3})
+    work = task(name="noise", length=3, features=2, batch=2)
+    case = case_of(net, work, seed=3, replicate=1)
+    value = case.parameters[parameter][tuple(entry)]
+    along = {"parameter": parameter, "entry": entry, "start": value, "stop": value + 0.5, "num": 2}
+    surface = measured(net, work, settings(along, RANDOM[0]))["surface_loss"][0]
+    assert surface[1, 0] == pytest.approx(
+        probe_case(net, work, seed=3, replicate=1)["loss"], rel=1e-13, abs=0.0
+    )
+    assert surface[1, 1] != surface[1, 0]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "entry", "message"),
+    [
+        ("weight_ih_l0", [6, 0], "which has 6 rows and 2 columns"),
+        ("bias_hh_l0", [3], r"expected a row from 4 to 5 of bias_hh_l0, got 3. .*stands in bias_ih"),
+    ],
+)
+def test_what_is_no_parameter_of_a_gru_is_refused(parameter, entry, message):
+    along = {"parameter": parameter, "entry": entry, "start": 0.0, "stop": 0.5, "num": 2}
+    with pytest.raises(UserMistake, match=message):
+        check_lines(settings(along), network(hidden=2, cell="gru"), task(name="noise", features=2))

@@ -379,3 +379,9 @@ def test_the_regulariser_is_added_to_the_gradient():
     moved = (with_and_without[0] - with_and_without[1]) / 1e-3
     np.testing.assert_allclose(moved[:, :n], expected, rtol=1e-6, atol=1e-8 * np.abs(expected).max())
     assert np.abs(moved[:, n:]).max() == 0.0
+
+
+def test_the_regulariser_is_refused_beside_a_rule_on_single_samples():
+    case = trainee(clip={"name": "per_sample", "threshold": 1.0}, omega=0.5)
+    with pytest.raises(UserMistake, match=r"omega: expected 0 beside the rule 'per_sample', got 0.5"):
+        check_trainee(case, SHORT, learners.registry.build("bptt", "learner"))
