@@ -31,7 +31,7 @@ LANDSCAPE = (
         "log10_descent_gradient_norm",
         "gradient norm of the descent",
         "log10 of a norm",
-        f"{_BY_PLACE}, {_OF_DESCENT}",
+        f"{_BY_PLACE} of the gradient, but after any of the adjoints, {_OF_DESCENT}",
         _DESCENT,
     ),
 )

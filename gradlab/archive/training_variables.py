@@ -55,7 +55,12 @@ TRAINING = (
         "after it (Zhang and others 2020)",
         _EACH,
     ),
-    Variable("final_metric", "metric at the end", "1", "the task's own metric after the last update"),
+    Variable(
+        "final_metric",
+        "metric at the end",
+        "1",
+        "the task's own metric after the last update that was made; infinite for runs that diverged",
+    ),
     Variable(
         "chance",
         "loss of the best guess",

@@ -37,7 +37,8 @@ REGIME = {"undetermined": -128, "vanishing": -1, "stable": 0, "exploding": 1}
 
 
 _FROBENIUS = (
-    "log10 of the Frobenius norm over {} and batch of {}, at the time step `lag` steps before the last look"
+    "log10 of the Frobenius norm over {} and batch of {} of the batch's mean loss, `lag` steps before the "
+    "last look, as the coordinate lag counts them"
 )
 _SAMPLE = "of log10 of the Euclidean norm over hidden units of one sample's adjoint of the hidden state h"
 _DRAWN = (
@@ -153,7 +154,7 @@ _ALL = (
         "norm after clipping over norm before",
         "1",
         "Euclidean norm over all parameters of the gradient after clipping divided by that before; "
-        "1 where nothing was clipped",
+        "1 where nothing was clipped, infinite where the gradient was not finite",
         _EACH,
     ),
     Variable(
@@ -189,7 +190,8 @@ _ALL = (
         "loss",
         "loss",
         "1",
-        "the task's loss: mean over the batch, sum over the time steps looked at; infinite beyond the range",
+        "the task's loss: mean over the batch, sum over the time steps looked at, each with the task's own "
+        "weight if it has any; infinite beyond the range",
         _EACH,
     ),
     Variable(
@@ -197,8 +199,8 @@ _ALL = (
         "growth rate of the adjoint",
         "decades per time step",
         "least-squares slope against lag of mean_log10_sample_gradient_norm (of the layer nearest the loss, "
-        "forward in time), lags without a gradient left out: negative vanishes towards the past, positive "
-        "explodes",
+        "forward in time), lags where a sample has no gradient left out: negative vanishes towards the past, "
+        "positive explodes; 0 for a single time step, -inf where one lag alone has a gradient",
     ),
     Variable(
         "growth_rate_standard_error",
@@ -212,7 +214,7 @@ _ALL = (
         "regime of the gradient",
         "1",
         "the sign of growth_rate where it is further from 0 than twice its standard error (and 1e-12), else "
-        "stable; undetermined where there is no rate",
+        "stable; undetermined where there is no rate, as in cases that did not run",
         dtype="int8",
         fill=REGIME["undetermined"],
         flags=REGIME,
@@ -253,8 +255,9 @@ _ALL = (
         "first_overflow",
         "first time step that overflowed",
         "time step",
-        "index, from 0, of the first time step at which the forward state, or the slope of the loss, was not "
-        "finite; -1: none",
+        "index, from 0, of the first time step at which a state, or the slope of the loss, was not finite: the "
+        "least of those of all layers and directions, each first in its own order; -1: none. From there on "
+        "that layer's states are held at zero",
         dtype="int64",
         fill=-1,
     ),

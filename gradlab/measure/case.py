@@ -45,6 +45,9 @@ class Case:
         The keys of the random streams.
     drawn : Parameters
         The parameters as the engine takes them.
+    weight : array of shape (looks, batch), or None
+        Factors of each sample's loss at the time steps where it looks, for tasks that look at their samples
+        at different ones; None: ones.
     """
 
     parameters: dict[str, Array]
@@ -57,6 +60,7 @@ class Case:
     seed: int
     replicate: int
     drawn: Parameters = field(repr=False)
+    weight: Array | None = None
 
     def forward(self) -> dict[str, Array]:
         """Run the network forward.
@@ -135,6 +139,8 @@ def draw_case(
         readout = draw_readout(network, outputs=task.n_outputs, seed=seed, replicate=replicate)
         parameters |= {"weight_ho": readout[:, :-1].copy(), "bias_o": readout[:, -1].copy()}
     looks = np.array(list(task.looks()), dtype=np.int64)
+    factors = [task.weight(t, t + 1, seed, replicate) for t in looks.tolist()]
+    known = [one[0] for one in factors if one is not None]
     targets = np.stack(
         [
             task.targets(t, t + 1, seed, replicate, network.hidden * network.directions)[0]
@@ -144,4 +150,5 @@ def draw_case(
     if loss.target_kind != "classes":
         targets = targets.transpose(0, 2, 1).astype(dtype)
     inputs = task.inputs(0, task.steps, seed, replicate).transpose(0, 2, 1).astype(dtype)
-    return Case(parameters, inputs, targets, looks, network, task, clip, seed, replicate, drawn)
+    weight = np.stack(known) if known else None
+    return Case(parameters, inputs, targets, looks, network, task, clip, seed, replicate, drawn, weight)

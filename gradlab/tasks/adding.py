@@ -25,7 +25,8 @@ class Adding(AbstractMarked):
         others, -1 as the marker of the first and the last step, lengths of T to T + T/10, target
         0.5 + (X1 + X2) / 4, where whichever of the two is on the first step counts as 0. "unit": numbers
         of [0, 1], one mark in each half, length T, target the sum. "mean": numbers of [0, 1], lengths
-        of [T, 1.1 T), marks in [0, 0.1 T) and [0.1 T, 0.5 T), target the mean.
+        of [T, 1.1 T), marks in [0, 0.1 T) and [0.1 T, 0.5 T), rounded down, target the
+        mean.
     length : int
         The protocol's T.
 

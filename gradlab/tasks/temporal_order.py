@@ -25,7 +25,7 @@ class TemporalOrder(AbstractClassified):
 
     Six symbols, one-hot: A, B, and four distractors. With two bits a symbol of {A, B} stands at a random
     place of [0.1 L, 0.2 L) and another one of [0.5 L, 0.6 L); with three bits in the tenths that begin at
-    0.1 L, 0.3 L and 0.6 L. The answer is one of 4 or 8 classes.
+    0.1 L, 0.3 L and 0.6 L, all rounded down. The answer is one of 4 or 8 classes.
 
     Parameters
     ----------

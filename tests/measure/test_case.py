@@ -195,3 +195,19 @@ def test_classes_out_of_range_are_named():
     case = case_of(net(), task(length=5, loss="cross_entropy"))
     with pytest.raises(UserMistake, match=r"targets: expected classes from 0 to 7"):
         probe_arrays(case.parameters, case.inputs, case.targets + 8, loss="cross_entropy")
+
+
+@pytest.mark.parametrize("name", ["adding", "copy_memory", "sentiment"])
+def test_a_loss_that_weighs_its_looks_is_computed_again_from_the_arrays(name):
+    work = task(name=name, batch=4)
+    case = case_of(net(), work)
+    outputs = case.forward()["outputs"][case.looks]
+    if work.loss == "mse":
+        each = ((outputs - case.targets) ** 2).mean(axis=-1)
+    else:
+        shifted = outputs - outputs.max(axis=-1, keepdims=True)
+        logs = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        each = -np.take_along_axis(logs, case.targets[..., None], axis=-1)[..., 0]
+    assert case.weight is not None
+    loss = (case.weight * each).sum(axis=0).mean()
+    assert loss == pytest.approx(probe_case(net(), work)["loss"], rel=1e-12, abs=0.0)
