@@ -255,9 +255,9 @@ _ALL = (
         "first_overflow",
         "first time step that overflowed",
         "time step",
-        "index, from 0, of the first time step at which a state, or the slope of the loss, was not finite: the "
-        "least of those of all layers and directions, each first in its own order; -1: none. From there on "
-        "that layer's states are held at zero",
+        "index, from 0, of the first time step at which a state, or the slope of the loss, was not finite: "
+        "the least of those of all layers and directions, each first in its own order; -1: none. From there "
+        "on that layer's states are held at zero",
         dtype="int64",
         fill=-1,
     ),
