@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import gradlab
-from gradlab.api import draw_figures
 from gradlab.archive.manifest import check
 from gradlab.archive.packed import pack
+from gradlab.drawing import draw_figures
 from gradlab.experiment.spec import Spec, with_settings
 from gradlab.running import Way, plan_of, run_archive
 
