@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +85,15 @@ def test_the_archive_has_the_cases_of_the_experiment_today(name: str) -> None:
     keys = gradlab.open_archive(ROOT / "results" / entry["file"])["settings_key"].values
     assert set(expand(spec).settings_keys().ravel().tolist()) == {key for key in keys.ravel().tolist() if key}
     assert read_settings(ROOT / "results" / entry["file"])["title"] == spec.title
+
+
+def test_the_script_that_makes_them_starts() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "results" / "make.py", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--runs FOLDER" in done.stdout
