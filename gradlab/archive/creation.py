@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from gradlab.archive.chunks import SEPARATOR, codec
 from gradlab.archive.schema import Coordinate, Layout, dataset_attributes
 from gradlab.archive.starting import start_zarr
 from gradlab.archive.variables import KEYS, VARIABLES
+from gradlab.core.checks import shown
+from gradlab.core.errors import Problem, UserMistake
 
 if TYPE_CHECKING:
     import zarr
@@ -134,6 +137,26 @@ def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is not an array")
     return array
+
+
+def values_of(array: zarr.Array[Any], region: Any = ...) -> NDArray[Any]:
+    """Return a region of an array; where there is no chunk, what fills it.
+
+    Raises
+    ------
+    UserMistake
+        If a chunk is damaged.
+    OSError
+        If the disk refuses.
+    """
+    try:
+        return np.asarray(array[region])
+    except OSError:
+        raise
+    except Exception as error:  # whatever the codecs say of bytes that are not theirs
+        where = f"{getattr(array.store, 'root', '')}{os.sep}{array.path}"
+        got = f"a damaged one ({shown(str(error), 80)})"
+        raise UserMistake(Problem(where, "an array that can be read", got)) from None
 
 
 def write_attributes(data: Path, plan: Layout, attrs: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.archive import chunks, directory
-from gradlab.archive.creation import array_of
+from gradlab.archive.creation import array_of, values_of
 from gradlab.archive.directory import State
 from gradlab.archive.extend import Meeting, Wanted, begin, meet
 from gradlab.archive.failures import FailureLog
@@ -275,7 +275,7 @@ class ArchiveSink:
         if not part.alone:
             inside = buffer[tuple(slice(0, s.stop - s.start) for s in part.region)]
             written = self._status[part.region] != STATUS["not_run"]
-            inside[written] = np.asarray(array[part.region])[written]
+            inside[written] = values_of(array, part.region)[written]
         return buffer
 
 

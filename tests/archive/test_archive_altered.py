@@ -16,6 +16,8 @@ from gradlab.archive.manifest import check
 from gradlab.archive.packed import pack
 from gradlab.checking import verify
 from gradlab.core.errors import UserMistake
+from gradlab.experiment.spec import Spec
+from gradlab.running import met, plan_of
 
 TABLE: dict[str, Any] = {
     "network": {"hidden": 3},
@@ -81,6 +83,32 @@ def test_other_damage_is_refused_too(whole: Path, tmp_path: Path, damage: Callab
     with pytest.raises(UserMistake, match=rf"{damage.__name__}.*Nothing is added to what is damaged"):
         gradlab.run(TABLE, out=path)
     assert not verify(path).verified
+
+
+def test_a_plan_is_refused_what_a_run_is(flipped: Path) -> None:
+    with pytest.raises(UserMistake, match=ALTERED):
+        met(plan_of(Spec.from_dict(FINER)), flipped)
+
+
+@pytest.mark.parametrize("name", ["status", "radius", "settings_key", "code_key", "loss"])
+@pytest.mark.parametrize("size", [5, None])
+def test_what_cannot_be_decoded_is_told_also_where_nothing_is_sealed(
+    whole: Path, tmp_path: Path, name: str, size: int | None
+) -> None:
+    """A run that was killed has left no manifest to compare with."""
+    path = tmp_path / "damaged"
+    shutil.copytree(whole, path)
+    (path / "manifest.json").unlink()
+    (file,) = (path / "data.zarr" / name).glob("c*")
+    data = bytearray(file.read_bytes())
+    data[12] ^= 0xFF  # of how long the chunk says that it is
+    file.write_bytes(data[:size])
+    told = rf"data\.zarr.{name}: expected an array that can be read, got a damaged one \("
+    if name != "loss":  # a plan reads no numbers
+        with pytest.raises(UserMistake, match=told):
+            met(plan_of(Spec.from_dict(FINER)), path)
+    with pytest.raises(UserMistake, match=told):
+        gradlab.run(FINER, out=path)
 
 
 def test_what_holds_no_number_is_no_obstacle(whole: Path, tmp_path: Path) -> None:
