@@ -130,10 +130,20 @@ def create_data(
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """Return one array of a group."""
+    """Return one array of a group.
+
+    Raises
+    ------
+    UserMistake
+        If it is not there: somebody else has removed it, for what is opened has been looked at.
+    """
     import zarr
 
-    array = group[name]
+    try:
+        array = group[name]
+    except KeyError:
+        hint = "Was the archive removed or moved meanwhile?"
+        raise UserMistake(Problem(_place(group.store, name), "an array", "nothing", hint)) from None
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is not an array")
     return array
@@ -154,9 +164,14 @@ def values_of(array: zarr.Array[Any], region: Any = ...) -> NDArray[Any]:
     except OSError:
         raise
     except Exception as error:  # whatever the codecs say of bytes that are not theirs
-        where = f"{getattr(array.store, 'root', '')}{os.sep}{array.path}"
         got = f"a damaged one ({shown(str(error), 80)})"
+        where = _place(array.store, array.path)
         raise UserMistake(Problem(where, "an array that can be read", got)) from None
+
+
+def _place(store: object, name: str) -> str:
+    """Return the place of an array, as it is told to a person."""
+    return f"{getattr(store, 'root', '')}{os.sep}{name}"
 
 
 def write_attributes(data: Path, plan: Layout, attrs: Mapping[str, Any]) -> None:

@@ -98,8 +98,8 @@ class ArchiveSink:
         with directory.disk(self.path):
             self._begin()
             self._log.compact(self._keys, self._status)
-        group = zarr.open_group(self._data, mode="r")
-        return {name: array_of(group, name) for name in self.layout.names if name not in KEYS}
+            group = zarr.open_group(self._data, mode="r")
+            return {name: array_of(group, name) for name in self.layout.names if name not in KEYS}
 
     @classmethod
     def create_or_open(
@@ -387,9 +387,9 @@ def sealed(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        open_one = directory.state(path) is State.ARCHIVE and not (path / directory.MANIFEST).exists()
-        if isinstance(error, KeyboardInterrupt | UserMistake) and open_one:
-            with contextlib.suppress(UserMistake):  # what failed is told, and it may be the disk
-                seal(path)
+        if isinstance(error, KeyboardInterrupt | UserMistake):
+            with contextlib.suppress(UserMistake, OSError):  # what failed is told, and it may be the disk
+                if directory.state(path) is State.ARCHIVE and not (path / directory.MANIFEST).exists():
+                    seal(path)
         raise
     seal(path)

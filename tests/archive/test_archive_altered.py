@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 import gradlab
 from gradlab.api import merge
+from gradlab.archive import store
+from gradlab.archive.extend import Meeting, begin
 from gradlab.archive.manifest import check
 from gradlab.archive.packed import pack
 from gradlab.checking import verify
@@ -148,3 +151,22 @@ def test_a_run_that_cannot_be_done_leaves_a_seal(whole: Path, tmp_path: Path) ->
     with pytest.raises(UserMistake, match=r"memory: expected at least"):
         gradlab.run(FINER, out=path, memory="200MiB")
     assert verify(path).verified
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_an_archive_that_is_removed_while_a_run_makes_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    def removed(meeting: Meeting) -> None:
+        begin(meeting)
+        root = tmp_path / "a" / "data.zarr" / "zarr.json"
+        metadata = json.loads(root.read_text())
+        shutil.rmtree(tmp_path / "a")
+        if left:  # what was written of the data when the rest had gone already
+            del metadata["consolidated_metadata"]["metadata"]["loss"]
+            root.parent.mkdir(parents=True)
+            root.write_text(json.dumps(metadata))
+
+    monkeypatch.setattr(store, "begin", removed)
+    with pytest.raises(UserMistake, match=r"a(.data.zarr.loss)?: expected .*, got (nothing|No such file)"):
+        gradlab.run(TABLE, out=tmp_path / "a")
