@@ -294,7 +294,7 @@ def _along(
     if kinds[0] != kinds[1]:
         expected = f"axis {dim} to have {', '.join(first)} along it, of the kind that the archive has"
         raise UserMistake(Problem(where, expected, ", ".join(second), _AWAY))
-    # An archive names its coordinates in the disk's order, a spec in its own: rows are matched as the first's.
+    # An archive names its coordinates in the disk's order, a spec in its own: here both have the first's.
     second = {name: second[name] for name in first}
     rows_old, rows_new = (
         list(zip(*(v.tolist() for v in side.values()), strict=True)) for side in (first, second)

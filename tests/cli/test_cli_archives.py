@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trainings
 from command import TINY, Cli
 
+from gradlab.api import run
+from gradlab.archive.summary import summary
+from gradlab.archive.variables import ALWAYS
 from gradlab.cli import complete
 from gradlab.cli.catalogues import _registry
 from gradlab.cli.contents import _run_line
 from gradlab.cli.report import closing, counts_line
-from gradlab.experiment.measures import record_names
+from gradlab.cli.terminal import plain
+from gradlab.experiment.measures import measure_of, record_names
 
 
 def test_plan_tells_what_a_spec_comes_to_and_runs_nothing(cli: Cli) -> None:
@@ -79,6 +86,40 @@ def test_a_curve_that_never_changes_sign_says_which_it_has(rates: tuple[float, f
     curve = {"at": {}, "crossings": [], "growth_rates": rates}
     (table,) = closing({"curves": [curve], "axis": "radius", "held": {}, "counts": {"all": 0}})[:1]
     assert list(table.columns[0].cells) == [words]
+
+
+PLANE = {
+    "measure": "landscape",
+    "network": {"hidden": 2},
+    "task": {"name": "noise", "length": 3, "batch": 2},
+    "landscape": {
+        "first": {"parameter": "weight_hh_l0", "entry": [0, 0], "start": 0.0, "stop": 1.0, "num": 2},
+        "second": {"parameter": "weight_hh_l0", "entry": [0, 1], "start": 0.0, "stop": 1.0, "num": 2},
+        "updates": 2,
+    },
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "probe": tomllib.loads(TINY),
+    "train": trainings.table(trainings.SPEC.replace("updates = 6", "updates = 2")),
+    "landscape": PLANE,
+}
+
+
+@pytest.mark.parametrize("measure", KINDS)
+def test_the_closing_lines_do_without_any_record(measure: str) -> None:
+    """Whichever is not recorded, or alone is, the table is told as far as it is known."""
+    ds = run(KINDS[measure] | {"record": list(measure_of(measure).records)})
+    assert plain(*closing(summary(ds)))
+    records = [name for name in ds.data_vars if name not in ALWAYS]
+    for name in records:
+        for dropped in ([name], [one for one in records if one != name]):
+            assert "Of " in plain(*closing(summary(ds.drop_vars(dropped)))), dropped
+
+
+def test_a_training_that_keeps_not_when_it_was_solved_says_nothing_of_it() -> None:
+    ds = run(KINDS["train"])
+    assert " solved " in plain(*closing(summary(ds)))
+    assert "solved" not in plain(*closing(summary(ds.drop_vars("solved_at"))))
 
 
 @pytest.mark.parametrize("command", ["show", "plot"])
