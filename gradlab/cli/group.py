@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from gradlab.cli.terminal import clean, tell
-from gradlab.core.errors import UserMistake
+from gradlab.core.errors import UserMistake, lines_of
 
 CASES_FAILED, DIFFERENT, MISTAKE, INTERRUPTED = 1, 1, 2, 130  # exit codes
 
@@ -30,8 +30,8 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except UserMistake as mistake:
-            for problem in mistake.problems:
-                tell(f"Error: {clean(problem)}")
+            for line in lines_of(mistake):
+                tell(f"Error: {clean(line)}")
             raise typer.Exit(MISTAKE) from None
         except KeyboardInterrupt:
             tell("Interrupted.")

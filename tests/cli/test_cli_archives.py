@@ -14,6 +14,7 @@ import trainings
 from command import TINY, Cli
 
 from gradlab.api import run
+from gradlab.archive.files import DirectoryFiles
 from gradlab.archive.summary import summary
 from gradlab.archive.variables import ALWAYS
 from gradlab.cli import complete
@@ -138,6 +139,22 @@ def test_what_is_no_archive_ends_with_2(cli: Cli, command: str, place: str, mess
     result = cli(command, place)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("arguments", ["show {}", "verify {}", "plot {}", "diff {} {}", "export {} --to csv"])
+def test_a_folder_that_is_no_archive_is_not_walked(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    """It may be the root of the disk, with a link in every other folder."""
+    Path("folder").mkdir()
+    Path("folder/link").symlink_to("nowhere")
+    monkeypatch.setattr(DirectoryFiles, "_entries", lambda *_: pytest.fail("it was walked"))
+    result = cli(*arguments.format("folder", "folder").split())
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: folder: expected the directory of an archive of gradlab, got a directory without "
+        "archive.json\n"
+    )
 
 
 def test_plot_draws_what_is_asked_for_and_prints_the_paths(cli: Cli, archive: Path) -> None:
