@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import typer
@@ -32,6 +33,13 @@ class Commands(TyperGroup):
         except UserMistake as mistake:
             for line in lines_of(mistake):
                 tell(f"Error: {clean(line)}")
+            raise typer.Exit(MISTAKE) from None
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            from gradlab.core.checks import too_long  # late: it loads NumPy
+
+            tell(f"Error: {clean(too_long('a path', error.filename))}")
             raise typer.Exit(MISTAKE) from None
         except KeyboardInterrupt:
             tell("Interrupted.")

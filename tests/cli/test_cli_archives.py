@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import tomllib
 from pathlib import Path
@@ -155,6 +156,33 @@ def test_a_folder_that_is_no_archive_is_not_walked(
         "Error: folder: expected the directory of an archive of gradlab, got a directory without "
         "archive.json\n"
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "show LONG",
+        "verify LONG",
+        "plot LONG",
+        "diff LONG LONG",
+        "export LONG --to csv",
+        "export ARCHIVE --to csv --out LONG",
+        "pack ARCHIVE --out LONG",
+        "merge ARCHIVE ARCHIVE --out LONG",
+        "plan tiny.toml --out LONG",
+        "run tiny.toml --out LONG --workers 1",
+        "run tiny.toml --log LONG --workers 1",
+        "sweep --out LONG --workers 1",
+        "plot ARCHIVE --out LONG",
+    ],
+)
+def test_a_name_that_is_too_long_is_a_mistake(cli: Cli, archive: Path, arguments: str) -> None:
+    known = {"LONG": "x" * 300, "ARCHIVE": archive}
+    result = cli(*(known.get(word, word) for word in arguments.split()))
+    assert result.exit_code == 2, result.stdout
+    assert re.search("^Error: .*name.*too long", result.stderr, re.MULTILINE)
+    assert "Error" not in result.stderr.replace("Error: ", "", 1)
+    assert {path.name for path in Path().iterdir()} == {"tiny.toml"}
 
 
 def test_plot_draws_what_is_asked_for_and_prints_the_paths(cli: Cli, archive: Path) -> None:
