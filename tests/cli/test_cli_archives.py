@@ -61,6 +61,15 @@ def test_show_tells_what_an_archive_holds(cli: Cli, archive: Path) -> None:
     assert table["failures"] == 0
 
 
+def test_a_terminal_of_no_width_is_one_that_tells_none(program: Any, archive: Path) -> None:
+    said = {}
+    for width in ("0", "100"):
+        with program("show", archive, env={"COLUMNS": width}) as process:
+            said[width] = process.communicate()[0]
+    assert "log10_gradient_norm" in said["0"]
+    assert said["0"] == said["100"]
+
+
 def test_show_gives_commands_as_a_shell_takes_them() -> None:
     command = ["gradlab", "run", "my spec.toml", "--set", "task.length=[25, 50]"]
     assert shlex.split(_run_line({"command": command}).partition("Run: ")[2].partition(" (")[0]) == command
@@ -313,6 +322,13 @@ def test_new_refuses_what_it_cannot_write(cli: Cli, name: str, message: str) -> 
 def test_an_odd_name_is_quoted_in_the_spec(cli: Cli) -> None:
     assert cli("new", 'a "b" {c}').output.endswith("""gradlab run 'a "b" {c}.toml'\n""")
     assert cli("plan", 'a "b" {c}.toml', "--json").exit_code == 0
+
+
+def test_a_name_that_begins_with_a_dash_is_given_as_a_path(cli: Cli) -> None:
+    result = cli("new", "--", "-x")
+    assert result.stdout == "-x.toml is written. Run it with: gradlab run ./-x.toml\n"
+    assert "gradlab plan ./-x.toml\n" in Path("-x.toml").read_text()
+    assert cli("plan", "./-x.toml").exit_code == 0
 
 
 def test_figures_of_no_number_are_json_all_the_same(cli: Cli) -> None:
