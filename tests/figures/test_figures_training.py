@@ -321,6 +321,8 @@ def test_probe_is_refused_and_told_why(small, name):
     mistake = draw_all(small.assign(loss=small["growth_rate"]))[name]
     assert isinstance(mistake, UserMistake)
     assert re.search('Only a training has .*: measure = "train"', str(mistake))
+    assert "Add " not in str(mistake)
+    assert "Add " not in str(mistake)
     assert len(mistake.problems) == 1
 
 
