@@ -322,7 +322,17 @@ def wanted_of(plan: Plan, spec_text: str | None = None) -> Wanted:
 
 
 def met(plan: Plan, out: Path, *, prune: bool = False) -> Meeting:
-    """Return how a plan and the archive at `out` meet: what is there, what is new. Nothing is written."""
-    from gradlab.archive.extend import meet
+    """Return how a plan and the archive at `out` meet: what is there, what is new. Nothing is written.
 
+    Raises
+    ------
+    UserMistake
+        If a run into it would be refused, as one into an archive that was altered.
+    """
+    from gradlab.archive import directory
+    from gradlab.archive.extend import meet
+    from gradlab.archive.manifest import check_unaltered
+
+    if directory.state(out) is directory.State.ARCHIVE:
+        check_unaltered(out)
     return meet(out, wanted_of(plan), prune=prune)

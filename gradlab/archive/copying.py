@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.archive.creation import array_of, grown
+from gradlab.archive.creation import array_of, grown, values_of
 from gradlab.archive.schema import Layout
 from gradlab.archive.united import Held, Index, implied
 from gradlab.archive.variables import KEYS, OPTIONAL, STATUS, VARIABLES
@@ -76,7 +76,7 @@ def copy_cases(data: Path, held: Held, target_data: Path, target: Held, source: 
                 values = _by_default(name, held.status.ravel()[source[rows]], array.shape[len(region) :])
             else:
                 values = _gathered(name, old, held, target, source[rows])
-            buffer = np.asarray(array[region])
+            buffer = values_of(array, region)
             buffer[inside] = values
             array[region] = buffer
 
@@ -94,7 +94,7 @@ def differing(
         array = array_of(two, name)
         for region, inside, rows in _regions(array, other.layout, places):
             values = _gathered(name, array_of(one, name), held, other, source[rows])
-            unequal = _bits(np.asarray(array[region])[inside]) != _bits(values)
+            unequal = _bits(values_of(array, region)[inside]) != _bits(values)
             bad = unequal.reshape(len(rows), -1).any(axis=1)
             if bad.any():
                 return Difference(int(places[rows[np.argmax(bad)]]), name)
@@ -145,7 +145,7 @@ def _gathered(name: str, array: zarr.Array[Any], held: Held, target: Held, sourc
             if below.any() and not below.all():
                 waiting += [rows[below], rows[~below]]
                 continue
-        box = np.asarray(array[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))])
+        box = values_of(array, tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)))
         values[rows] = box[tuple((index[rows] - low).T)]
     return _relabelled(name, values, held, target)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from gradlab.archive.chunks import SEPARATOR, codec
 from gradlab.archive.schema import Coordinate, Layout, dataset_attributes
 from gradlab.archive.starting import start_zarr
 from gradlab.archive.variables import KEYS, VARIABLES
+from gradlab.core.checks import shown
+from gradlab.core.errors import Problem, UserMistake
 
 if TYPE_CHECKING:
     import zarr
@@ -127,13 +130,48 @@ def create_data(
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """Return one array of a group."""
+    """Return one array of a group.
+
+    Raises
+    ------
+    UserMistake
+        If it is not there: somebody else has removed it, for what is opened has been looked at.
+    """
     import zarr
 
-    array = group[name]
+    try:
+        array = group[name]
+    except KeyError:
+        hint = "Was the archive removed or moved meanwhile?"
+        raise UserMistake(Problem(_place(group.store, name), "an array", "nothing", hint)) from None
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is not an array")
     return array
+
+
+def values_of(array: zarr.Array[Any], region: Any = ...) -> NDArray[Any]:
+    """Return a region of an array; where there is no chunk, what fills it.
+
+    Raises
+    ------
+    UserMistake
+        If a chunk is damaged.
+    OSError
+        If the disk refuses.
+    """
+    try:
+        return np.asarray(array[region])
+    except OSError:
+        raise
+    except Exception as error:  # whatever the codecs say of bytes that are not theirs
+        got = f"a damaged one ({shown(str(error), 80)})"
+        where = _place(array.store, array.path)
+        raise UserMistake(Problem(where, "an array that can be read", got)) from None
+
+
+def _place(store: object, name: str) -> str:
+    """Return the place of an array, as it is told to a person."""
+    return f"{getattr(store, 'root', '')}{os.sep}{name}"
 
 
 def write_attributes(data: Path, plan: Layout, attrs: Mapping[str, Any]) -> None:

@@ -256,6 +256,7 @@ def disk(path: Path, kept: str = "Nothing that was there is lost") -> Iterator[N
             hint = f"{kept}. Allow writing there and {again}, or give another --out."
             problem = Problem(str(path), "a directory that can be written", got, hint)
         else:
-            got = error.strerror or shown(error)
+            gone = isinstance(error, FileNotFoundError)  # Zarr raises it with words of its own
+            got = error.strerror or (os.strerror(errno.ENOENT) if gone else shown(error))
             problem = Problem(str(path), "a disk that can be written", got, f"{kept}. Mend this and {again}.")
         raise UserMistake(problem) from error

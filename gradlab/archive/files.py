@@ -24,7 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from gradlab.archive.directory import NEXT, OLD, PARTIAL
+from gradlab.archive.directory import DATA, MANIFEST, MARKER, NEXT, OLD, PARTIAL, read_marker
 from gradlab.core.checks import checked_path, shown
 from gradlab.core.errors import Problem, UserMistake
 
@@ -137,6 +137,9 @@ class DirectoryFiles(Files):
     @cached_property
     def sizes(self) -> dict[str, int]:
         """Bytes of every file by its name; what a killed run left unfinished is passed over."""
+        # A folder that is no archive may be the whole disk: it is not walked.
+        if self.path.is_dir() and not any((self.path / name).exists() for name in (MARKER, MANIFEST, DATA)):
+            read_marker(self.path)
         found: dict[str, int] = {}
         problems: list[Problem] = []
         folders = [""]

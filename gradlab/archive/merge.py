@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -56,6 +57,11 @@ def merge(paths: Sequence[Path], out: Path, *, accept_older_code: bool = False) 
     """
     if len(paths) < 2:
         raise UserMistake(Problem("merge", "at least two archives", str(len(paths))))
+    if packed := [path for path in paths if path.is_file()]:
+        hint = f"What is packed is unpacked first: python -m zipfile -e {shlex.quote(str(packed[0]))} FOLDER."
+        raise UserMistake(
+            [Problem(str(path), "the directory of an archive", "a file", hint) for path in packed]
+        )
     there = directory.state(out) is State.ARCHIVE
     problems = [problem for path in (*paths, *([out] if there else [])) for problem in check_structure(path)]
     if problems:

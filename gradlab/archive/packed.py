@@ -12,6 +12,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -89,7 +90,8 @@ def _sealed(path: Path) -> Files:
     if seal.problems:
         hint = "Run the experiment into it again, which seals it unless its data are damaged."
         more = f", and {len(seal.problems) - 1} more" if len(seal.problems) > 1 else ""
-        raise UserMistake(Problem(str(path), "a sealed archive", f"{seal.problems[0]}{more}", hint))
+        first = replace(seal.problems[0], hint="")
+        raise UserMistake(Problem(str(path), "a sealed archive", f"{first}{more}", hint))
     return files
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.archive import chunks, directory
-from gradlab.archive.creation import array_of
+from gradlab.archive.creation import array_of, values_of
 from gradlab.archive.directory import State
 from gradlab.archive.extend import Meeting, Wanted, begin, meet
 from gradlab.archive.failures import FailureLog
@@ -98,8 +98,8 @@ class ArchiveSink:
         with directory.disk(self.path):
             self._begin()
             self._log.compact(self._keys, self._status)
-        group = zarr.open_group(self._data, mode="r")
-        return {name: array_of(group, name) for name in self.layout.names if name not in KEYS}
+            group = zarr.open_group(self._data, mode="r")
+            return {name: array_of(group, name) for name in self.layout.names if name not in KEYS}
 
     @classmethod
     def create_or_open(
@@ -275,7 +275,7 @@ class ArchiveSink:
         if not part.alone:
             inside = buffer[tuple(slice(0, s.stop - s.start) for s in part.region)]
             written = self._status[part.region] != STATUS["not_run"]
-            inside[written] = np.asarray(array[part.region])[written]
+            inside[written] = values_of(array, part.region)[written]
         return buffer
 
 
@@ -387,9 +387,9 @@ def sealed(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        open_one = directory.state(path) is State.ARCHIVE and not (path / directory.MANIFEST).exists()
-        if isinstance(error, KeyboardInterrupt | UserMistake) and open_one:
-            with contextlib.suppress(UserMistake):  # what failed is told, and it may be the disk
-                seal(path)
+        if isinstance(error, KeyboardInterrupt | UserMistake):
+            with contextlib.suppress(UserMistake, OSError):  # what failed is told, and it may be the disk
+                if directory.state(path) is State.ARCHIVE and not (path / directory.MANIFEST).exists():
+                    seal(path)
         raise
     seal(path)

@@ -24,9 +24,10 @@ def training_groups(ds: xr.Dataset) -> list[dict[str, Any]]:
     list of dict
         `at` : label by axis; `cases`, `solved`, `diverged` : counts; `metric` : median over the replicates
         of the last one, None where nothing is known; `baselines` : by name what simple predictors reach in
-        it (median over the replicates). At most `MOST_GROUPS` of them.
+        it (median over the replicates). At most `MOST_GROUPS` of them. Where it was not recorded when they
+        were solved, `solved` is None.
     """
-    names = ["status", "solved_at", "final_metric", "case_key", *(["baseline"] if "baseline" in ds else [])]
+    names = ["status", "final_metric", *(name for name in ("solved_at", "baseline") if name in ds)]
     axes = [str(dim) for dim in ds["status"].dims if dim != "replicate"]
     found = []
     for place in itertools.product(*(range(ds.sizes[axis]) for axis in axes)):
@@ -38,13 +39,13 @@ def training_groups(ds: xr.Dataset) -> list[dict[str, Any]]:
         group: dict[str, Any] = {
             "at": {axis: _plain(ds[axis].values[i]) for axis, i in zip(axes, place, strict=True)},
             "cases": int(ran.sum()),
-            "solved": int((one["solved_at"].values[ran] >= 0).sum()),
+            "solved": int((one["solved_at"].values[ran] >= 0).sum()) if "solved_at" in ds else None,
             "diverged": int((status == STATUS["diverged"]).sum()),
             "metric": _median(one["final_metric"].values[ran]),
             "baselines": _baselines(one, ran),
         }
         found.append(group)
-    found.sort(key=lambda group: (-group["solved"], group["metric"] is None, group["metric"] or 0.0))
+    found.sort(key=lambda group: (-(group["solved"] or 0), group["metric"] is None, group["metric"] or 0.0))
     return found[:MOST_GROUPS]
 
 

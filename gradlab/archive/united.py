@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.archive.creation import array_of
+from gradlab.archive.creation import array_of, values_of
 from gradlab.archive.schema import Coordinate, Layout
 from gradlab.archive.starting import start_zarr
 from gradlab.archive.variables import OPTIONAL, STATUS, TEXT, VARIABLES
@@ -85,7 +85,13 @@ class United:
 
 
 def read_held(data: Path) -> Held:
-    """Return what an archive holds, by its ``data.zarr``. Reads coordinates, keys and status alone."""
+    """Return what an archive holds, by its ``data.zarr``. Reads coordinates, keys and status alone.
+
+    Raises
+    ------
+    UserMistake
+        If one of these is damaged.
+    """
     import zarr  # late: a run starts its work sooner without it
 
     start_zarr()
@@ -93,7 +99,7 @@ def read_held(data: Path) -> Held:
     arrays = {name: array_of(group, name) for name in group.array_keys()}
     case_dims = _dims(arrays["status"])
     coordinates = {
-        name: Coordinate(_dims(array)[0], np.asarray(array[...]), {k: str(v) for k, v in array.attrs.items()})
+        name: Coordinate(_dims(array)[0], values_of(array), {k: str(v) for k, v in array.attrs.items()})
         for name, array in arrays.items()
         if name not in VARIABLES
     }
@@ -103,7 +109,7 @@ def read_held(data: Path) -> Held:
     # Before schema 2 the case's key was that of its settings, and nothing told the code.
     settings_key = "settings_key" if "settings_key" in arrays else "case_key"
     dense: dict[str, NDArray[Any]] = {
-        name: np.asarray(arrays[name][...]) for name in (settings_key, "code_key", "status") if name in arrays
+        name: values_of(arrays[name]) for name in (settings_key, "code_key", "status") if name in arrays
     }
     settings = dense[settings_key].astype("<U32")
     code = dense["code_key"].astype("<U16") if "code_key" in dense else np.full(settings.shape, "", "<U16")
@@ -288,6 +294,8 @@ def _along(
     if kinds[0] != kinds[1]:
         expected = f"axis {dim} to have {', '.join(first)} along it, of the kind that the archive has"
         raise UserMistake(Problem(where, expected, ", ".join(second), _AWAY))
+    # An archive names its coordinates in the disk's order, a spec in its own: here both have the first's.
+    second = {name: second[name] for name in first}
     rows_old, rows_new = (
         list(zip(*(v.tolist() for v in side.values()), strict=True)) for side in (first, second)
     )

@@ -19,8 +19,11 @@ from gradlab.archive.reading import forms_of, read_array
 from gradlab.archive.variables import KEYS, VARIABLES
 from gradlab.checking.distance import Array, Compared, compare, worst_first
 from gradlab.checking.settings import Cases, cases_in, tables_in
+from gradlab.core.checks import shown
+from gradlab.core.errors import Problem, UserMistake
 
 _MISSING = "not there"
+_ONE = {"layer": 0, "direction": "forward"}  # where a network without the dimension stands
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Difference:
         Common cases that were measured by different code.
     tolerance : float
         Relative and absolute.
+    measures : tuple of str
+        What the first archive measures, and what the second: if they differ, no case is common.
     """
 
     settings: dict[str, tuple[Any, Any]]
@@ -52,6 +57,7 @@ class Difference:
     variables: tuple[Compared, ...]
     code: int
     tolerance: float
+    measures: tuple[str, str]
 
     @property
     def equal(self) -> bool:
@@ -59,7 +65,8 @@ class Difference:
 
         Settings may differ all the same: titles, and others that change no case.
         """
-        return not any(self.only) and not any(self.records) and not any(v.different for v in self.variables)
+        alike = self.measures[0] == self.measures[1] and not any(self.only) and not any(self.records)
+        return alike and not any(v.different for v in self.variables)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +111,10 @@ def diff(one: str | Path, other: str | Path, tolerance: float = 0.0) -> Differen
         If one of them is no archive, or damaged.
     """
     a, b = _side(one), _side(other)
-    common = [key for key in a.places if key in b.places]
+    tables = tables_in(a.files)[0], tables_in(b.files)[0]
+    measures = str(tables[0].get("measure", "probe")), str(tables[1].get("measure", "probe"))
+    alike = measures[0] == measures[1]
+    common = [key for key in a.places if alike and key in b.places]
     names = [{name for name in side.forms if name in VARIABLES and name not in KEYS} for side in (a, b)]
     compared = [
         compare(
@@ -114,15 +124,17 @@ def diff(one: str | Path, other: str | Path, tolerance: float = 0.0) -> Differen
             lambda i: a.cases.at(a.places[common[i]]),
         )
         for name in sorted(names[0] & names[1])
+        if alike  # otherwise what has the same name runs along something else
     ]
     return Difference(
-        settings=dict(_settings(tables_in(a.files)[0], tables_in(b.files)[0])),
+        settings=dict(_settings(*tables)),
         only=(_only(a, b), _only(b, a)),
         common=len(common),
         records=(tuple(sorted(names[0] - names[1])), tuple(sorted(names[1] - names[0]))),
         variables=worst_first(compared),
         code=sum(a.cases.code[a.places[key]] != b.cases.code[b.places[key]] for key in common),
         tolerance=tolerance,
+        measures=measures,
     )
 
 
@@ -186,6 +198,11 @@ def _put_along(values: Array, model: Array, axis: int, dim: str, side: _Side) ->
     """Return values that lack a dimension with it, at the one place along it that each case has.
 
     That is the layer 0, the direction forward, and of the row blocks the one where the model has a number.
+
+    Raises
+    ------
+    UserMistake
+        If it is none of these: one of the archives is not of the measure that its settings tell.
     """
     labels = side.along(dim)
     if dim == "gate":
@@ -193,8 +210,11 @@ def _put_along(values: Array, model: Array, axis: int, dim: str, side: _Side) ->
             len(model), len(labels), model[:1].size // max(len(labels), 1)
         )
         place = np.argmax(~np.isnan(apart).all(axis=2), axis=1)
+    elif dim not in _ONE or _ONE[dim] not in labels:
+        expected = f"the dimension {dim} in both archives, or one that can be left out"
+        raise UserMistake(Problem(str(side.files.path), expected, f"it with {shown(labels)}"))
     else:
-        place = np.full(len(model), labels.index({"layer": 0, "direction": "forward"}[dim]))
+        place = np.full(len(model), labels.index(_ONE[dim]))
     whole = np.full((*values.shape[:axis], len(labels), *values.shape[axis:]), np.nan)
     index = place.reshape(-1, *(1,) * (whole.ndim - 1))
     np.put_along_axis(whole, index, np.expand_dims(values, axis), axis)

@@ -125,6 +125,7 @@ def difference_table(found: Difference) -> dict[str, Any]:
     return {
         "equal": found.equal,
         "tolerance": found.tolerance,
+        "measures": list(found.measures),
         "settings": {key: list(values) for key, values in found.settings.items()},
         "common": found.common,
         "only": [list(one) for one in found.only],
@@ -137,6 +138,11 @@ def difference_table(found: Difference) -> dict[str, Any]:
 def difference_lines(found: Difference, one: Path, other: Path) -> list[Any]:
     """Return what is printed of a comparison, for `gradlab.cli.terminal.say`."""
     lines: list[Any] = []
+    if found.measures[0] != found.measures[1]:
+        each = (
+            f"{path} measures {shown(name)}" for path, name in zip((one, other), found.measures, strict=True)
+        )
+        lines.append(safe(f"Archives of different measures have no case in common: {', '.join(each)}."))
     if found.settings:
         table = Table(box=box.SIMPLE_HEAD, title="Settings of the last runs", title_justify="left")
         for heading in ("setting", str(one), str(other)):

@@ -201,12 +201,13 @@ def _sweep(
 def _run(spec: Spec, text: str, wish: Wish, log: Log) -> dict[str, Any]:
     """Return what was found and done, as a plain table."""
     from gradlab.archive.plain import data_of
+    from gradlab.core.checks import checked_path
     from gradlab.experiment.partition import parse_partition
     from gradlab.experiment.spec import parse_memory
     from gradlab.experiment.workers import Workers
     from gradlab.running import Way, check_plan, plan_of, run_archive
 
-    log.check_outside(wish.out)
+    log.check_outside(checked_path("--out", wish.out))
     memory = spec.memory if wish.memory is None else parse_memory(wish.memory, "--memory")
     partition = None if wish.partition is None else parse_partition(wish.partition, "--partition")
     plan = plan_of(spec)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from gradlab.cli.terminal import clean, tell
-from gradlab.core.errors import UserMistake
+from gradlab.core.errors import UserMistake, lines_of
 
 CASES_FAILED, DIFFERENT, MISTAKE, INTERRUPTED = 1, 1, 2, 130  # exit codes
 
@@ -30,8 +31,15 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except UserMistake as mistake:
-            for problem in mistake.problems:
-                tell(f"Error: {clean(problem)}")
+            for line in lines_of(mistake):
+                tell(f"Error: {clean(line)}")
+            raise typer.Exit(MISTAKE) from None
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            from gradlab.core.checks import too_long  # late: it loads NumPy
+
+            tell(f"Error: {clean(too_long('a path', error.filename))}")
             raise typer.Exit(MISTAKE) from None
         except KeyboardInterrupt:
             tell("Interrupted.")

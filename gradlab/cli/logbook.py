@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.cli.terminal import clean, plain, tell
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, lines_of
 
 SECONDS_BETWEEN_LINES = 10.0
 SHARE_BETWEEN_LINES = 0.01
@@ -127,7 +127,7 @@ def logged(path: Path | None, command: Sequence[str]) -> Iterator[Log]:
     try:
         yield log
     except UserMistake as mistake:
-        log.write(*(f"Error: {problem}" for problem in mistake.problems))
+        log.write(*(f"Error: {line}" for line in lines_of(mistake)))
         raise
     except Exception as error:
         if not hasattr(error, "exit_code"):  # of typer: it says how the command ends

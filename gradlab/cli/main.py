@@ -80,6 +80,8 @@ def main() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for good
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a title must not break a narrow encoding
+    if not os.environ.get("COLUMNS", "1").strip("0"):
+        del os.environ["COLUMNS"]  # a width of 0 is none: nothing at all would be printed
     try:
         app(prog_name="gradlab")
     except KeyboardInterrupt:

@@ -17,8 +17,8 @@ def new(name: Name) -> None:
     """
     import shlex
 
-    from gradlab.cli.starter import write_starter
+    from gradlab.cli.starter import as_argument, write_starter
     from gradlab.cli.terminal import clean, write
 
     path = write_starter(name)
-    write(f"{clean(path)} is written. Run it with: gradlab run {clean(shlex.quote(str(path)))}\n")
+    write(f"{clean(path)} is written. Run it with: gradlab run {clean(shlex.quote(as_argument(path)))}\n")

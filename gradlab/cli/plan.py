@@ -34,8 +34,8 @@ def plan(
 ) -> None:
     """Show axes, cases, shared work, memory, disk and time of a spec; run nothing.
 
-    The time is estimated from a short calibration on this machine. It is that of all cases, also of
-    those that an archive has.
+    The time is estimated from a short calibration on this machine. With --out it is that of the cases
+    which the archive lacks.
 
     For example:
       gradlab plan experiments/spectral-sweep.toml

@@ -136,13 +136,14 @@ def _groups(groups: Sequence[Mapping[str, Any]]) -> list[Any]:
     alike = all(group["baselines"] == groups[0]["baselines"] for group in groups)
     columns = [] if alike else predictors
     words = [clean(name).replace("_", " ") for name in predictors]
-    for name in ("cases", "solved", "diverged", "metric at the end (median)", *(words if columns else ())):
+    counted = [name for name in ("cases", "solved", "diverged") if groups[0][name] is not None]
+    for name in (*counted, "metric at the end (median)", *(words if columns else ())):
         table.add_column(safe(name), justify="right")
     for group in groups:
         labels = [safe(label(value)) for value in group["at"].values()]
         metric = "" if group["metric"] is None else f"{group['metric']:.4g}"
         reached = [f"{group['baselines'][n]:.4g}" if n in group["baselines"] else "" for n in columns]
-        counts = (str(group[name]) for name in ("cases", "solved", "diverged"))
+        counts = (str(group[name]) for name in counted)
         table.add_row(*labels, *counts, metric, *reached)
     if columns or not predictors:
         return [table]

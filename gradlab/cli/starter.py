@@ -54,6 +54,11 @@ name = "bptt"                      # gradlab list learners
 """
 
 
+def as_argument(path: Path) -> str:
+    """Return a path as a command takes it: one that begins with a dash would be an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
 def write_starter(name: str) -> Path:
     """Write the starter spec called `name`, and return its path.
 
@@ -66,7 +71,7 @@ def write_starter(name: str) -> Path:
     stem = path.stem
     if not name.strip() or not name.isprintable() or stem in ("", ".toml") or name.endswith(("/", "\\")):
         raise UserMistake(Problem("NAME", "a name for a file", shown(name)))
-    text = TEXT.format(file=shlex.quote(str(path)), title=json.dumps(stem, ensure_ascii=False))
+    text = TEXT.format(file=shlex.quote(as_argument(path)), title=json.dumps(stem, ensure_ascii=False))
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import math
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -162,9 +163,19 @@ def texts(where: str, value: Any, what: str) -> tuple[str, ...]:
 
 def checked_path(where: str, value: object, what: str = "a path") -> Path:
     """Return `value` as a path, if there can be one of that name."""
-    if isinstance(value, str | os.PathLike) and "\0" not in os.fsdecode(value):
-        return Path(os.fsdecode(value))
-    raise UserMistake(Problem(where, what, shown(value)))
+    if not isinstance(value, str | os.PathLike) or "\0" in os.fsdecode(value):
+        raise UserMistake(Problem(where, what, shown(value)))
+    try:
+        os.stat(value)
+    except OSError as error:  # any other one is for those who know what is to be there
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserMistake(too_long(where, value)) from None
+    return Path(os.fsdecode(value))
+
+
+def too_long(where: str, path: object) -> Problem:
+    """Return what is wrong with a path that no disk can hold."""
+    return Problem(where, "a path that the disk can hold", f"a name that is too long, {shown(str(path), 40)}")
 
 
 def size(where: str, value: object) -> int:

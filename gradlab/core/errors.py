@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+
+MOST_ALIKE = 10  # problems with the same words that are told of one mistake
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,18 @@ class UserMistake(ValueError):  # noqa: N818  # it is the user's, not the progra
     def under(self, prefix: str) -> UserMistake:
         """Return the same mistake with `prefix` put before every place."""
         return type(self)((problem.under(prefix) for problem in self.problems), self.rest)
+
+
+def lines_of(mistake: UserMistake, most: int = MOST_ALIKE) -> list[str]:
+    """Return a line for every problem of a mistake; of those that say the same of many places, `most`."""
+    lines, number = [], Counter[tuple[str, str, str]]()
+    for problem in mistake.problems:
+        kind = (problem.expected, problem.got, problem.hint)
+        number[kind] += 1
+        if number[kind] <= most:
+            lines.append(str(problem))
+    more = ((kind, count - most) for kind, count in number.items() if count > most)
+    return lines + [f"and {count} more: expected {expected}, got {got}" for (expected, got, _), count in more]
 
 
 @contextmanager

@@ -20,10 +20,10 @@ _MEASURES = {
 }
 
 
-def _only(*measures: str) -> str:
+def _only(measures: Sequence[str], what: str = "it") -> str:
     words = " or a ".join(_MEASURES[measure][0] for measure in measures)
     keys = " or ".join(f'"{measure}"' for measure in measures)
-    return f"Only a {words} has it: measure = {keys} in the spec."
+    return f"Only a {words} has {what}: measure = {keys} in the spec."
 
 
 def require(ds: xr.Dataset, figure: str, axes: Iterable[str] = (), variables: Iterable[str] = ()) -> None:
@@ -32,32 +32,40 @@ def require(ds: xr.Dataset, figure: str, axes: Iterable[str] = (), variables: It
     Raises
     ------
     UserMistake
-        Naming every axis and variable that is missing, and those there are.
+        Naming, in one problem, every axis and variable that is missing, and those there are.
     """
     here, records = axes_of(ds), [str(name) for name in ds.data_vars]
-    problems = [
-        Problem(f"figure {figure!r}", f"a dataset with the axis {axis!r}", _listing("axes", here))
-        for axis in axes
-        if axis not in here
-    ]
-    problems += [
-        Problem(
-            f"figure {figure!r}",
-            f"a dataset with the variable {name!r}",
-            _listing("variables", records),
-            _how_to_get(ds, name),
-        )
-        for name in variables
-        if name not in ds.data_vars
-    ]
-    if problems:
-        raise UserMistake(problems)
+    no_axes = [axis for axis in axes if axis not in here]
+    no_variables = [name for name in variables if name not in records]
+    if not no_axes and not no_variables:
+        return
+    expected, got = [], []
+    for one, several, lacking, there in (
+        ("axis", "axes", no_axes, here),
+        ("variable", "variables", no_variables, records),
+    ):
+        if lacking:
+            expected.append(f"the {one if len(lacking) == 1 else several} {', '.join(map(repr, lacking))}")
+            got.append(f"the {several} {', '.join(there)}" if there else f"no {several}")
+    hint = _how_to_get(ds, no_variables)
+    problem = Problem(
+        f"figure {figure!r}", f"a dataset with {' and '.join(expected)}", f"one with {'; '.join(got)}", hint
+    )
+    raise UserMistake(problem)
 
 
-def _how_to_get(ds: xr.Dataset, name: str) -> str:
+def _how_to_get(ds: xr.Dataset, names: Sequence[str]) -> str:
+    """Return how a dataset gets records: those that its own measure has not, come of others alone."""
     own = ds.attrs.get("measure") or ("train" if "update" in ds.dims else "probe")
-    owners = [measure for measure, (_, names) in _MEASURES.items() if name in names]
-    return "Add it to `record` in the spec." if own in owners or not owners else _only(*owners)
+    ways: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        owners = tuple(measure for measure, (_, records) in _MEASURES.items() if name in records)
+        ways.setdefault(() if own in owners else owners, []).append(name)
+    hints = []
+    for measures, these in ways.items():
+        what = ("it" if len(these) == 1 else "them") if len(ways) == 1 else " and ".join(these)
+        hints.append(_only(measures, what) if measures else f"Add {what} to `record` in the spec.")
+    return " ".join(hints)
 
 
 def check_updates(ds: xr.Dataset, figure: str, *names: str) -> None:
@@ -68,19 +76,9 @@ def check_updates(ds: xr.Dataset, figure: str, *names: str) -> None:
     UserMistake
         Naming those that do not.
     """
-    problems = [
-        Problem(
-            f"figure {figure!r}",
-            f"a dataset with {name} against update",
-            f"one over {', '.join(map(str, ds[name].dims)) or 'nothing'}",
-            _only("train"),
-        )
-        for name in names
-        if "update" not in ds[name].dims
-    ]
-    if problems:
-        raise UserMistake(problems)
-
-
-def _listing(what: str, names: Sequence[str]) -> str:
-    return f"one with the {what} {', '.join(names)}" if names else f"one with no {what}"
+    others = [name for name in names if "update" not in ds[name].dims]
+    if others:
+        dims = dict.fromkeys(", ".join(map(str, ds[name].dims)) or "nothing" for name in others)
+        expected = f"a dataset with {' and '.join(others)} against update"
+        got = f"one over {'; '.join(dims)}"
+        raise UserMistake(Problem(f"figure {figure!r}", expected, got, _only(["train"])))

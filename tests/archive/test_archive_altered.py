@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,14 @@ import pytest
 
 import gradlab
 from gradlab.api import merge
+from gradlab.archive import store
+from gradlab.archive.extend import Meeting, begin
 from gradlab.archive.manifest import check
 from gradlab.archive.packed import pack
 from gradlab.checking import verify
 from gradlab.core.errors import UserMistake
+from gradlab.experiment.spec import Spec
+from gradlab.running import met, plan_of
 
 TABLE: dict[str, Any] = {
     "network": {"hidden": 3},
@@ -83,6 +88,32 @@ def test_other_damage_is_refused_too(whole: Path, tmp_path: Path, damage: Callab
     assert not verify(path).verified
 
 
+def test_a_plan_is_refused_what_a_run_is(flipped: Path) -> None:
+    with pytest.raises(UserMistake, match=ALTERED):
+        met(plan_of(Spec.from_dict(FINER)), flipped)
+
+
+@pytest.mark.parametrize("name", ["status", "radius", "settings_key", "code_key", "loss"])
+@pytest.mark.parametrize("size", [5, None])
+def test_what_cannot_be_decoded_is_told_also_where_nothing_is_sealed(
+    whole: Path, tmp_path: Path, name: str, size: int | None
+) -> None:
+    """A run that was killed has left no manifest to compare with."""
+    path = tmp_path / "damaged"
+    shutil.copytree(whole, path)
+    (path / "manifest.json").unlink()
+    (file,) = (path / "data.zarr" / name).glob("c*")
+    data = bytearray(file.read_bytes())
+    data[12] ^= 0xFF  # of how long the chunk says that it is
+    file.write_bytes(data[:size])
+    told = rf"data\.zarr.{name}: expected an array that can be read, got a damaged one \("
+    if name != "loss":  # a plan reads no numbers
+        with pytest.raises(UserMistake, match=told):
+            met(plan_of(Spec.from_dict(FINER)), path)
+    with pytest.raises(UserMistake, match=told):
+        gradlab.run(FINER, out=path)
+
+
 def test_what_holds_no_number_is_no_obstacle(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "a"
     shutil.copytree(whole, path)
@@ -120,3 +151,22 @@ def test_a_run_that_cannot_be_done_leaves_a_seal(whole: Path, tmp_path: Path) ->
     with pytest.raises(UserMistake, match=r"memory: expected at least"):
         gradlab.run(FINER, out=path, memory="200MiB")
     assert verify(path).verified
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_an_archive_that_is_removed_while_a_run_makes_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    def removed(meeting: Meeting) -> None:
+        begin(meeting)
+        root = tmp_path / "a" / "data.zarr" / "zarr.json"
+        metadata = json.loads(root.read_text())
+        shutil.rmtree(tmp_path / "a")
+        if left:  # what was written of the data when the rest had gone already
+            del metadata["consolidated_metadata"]["metadata"]["loss"]
+            root.parent.mkdir(parents=True)
+            root.write_text(json.dumps(metadata))
+
+    monkeypatch.setattr(store, "begin", removed)
+    with pytest.raises(UserMistake, match=r"a(.data.zarr.loss)?: expected .*, got (nothing|No such file)"):
+        gradlab.run(TABLE, out=tmp_path / "a")

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gradlab
-from gradlab.api import load_spec, specs_of
+from gradlab.api import load_spec, merge, specs_of
 from gradlab.archive import store
+from gradlab.checking import verify
 from gradlab.core import fingerprint
 from gradlab.core.errors import UserMistake
 from gradlab.experiment.spec import Spec
@@ -118,6 +119,45 @@ def test_a_larger_spec_measures_what_is_new_and_ends_as_if_run_at_once(tmp_path,
     assert_same(tmp_path / "a", tmp_path / "whole")
     assert measured(table, tmp_path / "a") == 0
     assert_same(tmp_path / "a", tmp_path / "whole")
+
+
+def zipped(**together):
+    """A spec with one axis, x: its coordinates stand on disk in another order than in the spec."""
+    keys = {"length": "task.length", "seed": "seed", "activation": ACTIVATION}
+    pairs = {keys[name]: list(values) for name, values in together.items()}
+    first = next(iter(pairs))
+    return changed(replicates=1, sweep=pairs | {"zip": [list(pairs)], "rename": {first: "x"}})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"length": [3], "seed": [0]}, {"length": [4], "seed": [0]}),
+        ({"length": [5, 4], "seed": [0, 1]}, {"length": [3, 4], "seed": [2, 1]}),
+        ({"length": [3], "activation": ["tanh"]}, {"length": [4], "activation": ["relu"]}),
+        (
+            {"activation": ["tanh"], "seed": [7], "length": [3]},
+            {"activation": ["relu"], "seed": [3], "length": [7]},
+        ),
+    ],
+)
+def test_settings_that_are_zipped_keep_their_own_labels(tmp_path, first, second):
+    """Each case stands where the settings of its own are, those of the archive and those of the spec."""
+    gradlab.run(zipped(**first), tmp_path / "a")
+    gradlab.run(zipped(**second), tmp_path / "a")
+    gradlab.run(zipped(**first), tmp_path / "b")
+    gradlab.run(zipped(**second), tmp_path / "c")
+    merge([tmp_path / "b", tmp_path / "c"], tmp_path / "merged")
+    wanted = {row for one in (first, second) for row in zip(*one.values(), strict=True)}
+    keys = {}
+    for name in ("a", "b", "c", "merged"):
+        ds = gradlab.open_archive(tmp_path / name).isel(replicate=0)
+        names = ["x", *list(first)[1:]]
+        rows = list(zip(*(ds[n].values.tolist() for n in names), ds["settings_key"].values, strict=True))
+        keys[name] = {row[:-1]: str(row[-1]) for row in rows}
+    assert set(keys["a"]) == set(keys["merged"]) == wanted
+    assert keys["a"] == keys["merged"] == keys["b"] | keys["c"]
+    assert verify(tmp_path / "a").problems == ()
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import gradlab
 from gradlab.api import merge
 from gradlab.archive import merge as merging
 from gradlab.archive.manifest import seal
+from gradlab.archive.packed import pack
 from gradlab.archive.reading import read_failures
 from gradlab.archive.variables import STATUS
 from gradlab.core.errors import UserMistake
@@ -173,6 +175,21 @@ def test_what_cannot_be_united(tmp_path):
             merge([tmp_path / name for name in names], tmp_path / out)
         assert not (tmp_path / "out").exists()
     assert data(tmp_path / "a") == before
+
+
+def test_a_packed_archive_is_merged_when_it_has_been_unpacked(tmp_path):
+    gradlab.run(axes(radius=[0.5]), tmp_path / "a")
+    gradlab.run(axes(radius=[1.0]), tmp_path / "b")
+    packed = pack(tmp_path / "a", tmp_path / "a b.zip")
+    unpacked = (
+        r"a b\.zip: expected the directory of an archive, got a file.* -m zipfile -e '.*a b\.zip' FOLDER"
+    )
+    with pytest.raises(UserMistake, match=unpacked):
+        merge([packed, tmp_path / "b"], tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+    with zipfile.ZipFile(packed) as file:
+        file.extractall(tmp_path / "c")
+    assert merge([tmp_path / "c", tmp_path / "b"], tmp_path / "m")["radius"].values.tolist() == [0.5, 1.0]
 
 
 def test_nothing_is_left_of_a_merge_that_was_refused_by_the_disk(tmp_path, monkeypatch):

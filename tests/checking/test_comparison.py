@@ -12,6 +12,7 @@ from checked_sweep import SPEC
 
 import gradlab
 from gradlab.checking import diff
+from gradlab.cli.checked import difference_lines, difference_table
 from gradlab.core.errors import UserMistake
 
 Rewritten = Callable[[Path, str, Callable[[np.ndarray], object]], None]
@@ -74,6 +75,21 @@ def test_records_of_only_one(sound: Path, tmp_path: Path) -> None:
     assert "growth_rate" in found.records[0]
     assert found.records[1] == ()
     assert "loss" in {one.name for one in found.variables}
+
+
+def test_archives_of_different_measures_have_no_case_in_common(sound: Path, tmp_path: Path) -> None:
+    training = {"task": {"name": "adding", "length": 22, "batch": 2}, "training": {"updates": 2}}
+    gradlab.run({"measure": "train", "network": {"hidden": 2}, **training}, tmp_path / "b")
+    found = diff(sound, tmp_path / "b")
+    assert (found.measures, found.equal, found.common) == (("probe", "train"), False, 0)
+    assert [len(one) for one in found.only] == [16, 1]
+    assert found.variables == ()
+    first = difference_lines(found, Path("a"), Path("b"))[0]
+    expected = (
+        "Archives of different measures have no case in common: a measures 'probe', b measures 'train'."
+    )
+    assert first == expected
+    assert difference_table(found)["measures"] == ["probe", "train"]
 
 
 @pytest.mark.parametrize(

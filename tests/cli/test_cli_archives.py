@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trainings
 from command import TINY, Cli
 
+from gradlab.api import run
+from gradlab.archive.files import DirectoryFiles
+from gradlab.archive.summary import summary
+from gradlab.archive.variables import ALWAYS
 from gradlab.cli import complete
 from gradlab.cli.catalogues import _registry
 from gradlab.cli.contents import _run_line
 from gradlab.cli.report import closing, counts_line
-from gradlab.experiment.measures import record_names
+from gradlab.cli.terminal import plain
+from gradlab.experiment.measures import measure_of, record_names
 
 
 def test_plan_tells_what_a_spec_comes_to_and_runs_nothing(cli: Cli) -> None:
@@ -52,6 +61,15 @@ def test_show_tells_what_an_archive_holds(cli: Cli, archive: Path) -> None:
     assert table["failures"] == 0
 
 
+def test_a_terminal_of_no_width_is_one_that_tells_none(program: Any, archive: Path) -> None:
+    said = {}
+    for width in ("0", "100"):
+        with program("show", archive, env={"COLUMNS": width}) as process:
+            said[width] = process.communicate()[0]
+    assert "log10_gradient_norm" in said["0"]
+    assert said["0"] == said["100"]
+
+
 def test_show_gives_commands_as_a_shell_takes_them() -> None:
     command = ["gradlab", "run", "my spec.toml", "--set", "task.length=[25, 50]"]
     assert shlex.split(_run_line({"command": command}).partition("Run: ")[2].partition(" (")[0]) == command
@@ -81,6 +99,40 @@ def test_a_curve_that_never_changes_sign_says_which_it_has(rates: tuple[float, f
     assert list(table.columns[0].cells) == [words]
 
 
+PLANE = {
+    "measure": "landscape",
+    "network": {"hidden": 2},
+    "task": {"name": "noise", "length": 3, "batch": 2},
+    "landscape": {
+        "first": {"parameter": "weight_hh_l0", "entry": [0, 0], "start": 0.0, "stop": 1.0, "num": 2},
+        "second": {"parameter": "weight_hh_l0", "entry": [0, 1], "start": 0.0, "stop": 1.0, "num": 2},
+        "updates": 2,
+    },
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "probe": tomllib.loads(TINY),
+    "train": trainings.table(trainings.SPEC.replace("updates = 6", "updates = 2")),
+    "landscape": PLANE,
+}
+
+
+@pytest.mark.parametrize("measure", KINDS)
+def test_the_closing_lines_do_without_any_record(measure: str) -> None:
+    """Whichever is not recorded, or alone is, the table is told as far as it is known."""
+    ds = run(KINDS[measure] | {"record": list(measure_of(measure).records)})
+    assert plain(*closing(summary(ds)))
+    records = [name for name in ds.data_vars if name not in ALWAYS]
+    for name in records:
+        for dropped in ([name], [one for one in records if one != name]):
+            assert "Of " in plain(*closing(summary(ds.drop_vars(dropped)))), dropped
+
+
+def test_a_training_that_keeps_not_when_it_was_solved_says_nothing_of_it() -> None:
+    ds = run(KINDS["train"])
+    assert " solved " in plain(*closing(summary(ds)))
+    assert "solved" not in plain(*closing(summary(ds.drop_vars("solved_at"))))
+
+
 @pytest.mark.parametrize("command", ["show", "plot"])
 @pytest.mark.parametrize(
     ("place", "message"),
@@ -97,6 +149,49 @@ def test_what_is_no_archive_ends_with_2(cli: Cli, command: str, place: str, mess
     result = cli(command, place)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("arguments", ["show {}", "verify {}", "plot {}", "diff {} {}", "export {} --to csv"])
+def test_a_folder_that_is_no_archive_is_not_walked(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    """It may be the root of the disk, with a link in every other folder."""
+    Path("folder").mkdir()
+    Path("folder/link").symlink_to("nowhere")
+    monkeypatch.setattr(DirectoryFiles, "_entries", lambda *_: pytest.fail("it was walked"))
+    result = cli(*arguments.format("folder", "folder").split())
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: folder: expected the directory of an archive of gradlab, got a directory without "
+        "archive.json\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "show LONG",
+        "verify LONG",
+        "plot LONG",
+        "diff LONG LONG",
+        "export LONG --to csv",
+        "export ARCHIVE --to csv --out LONG",
+        "pack ARCHIVE --out LONG",
+        "merge ARCHIVE ARCHIVE --out LONG",
+        "plan tiny.toml --out LONG",
+        "run tiny.toml --out LONG --workers 1",
+        "run tiny.toml --log LONG --workers 1",
+        "sweep --out LONG --workers 1",
+        "plot ARCHIVE --out LONG",
+    ],
+)
+def test_a_name_that_is_too_long_is_a_mistake(cli: Cli, archive: Path, arguments: str) -> None:
+    known = {"LONG": "x" * 300, "ARCHIVE": archive}
+    result = cli(*(known.get(word, word) for word in arguments.split()))
+    assert result.exit_code == 2, result.stdout
+    assert re.search("^Error: .*name.*too long", result.stderr, re.MULTILINE)
+    assert "Error" not in result.stderr.replace("Error: ", "", 1)
+    assert {path.name for path in Path().iterdir()} == {"tiny.toml"}
 
 
 def test_plot_draws_what_is_asked_for_and_prints_the_paths(cli: Cli, archive: Path) -> None:
@@ -227,6 +322,13 @@ def test_new_refuses_what_it_cannot_write(cli: Cli, name: str, message: str) -> 
 def test_an_odd_name_is_quoted_in_the_spec(cli: Cli) -> None:
     assert cli("new", 'a "b" {c}').output.endswith("""gradlab run 'a "b" {c}.toml'\n""")
     assert cli("plan", 'a "b" {c}.toml', "--json").exit_code == 0
+
+
+def test_a_name_that_begins_with_a_dash_is_given_as_a_path(cli: Cli) -> None:
+    result = cli("new", "--", "-x")
+    assert result.stdout == "-x.toml is written. Run it with: gradlab run ./-x.toml\n"
+    assert "gradlab plan ./-x.toml\n" in Path("-x.toml").read_text()
+    assert cli("plan", "./-x.toml").exit_code == 0
 
 
 def test_figures_of_no_number_are_json_all_the_same(cli: Cli) -> None:

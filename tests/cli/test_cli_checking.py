@@ -125,6 +125,18 @@ def test_pack_is_told_what_is_wrong(cli: Cli, archive: Path) -> None:
     assert not Path("a.zip").exists()
 
 
+def test_pack_tells_what_an_unsealed_archive_lacks_in_one_sentence(cli: Cli, archive: Path) -> None:
+    shutil.copytree(archive, "open")
+    Path("open/manifest.json").unlink()
+    result = cli("pack", "open")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: open: expected a sealed archive, got open/manifest.json: expected the manifest of a sealed "
+        "archive, got nothing. Run the experiment into it again, which seals it unless its data are "
+        "damaged.\n"
+    )
+
+
 def test_hostile_titles_reach_the_terminal_as_plain_text(cli: Cli) -> None:
     title = r'title = "\u001b]0;owned\u0007[red]x"'
     Path("hostile.toml").write_text(TINY.replace('title = "Tiny"', title))

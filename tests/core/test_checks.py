@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gradlab.core import checks
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, lines_of
 from gradlab.core.registry import Registry, build, settings_of
 
 
@@ -96,6 +96,13 @@ def test_mistakes_keep_all_problems_and_their_places():
 
 
 # --- catalogues -----------------------------------------------------------------------------------------
+
+
+def test_problems_with_the_same_words_are_told_of_ten_places():
+    links = [Problem(f"f{i}", "a plain file", "a link") for i in range(13)]
+    other = Problem("g", "a plain file", "a device")
+    lines = lines_of(UserMistake([*links, other]))
+    assert lines == [*map(str, links[:10]), str(other), "and 3 more: expected a plain file, got a link"]
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def test_only_its_own_figure_shows_a_landscape(landscape):
 
 def test_probe_has_no_landscape(small):
     with pytest.raises(
-        UserMistake, match="figure 'landscape': expected a dataset with the variable 'surface_loss'"
+        UserMistake, match="figure 'landscape': expected a dataset with the variables 'surface_loss', "
     ):
         plot(small)
 
