@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.scaled import DEAD, at_power, ldexp, renormalise, window
 from gradlab.learning.gradients import Gradients
-from gradlab.learning.paths import Paths
+from gradlab.learning.paths import Paths, squares_of
 from gradlab.learning.sources import HandedDown, Lane, Losses, Source
 from gradlab.learning.taps import Taps
 from gradlab.learning.trajectory import Trajectory
@@ -253,7 +253,8 @@ class Pass:
         if taps.wants("memory") and len(adjoint) > 1:
             self.show("memory", t, adjoint[1], exponent)
         if self.paths is not None:
-            self.show("path total", t, adjoint[self.paths.part], exponent)
+            total = adjoint[self.paths.part]
+            self.show("path total", t, total, exponent, squares_of(total))
             self.paths.record(taps, t, adjoint, self.views)
         cell.backward(t, diagonal, local, adjoint, dz)
         if self.watch is not None:

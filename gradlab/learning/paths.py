@@ -17,7 +17,7 @@ from gradlab.learning.workspace import Workspace
 Array = NDArray[Any]
 
 
-def _squares(adjoint: Array) -> Array:
+def squares_of(adjoint: Array) -> Array:
     """Return the sum of squares of every sample, (lane, case, hidden, batch) to (lane, case, batch)."""
     return np.asarray((adjoint * adjoint).sum(axis=-2))
 
@@ -44,11 +44,11 @@ class _Scaled:
     def squares(self, lanes: slice) -> Array:
         """Return the sums of squares of every sample, renormalising what nears the end of the range."""
         held, power = self.mantissa[lanes], self.exponent[lanes]
-        squares = _squares(held)
+        squares = squares_of(held)
         astray = (~((squares >= self._low) & (squares <= self._high)) & (power > DEAD)).any(axis=-1)
         if astray.any():
             renormalise([held], power, astray)
-            squares = _squares(held)
+            squares = squares_of(held)
             power[squares == 0] = DEAD
         return np.asarray(squares)
 
