@@ -24,6 +24,7 @@ from typing import Any
 import gradlab
 from gradlab.archive.manifest import check
 from gradlab.archive.packed import pack
+from gradlab.core.fingerprint import code_key
 from gradlab.drawing import draw_figures
 from gradlab.experiment.spec import Spec, with_settings
 from gradlab.running import Way, plan_of, run_archive
@@ -108,8 +109,16 @@ def run(name: str, spec: Spec, settings: tuple[str, ...], archive: Path) -> Path
     command = ["gradlab", "run", f"experiments/{name}.toml"]
     command += [word for one in settings for word in ("--set", one)]
     way = Way(workers=os.cpu_count() or 1, command=command, prune=True)
+    if archive.exists() and of_older_code(archive):
+        shutil.rmtree(archive)  # a run into a complete one would leave it as it is
     run_archive(plan_of(with_settings(spec, settings)), archive, way=way)
     return archive
+
+
+def of_older_code(archive: Path) -> bool:
+    """Return whether other numerical code than today's measured any case of an archive."""
+    keys = {str(key) for key in gradlab.open_archive(archive)["code_key"].values.ravel()}
+    return bool(keys - {"", code_key()})
 
 
 def drawn(name: str, archive: Path, folder: Path) -> list[Path]:
