@@ -225,6 +225,8 @@ def test_snap1_is_exact_where_no_unit_sees_another(ran: Ran) -> None:
     assert (others["cosine_to_bptt"] > np.cos(np.deg2rad(30.0))).all()
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_the_mean_of_many_draws_of_uoro_nears_the_gradient(ran: Ran) -> None:
     learners = 'learner=[{name="uoro",draws=16},{name="uoro",draws=256}]'
     few, many = (ran(*FORWARD, learners).sel(learner=f"uoro({draws})") for draws in (16, 256))

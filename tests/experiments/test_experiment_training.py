@@ -125,6 +125,8 @@ def test_a_clockwork_network_draws_the_wave_first(ran: Ran) -> None:
     assert (missed.drop_sel(cell="clockwork([1, 2, 4, 8, 16, 32, 64])") > 2 * clockwork).all()
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_temporal_order_is_learnt_first_with_the_regulariser_and_not_from_sigmoid_weights(ran: Ran) -> None:
     small = ("replicates=1", "task.length=[20]", "training.updates=800", "training.evaluate=500")
     ds = ran("pascanu-temporal-order", *small).isel(replicate=0, length=0)

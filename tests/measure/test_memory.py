@@ -133,6 +133,7 @@ def test_a_million_steps_stay_under_a_gibibyte():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_thousands_of_cases_of_a_thousand_steps_stay_under_the_bound(tmp_path):
     table = {
         "replicates": 20,
