@@ -22,11 +22,20 @@ class Dask:
         self.log = folder / "log"
         self.processes: list[subprocess.Popen[bytes]] = []
         self.scheduler = self._start("dask_scheduler", "--port", "0", "--host", "127.0.0.1")
+        try:
+            self.address = self._told_address()
+        except BaseException:
+            self.end()
+            raise
+
+    def _told_address(self) -> str:
+        """Wait for what the scheduler writes, which is there before it is whole."""
         deadline = time.monotonic() + 60
-        while not self.file.exists():
+        while True:
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+                return json.loads(self.file.read_text())["address"]
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
-        self.address = json.loads(self.file.read_text())["address"]
 
     def _start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.{module}", "--scheduler-file", str(self.file)]
