@@ -173,7 +173,7 @@ def merge(paths: Sequence[str | Path], out: str | Path, *, accept_older_code: bo
     Parameters
     ----------
     paths : sequence of path
-        The archives; of what stands in several, the first counts.
+        The archives, directories or packed files; of what stands in several, the first counts.
     out : path
         A directory that does not exist or is empty.
     accept_older_code : bool

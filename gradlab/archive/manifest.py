@@ -103,7 +103,7 @@ def check_unaltered(path: Path) -> None:
     UserMistake
         With every file that was altered, cut or made longer, or is missing, or surplus among the data.
     """
-    files = DirectoryFiles(path)
+    files = files_of(path)
     if directory.MANIFEST not in files:
         return
     listed = {name: entry for name, entry in read_manifest(files)["files"].items() if _is_made(name)}

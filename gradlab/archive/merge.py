@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from gradlab.archive.directory import State
 from gradlab.archive.extend import case_keys, former_specs, with_lone, write_former
 from gradlab.archive.lock import writing
 from gradlab.archive.manifest import check_unaltered, seal
+from gradlab.archive.packed import unpacked
 from gradlab.archive.reading import read_provenance
 from gradlab.archive.united import FINISHED, Held, Index, among, carried, point, read_held, same_grid, unite
 from gradlab.archive.variables import STATUS
@@ -39,7 +39,7 @@ def merge(paths: Sequence[Path], out: Path, *, accept_older_code: bool = False) 
     Parameters
     ----------
     paths : sequence of Path
-        The archives; of what stands in several, the first finished one counts.
+        The archives, directories or packed files; of what stands in several, the first finished one counts.
     out : Path
         A directory that does not exist, is empty, or holds what the same merge made, all or in part.
     accept_older_code : bool
@@ -57,85 +57,106 @@ def merge(paths: Sequence[Path], out: Path, *, accept_older_code: bool = False) 
     """
     if len(paths) < 2:
         raise UserMistake(Problem("merge", "at least two archives", str(len(paths))))
-    if packed := [path for path in paths if path.is_file()]:
-        hint = f"What is packed is unpacked first: python -m zipfile -e {shlex.quote(str(packed[0]))} FOLDER."
-        raise UserMistake(
-            [Problem(str(path), "the directory of an archive", "a file", hint) for path in packed]
-        )
     there = directory.state(out) is State.ARCHIVE
     problems = [problem for path in (*paths, *([out] if there else [])) for problem in check_structure(path)]
     if problems:
         raise UserMistake(problems)
     for path in paths:
         check_unaltered(path)
-    held = [read_held(path / directory.DATA) for path in paths]
-    gates = any("gate" in one.layout.coordinates for one in held)
-    held = [with_lone(one, path, gates) for one, path in zip(held, paths, strict=True)]
-    _check_alike(paths, held)
-    if not accept_older_code:
-        _check_code(paths, held)
-    target, shares = _shares(paths, held, _all_in_one(paths, held))
-    with directory.disk(out), writing(out):
-        if there and not _is_in(out, paths, held, target, shares):
-            got = "one that holds something already"
-            raise UserMistake(Problem(str(out), "a directory that is empty or does not exist", got))
-        try:
-            if not there:
-                _write(paths, held, out, target, shares)
-        except BaseException:
-            _remove_all(out)
-            raise
-        seal(out)
+    with contextlib.ExitStack() as stack:
+        folders = [stack.enter_context(unpacked(path)) for path in paths]
+        target = _united(_sources(paths, folders), out, there, accept_older_code)
     status = target.status[target.settings != ""]
     finished = int(target.finished.sum())
     failed = int((status == STATUS["failed"]).sum())
     return {"cases": len(status), "there": finished, "failed": failed, "new": len(status) - finished - failed}
 
 
-def _check_alike(paths: Sequence[Path], held: Sequence[Held]) -> None:
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """One of the archives: as a person calls it, the directory that has its files, and what it holds."""
+
+    path: Path
+    folder: Path
+    held: Held
+
+    @property
+    def data(self) -> Path:
+        return self.folder / directory.DATA
+
+
+def _sources(paths: Sequence[Path], folders: Sequence[Path]) -> list[_Source]:
+    held = [read_held(folder / directory.DATA) for folder in folders]
+    gates = any("gate" in one.layout.coordinates for one in held)
+    held = [with_lone(one, folder, gates) for one, folder in zip(held, folders, strict=True)]
+    return [_Source(*both) for both in zip(paths, folders, held, strict=True)]
+
+
+def _united(sources: Sequence[_Source], out: Path, there: bool, accept_older_code: bool) -> Held:
+    """Make the united archive, unless it is `there` already, and return what it holds."""
+    _check_alike(sources)
+    if not accept_older_code:
+        _check_code(sources)
+    target, shares = _shares(sources, _all_in_one(sources))
+    with directory.disk(out), writing(out):
+        if there and not _is_in(out, sources, target, shares):
+            got = "one that holds something already"
+            raise UserMistake(Problem(str(out), "a directory that is empty or does not exist", got))
+        try:
+            if not there:
+                _write(sources, out, target, shares)
+        except BaseException:
+            _remove_all(out)
+            raise
+        seal(out)
+    return target
+
+
+def _check_alike(sources: Sequence[_Source]) -> None:
     """Refuse archives of several measures or records."""
     problems = []
-    for path, one in zip(paths[1:], held[1:], strict=True):
+    base = sources[0]
+    for source in sources[1:]:
         for what, first, own in (
-            ("measure", held[0].attrs.get("measure"), one.attrs.get("measure")),
-            ("records", set(held[0].layout.names), set(one.layout.names)),
+            ("measure", base.held.attrs.get("measure"), source.held.attrs.get("measure")),
+            ("records", set(base.held.layout.names), set(source.held.layout.names)),
         ):
             if first != own:
-                where = f"{path}: {what}"
+                where = f"{source.path}: {what}"
                 if isinstance(first, set) and isinstance(own, set):
                     missing, more = sorted(first - own), sorted(own - first)
                     got = "; ".join(
                         f"{w} {', '.join(n)}" for w, n in (("it lacks", missing), ("it has", more)) if n
                     )
                     hint = "Archives that are to be united need the same record, and the same schema."
-                    problems.append(Problem(where, f"those of {paths[0]}", got, hint))
+                    problems.append(Problem(where, f"those of {base.path}", got, hint))
                 else:
-                    problems.append(Problem(where, f"that of {paths[0]}, {shown(first)}", shown(own)))
+                    problems.append(Problem(where, f"that of {base.path}, {shown(first)}", shown(own)))
     if problems:
         raise UserMistake(problems)
 
 
-def _check_code(paths: Sequence[Path], held: Sequence[Held]) -> None:
+def _check_code(sources: Sequence[_Source]) -> None:
     """Refuse cases that were measured by different code."""
     codes: dict[str, int] = {}
-    for one in held:
+    for one in (source.held for source in sources):
         for code, count in zip(*np.unique(one.code[one.finished], return_counts=True), strict=True):
             codes[str(code)] = codes.get(str(code), 0) + int(count)
     if len(codes) > 1:
         got = ", ".join(f"{count} by {code or 'code that is not known'}" for code, count in codes.items())
         hint = "--accept-older-code unites them; each case keeps its code_key."
-        where = " and ".join(map(str, paths[:3]))
+        where = " and ".join(str(source.path) for source in sources[:3])
         raise UserMistake(Problem(where, "cases measured by the same numerical code", got, hint))
 
 
-def _all_in_one(paths: Sequence[Path], held: Sequence[Held]) -> Held:
+def _all_in_one(sources: Sequence[_Source]) -> Held:
     """Return the grid of all archives, with no status yet; it is that of one of them that has every case."""
 
-    def together(one: Held, other: tuple[Path, Held]) -> Held:
-        path, two = other
+    def together(one: Held, other: _Source) -> Held:
+        two = other.held
         if not ((two.settings != "") & ~among(two.settings, one.settings)).any():
             return one
-        united = unite(one, two, one.settings != "", one.layout.names, str(path))
+        united = unite(one, two, one.settings != "", one.layout.names, str(other.path))
         if not united.left.any():
             return two
         of_run = ("title", "question", "measure", "seed")
@@ -145,7 +166,7 @@ def _all_in_one(paths: Sequence[Path], held: Sequence[Held]) -> Held:
         code = np.full(united.settings.shape, "", dtype="<U16")
         return Held(united.layout, united.settings, code, status, attrs, {}, lone)
 
-    base = reduce(together, zip(paths[1:], held[1:], strict=True), held[0])
+    base = reduce(together, sources[1:], sources[0].held)
     empty = np.full(base.settings.shape, "", dtype="<U16")
     return replace(base, status=np.zeros_like(base.status), code=empty)
 
@@ -158,7 +179,7 @@ class _Share:
     target: Index
 
 
-def _shares(paths: Sequence[Path], held: Sequence[Held], base: Held) -> tuple[Held, list[_Share]]:
+def _shares(sources: Sequence[_Source], base: Held) -> tuple[Held, list[_Share]]:
     """Return what each archive gives, and the united grid with status and code.
 
     Raises
@@ -169,6 +190,7 @@ def _shares(paths: Sequence[Path], held: Sequence[Held], base: Held) -> tuple[He
     owner = np.full(base.settings.size, -1, dtype=np.int64)
     place = np.zeros(base.settings.size, dtype=np.int64)
     status, code = base.status.copy().ravel(), base.code.copy().ravel()
+    held = [source.held for source in sources]
     for number, one in enumerate(held):
         source, target = carried(one, base.settings)
         own = one.status.ravel()[source]
@@ -176,8 +198,7 @@ def _shares(paths: Sequence[Path], held: Sequence[Held], base: Held) -> tuple[He
         alike = one.code.ravel()[source] == code[target]
         for other in np.unique(owner[target[finished & there & alike]]):
             both = finished & there & alike & (owner[target] == other)
-            pair = (number, int(other))
-            _check_numbers(paths, held, pair, source[both], place[target[both]])
+            _check_numbers(sources[number], sources[other], source[both], place[target[both]])
         takes = (finished & ~there) | (status[target] == STATUS["not_run"])
         source, target = source[takes], target[takes]
         owner[target], place[target] = number, source
@@ -193,46 +214,41 @@ def _shares(paths: Sequence[Path], held: Sequence[Held], base: Held) -> tuple[He
     return replace(base, status=status.reshape(shape), code=code.reshape(shape)), shares
 
 
-def _check_numbers(
-    paths: Sequence[Path], held: Sequence[Held], pair: tuple[int, int], source: Index, places: Index
-) -> None:
+def _check_numbers(one: _Source, other: _Source, source: Index, places: Index) -> None:
     """Refuse cases that two archives have with the same key and other numbers."""
-    one, other = pair
-    found = differing(_data(paths[one]), held[one], _data(paths[other]), held[other], source, places)
+    found = differing(one.data, one.held, other.data, other.held, source, places)
     if found is None:
         return
-    grid = held[other]
+    grid = other.held
     where = point(grid.layout, [int(i) for i in np.unravel_index(found.place, grid.settings.shape)])
     key = case_key(str(grid.settings.ravel()[found.place]), str(grid.code.ravel()[found.place]))
     got = f"other numbers for the case at {where} (case_key {key}): {found.variable} is not the same"
     hint = "Same settings and same code give the same numbers: one of the two is damaged, or was changed."
-    raise UserMistake(Problem(str(paths[one]), f"the numbers that {paths[other]} has", got, hint))
+    raise UserMistake(Problem(str(one.path), f"the numbers that {other.path} has", got, hint))
 
 
-def _is_in(
-    out: Path, paths: Sequence[Path], held: Sequence[Held], target: Held, shares: Sequence[_Share]
-) -> bool:
+def _is_in(out: Path, sources: Sequence[_Source], target: Held, shares: Sequence[_Share]) -> bool:
     """Return whether an archive is what the merge would make: one that was killed had nearly ended."""
-    own = read_held(_data(out))
+    data = out / directory.DATA
+    own = read_held(data)
     return (
         same_grid(own, target)
         and np.array_equal(own.status, target.status)
         and np.array_equal(own.code, target.code)
         and all(
-            differing(_data(path), one, _data(out), own, share.source, share.target) is None
-            for path, one, share in zip(paths, held, shares, strict=True)
+            differing(one.data, one.held, data, own, share.source, share.target) is None
+            for one, share in zip(sources, shares, strict=True)
         )
     )
 
 
-def _write(
-    paths: Sequence[Path], held: Sequence[Held], out: Path, target: Held, shares: Sequence[_Share]
-) -> None:
+def _write(sources: Sequence[_Source], out: Path, target: Held, shares: Sequence[_Share]) -> None:
     """Make the united archive."""
-    whole = (i for i, one in enumerate(held) if same_grid(one, target))
-    first = next(whole, None)
-    texts = {} if first is not None else {k: v for path in paths for k, v in former_specs(path, "").items()}
-    spec = paths[first or 0]
+    folders = [source.folder for source in sources]
+    whole = (source.folder for source in sources if same_grid(source.held, target))
+    spec = next(whole, None)
+    texts = {} if spec else {k: v for folder in folders for k, v in former_specs(folder, "").items()}
+    spec = spec or folders[0]
     resolved = (spec / directory.RESOLVED).read_text(encoding="utf-8")
     own = former_specs(spec, resolved)
     texts = {name: text for name, text in texts.items() if name not in former_specs(spec, "")} | own
@@ -240,27 +256,23 @@ def _write(
     with directory.creation(out):
         directory.write_specs(out, given.read_text(encoding="utf-8") if given.is_file() else None, resolved)
         write_former(out, texts)
-        tile = (DEFAULT_TILE,) * target.settings.ndim
-        create_data(_data(out), target.layout, tile, case_keys(target), target.attrs, target.chunks)
-        for path, one, share in zip(paths, held, shares, strict=True):
-            copy_cases(_data(path), one, _data(out), target, share.source, share.target)
-        _write_failures(paths, held, out, target)
-        runs = [{"archive": str(path), **run} for path in paths for run in read_provenance(path)]
+        data, tile = out / directory.DATA, (DEFAULT_TILE,) * target.settings.ndim
+        create_data(data, target.layout, tile, case_keys(target), target.attrs, target.chunks)
+        for source, share in zip(sources, shares, strict=True):
+            copy_cases(source.data, source.held, data, target, share.source, share.target)
+        _write_failures(sources, out, target)
+        runs = [{"archive": str(one.path), **run} for one in sources for run in read_provenance(one.folder)]
         directory.replace_text(out / directory.PROVENANCE, json.dumps({"runs": runs}, indent=2) + "\n")
 
 
-def _write_failures(paths: Sequence[Path], held: Sequence[Held], out: Path, target: Held) -> None:
+def _write_failures(sources: Sequence[_Source], out: Path, target: Held) -> None:
     log = failures.FailureLog(out)
-    for path, one in reversed(list(zip(paths, held, strict=True))):  # the first one's words are the last
-        file = path / directory.FAILURES
+    for source in reversed(sources):  # the first one's words are the last
+        file = source.folder / directory.FAILURES
         text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-        for entry in failures.read(text, one.settings, one.status):
+        for entry in failures.read(text, source.held.settings, source.held.status):
             log.append(entry["error"], [entry["settings_key"]], [entry["settings"]])
     log.compact(target.settings, target.status)
-
-
-def _data(path: Path) -> Path:
-    return path / directory.DATA
 
 
 def _remove_all(out: Path) -> None:

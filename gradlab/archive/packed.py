@@ -8,6 +8,7 @@ the archive's own files, ``lock.json`` apart, there are ``ro-crate-metadata.json
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import zipfile
@@ -118,6 +119,37 @@ def write(files: Files, made: Mapping[str, str], target: IO[bytes]) -> None:
                     place.write(piece)
 
 
+@contextlib.contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Give an archive's directory; a packed one has one in the system's folder of temporary files meanwhile.
+
+    Parameters
+    ----------
+    path : Path
+        A directory, or a packed file.
+
+    Raises
+    ------
+    UserMistake
+        If a member cannot be read or would stand elsewhere, or the disk refuses.
+    """
+    if not path.is_file():
+        yield path
+        return
+    files = PackedFiles(path)
+    names = [name for name in files.sizes if name not in OF_PACKED]
+    with contextlib.ExitStack() as stack:
+        with directory.disk(path):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gradlab-")))
+        with directory.disk(folder):
+            for name in names:
+                place = folder / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with place.open("xb") as file:
+                    file.writelines(files.pieces(name))
+        yield folder
+
+
 def check_packed(files: PackedFiles) -> Iterator[Problem]:
     """Yield what differs of a packed file from the bytes that `pack` writes of its members."""
     made = {}
@@ -133,7 +165,7 @@ def check_packed(files: PackedFiles) -> Iterator[Problem]:
         return
     yield from crate.check_texts(files)
     try:
-        with tempfile.TemporaryFile() as target:
+        with directory.disk(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as target:
             write(files, made, target)
             target.seek(0)
             same = _same(target, files.path)

@@ -12,7 +12,11 @@ from gradlab.cli.options import AcceptOlderCode, Json, Quiet
 
 Archives = Annotated[
     list[Path],
-    typer.Argument(metavar="ARCHIVE...", help="The archives.", autocompletion=complete.archives),
+    typer.Argument(
+        metavar="ARCHIVE...",
+        help="The archives, directories or packed files.",
+        autocompletion=complete.archives,
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the united archive goes.")]
 
@@ -31,6 +35,7 @@ def merge(
 
     For example:
       gradlab merge results/anna results/ben --out results/both
+      gradlab merge results/mine anna.zip --out results/ours
       gradlab merge parts/* --out results/whole
     """
     from gradlab.archive.merge import merge as merge_archives

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 import zipfile
 
 import numpy as np
@@ -15,7 +16,8 @@ from test_archive_extend import BASE, CELL, RADIUS, assert_same, axes, changed, 
 import gradlab
 from gradlab.api import merge
 from gradlab.archive import merge as merging
-from gradlab.archive.manifest import seal
+from gradlab.archive.files import files_of
+from gradlab.archive.manifest import check, seal
 from gradlab.archive.packed import pack
 from gradlab.archive.reading import read_failures
 from gradlab.archive.variables import STATUS
@@ -177,19 +179,40 @@ def test_what_cannot_be_united(tmp_path):
     assert data(tmp_path / "a") == before
 
 
-def test_a_packed_archive_is_merged_when_it_has_been_unpacked(tmp_path):
-    gradlab.run(axes(radius=[0.5]), tmp_path / "a")
-    gradlab.run(axes(radius=[1.0]), tmp_path / "b")
-    packed = pack(tmp_path / "a", tmp_path / "a b.zip")
-    unpacked = (
-        r"a b\.zip: expected the directory of an archive, got a file.* -m zipfile -e '.*a b\.zip' FOLDER"
-    )
-    with pytest.raises(UserMistake, match=unpacked):
-        merge([packed, tmp_path / "b"], tmp_path / "m")
-    assert not (tmp_path / "m").exists()
-    with zipfile.ZipFile(packed) as file:
-        file.extractall(tmp_path / "c")
-    assert merge([tmp_path / "c", tmp_path / "b"], tmp_path / "m")["radius"].values.tolist() == [0.5, 1.0]
+def test_packed_archives_are_merged_as_their_directories_are(tmp_path, monkeypatch):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    for name, radius in (("a", 0.5), ("b", 1.0)):
+        gradlab.run(axes(radius=[radius]), tmp_path / name)
+        pack(tmp_path / name)
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
+    merge([tmp_path / "a.zip", tmp_path / "b.zip"], tmp_path / "packed")
+    assert data(tmp_path / "packed") == data(tmp_path / "both")
+    assert check(files_of(tmp_path / "packed")).problems == ()
+    runs = json.loads((tmp_path / "packed" / "provenance.json").read_text())["runs"]
+    assert [run["archive"] for run in runs] == [str(tmp_path / "a.zip"), str(tmp_path / "b.zip")]
+    merge([tmp_path / "a.zip", tmp_path / "b"], tmp_path / "packed")  # is there already
+    assert list(place.iterdir()) == []
+
+
+def test_a_packed_archive_that_was_altered_is_not_merged(tmp_path):
+    for name in ("a", "b"):
+        gradlab.run(axes(radius=[0.5 if name == "a" else 1.5]), tmp_path / name)
+    altered, other = pack(tmp_path / "a"), tmp_path / "other.zip"
+    with zipfile.ZipFile(altered) as source, zipfile.ZipFile(other, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name) + b" " * (name == "spec.resolved.toml"))
+    with pytest.raises(
+        UserMistake, match=r"other\.zip/spec\.resolved\.toml: .*Nothing is added to what is damaged"
+    ):
+        merge([other, tmp_path / "b"], tmp_path / "both")
+    with zipfile.ZipFile(other, "a") as target:
+        target.writestr("../outside", b"x")
+    with pytest.raises(UserMistake, match=r"other\.zip: expected names of files below the archive"):
+        merge([tmp_path / "b", other], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+    assert not (tmp_path / "outside").exists()
 
 
 def test_nothing_is_left_of_a_merge_that_was_refused_by_the_disk(tmp_path, monkeypatch):
