@@ -222,7 +222,7 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
 
             def meanwhile() -> None:
                 sink.begin()
-                made_by.update(collect(command, plan.grid.spec.seed))
+                made_by.update(collect(command, plan.grid.spec.seed, processes.linear_algebra()))
                 if way.labels:
                     load_labels()
 

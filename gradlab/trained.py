@@ -322,6 +322,7 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
     from gradlab.archive.reading import open_archive
     from gradlab.archive.store import ArchiveSink, check_own, sealed
     from gradlab.experiment.toml import to_toml
+    from gradlab.experiment.worker import linear_algebra
 
     begun = time.perf_counter()
     command = list(command) or command_line()
@@ -343,7 +344,7 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
             records = {name: np.asarray(values)[None] for name, values in trained.measure().items()}
             sink.write(np.zeros((1, 1), dtype=np.int64), records)
         sink.close()
-        run = collect(command, trained.table["seed"])
+        run = collect(command, trained.table["seed"], linear_algebra())
         write_provenance(out, run, time.perf_counter() - begun, workers=1, cases=done)
     return open_archive(out), done
 

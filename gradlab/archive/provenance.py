@@ -14,13 +14,12 @@ from typing import Any
 
 from gradlab.archive import directory
 from gradlab.archive.reading import read_provenance
-from gradlab.experiment.worker import linear_algebra
 
 LIBRARIES = ("numpy", "scipy", "xarray", "zarr", "numcodecs", "pydantic", "threadpoolctl", "matplotlib")
 _GIT_SECONDS = 5.0
 
 
-def collect(command: Sequence[str], seed: int) -> dict[str, Any]:
+def collect(command: Sequence[str], seed: int, blas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what made a run's numbers, as a plain table.
 
     Parameters
@@ -29,6 +28,8 @@ def collect(command: Sequence[str], seed: int) -> dict[str, Any]:
         The command line, or the Python call.
     seed : int
         The root seed.
+    blas : sequence of mapping
+        Its libraries of linear algebra, from `gradlab.experiment.worker.linear_algebra`.
     """
     return {
         "command": list(command),
@@ -38,7 +39,7 @@ def collect(command: Sequence[str], seed: int) -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": platform.platform(),
         "cpu": _cpu(),
-        "blas": linear_algebra(),
+        "blas": list(blas),
         "git": git_state(Path(__file__).resolve().parent),
     }
 

@@ -23,6 +23,7 @@ from gradlab.experiment.grid import Grid
 from gradlab.experiment.measures import record_names
 from gradlab.experiment.plan import Plan, make_plan
 from gradlab.experiment.runner import execute
+from gradlab.experiment.worker import linear_algebra
 
 Array = NDArray[Any]
 Place = tuple[int, ...]
@@ -139,7 +140,7 @@ def replay(
         tolerance=tolerance,
         variables=worst_first(compared),
         then=environment(runs[-1]) if runs else {},
-        now=environment(collect([], 0)),
+        now=environment(collect([], 0, linear_algebra())),
         older=sum(str(cases.code[place]) != code_key() for place in places),
     )
 

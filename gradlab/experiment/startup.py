@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
+from typing import Any
 
 from gradlab.core import notices
 
@@ -61,8 +62,11 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def started() -> None:
-    """Do nothing, in a process that has been started."""
+def started() -> list[dict[str, Any]]:
+    """Return what a process that has been started measures with."""
+    from gradlab.experiment import worker
+
+    return worker.linear_algebra()
 
 
 def prepare_fork() -> None:

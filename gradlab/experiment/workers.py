@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import Pipe, active_children, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gradlab.core.notices import notice
 from gradlab.experiment import startup
@@ -44,6 +46,7 @@ class Workers:
         self.count = count
         self.forked = forked and startup.CAN_FORK
         self._pool: ProcessPoolExecutor | None = None
+        self._started: Future[list[dict[str, Any]]] | None = None
         self._processes: set[BaseProcess] = set()
         self._used = False
         self._ear: Connection | None = None
@@ -97,7 +100,7 @@ class Workers:
                     initargs=(self._ear, all_started),
                 )
                 for _ in range(self.count):  # the pool starts a process for every task while none is idle
-                    self._pool.submit(startup.started)
+                    self._started = self._pool.submit(startup.started)
                 all_started.set()
         finally:
             self._processes = set(active_children()) - before
@@ -123,6 +126,18 @@ class Workers:
         future = self._pool.submit(worker.work, block, order)
         self._used = True
         return future
+
+    def linear_algebra(self) -> list[dict[str, Any]]:
+        """Return what the processes measure with; see `gradlab.experiment.worker.linear_algebra`.
+
+        Where there are none, that is what this process would measure with.
+        """
+        if self._started is not None:
+            with contextlib.suppress(BrokenProcessPool, CancelledError):
+                return self._started.result()
+        from gradlab.experiment import worker
+
+        return worker.linear_algebra()
 
     def stop(self) -> None:
         """End the processes, and wait for none.

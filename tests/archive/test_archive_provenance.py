@@ -9,10 +9,11 @@ from gradlab.archive import directory, provenance
 from gradlab.archive.provenance import collect, git_state, write_provenance
 from gradlab.archive.reading import read_provenance
 from gradlab.core.errors import UserMistake
+from gradlab.experiment.worker import linear_algebra
 
 
 def test_what_is_collected():
-    found = collect(["gradlab", "run", "x.toml"], 7)
+    found = collect(["gradlab", "run", "x.toml"], 7, linear_algebra())
     assert found["command"] == ["gradlab", "run", "x.toml"]
     assert found["seed"] == 7
     assert found["libraries"]["numpy"] == np.__version__
@@ -84,7 +85,7 @@ def test_without_git(tmp_path, monkeypatch):
 
     monkeypatch.setattr(provenance.subprocess, "run", absent)
     assert git_state(tmp_path) is None
-    assert collect([], 0)["git"] is None
+    assert collect([], 0, [])["git"] is None
 
 
 def test_a_git_that_hangs(tmp_path, monkeypatch):
