@@ -46,7 +46,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize("exchange", [True, False])
-@pytest.mark.parametrize("stride", [9, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stride", [9, pytest.param(4, marks=[pytest.mark.slow, pytest.mark.long])])
 def test_killed_at_any_step_of_growing_the_archive_is_the_old_or_the_new_one(
     tmp_path, monkeypatch, exchange, stride
 ):

@@ -20,7 +20,7 @@ def bench(tmp_path_factory):
     return killing.bench_in(tmp_path_factory.mktemp("bench"), LENGTH)
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(range(2, 4), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [1, pytest.param(range(2, 4), marks=[pytest.mark.slow, pytest.mark.long])])
 def test_whatever_stops_a_run_the_same_command_ends_it_with_the_same_bytes(tmp_path, bench, seed):
     for number, one in enumerate([seed] if isinstance(seed, int) else seed):
         folder = tmp_path / f"{number}"

@@ -39,7 +39,7 @@ def parts_of(table, folder, count):
     return paths
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(count=st.integers(2, 9), order=st.randoms(use_true_random=False))
 def test_the_parts_of_a_sweep_make_the_whole(tmp_path_factory, count, order):
     folder = tmp_path_factory.mktemp("parts")
