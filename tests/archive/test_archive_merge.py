@@ -173,8 +173,9 @@ def test_what_cannot_be_united(tmp_path):
         (["a"], "out", "at least two archives"),
         (["a", "b"], "a", "empty or does not exist"),
     ):
-        with pytest.raises(UserMistake, match=message):
+        with pytest.raises(UserMistake, match=message) as told:
             merge([tmp_path / name for name in names], tmp_path / out)
+        assert "--prune" not in str(told.value)  # which a merge has not
         assert not (tmp_path / "out").exists()
     assert data(tmp_path / "a") == before
 
