@@ -54,7 +54,7 @@ class Kalman(AbstractLearner):
     References
     ----------
     Puskorius and Feldkamp (1994), Neurocontrol of nonlinear dynamical systems with Kalman filter trained
-    recurrent networks; equations 12 to 15, and its decoupled filter. Feldkamp and Puskorius (1994),
+    recurrent networks: the global and the decoupled filter. Feldkamp and Puskorius (1994),
     Training controllers for robustness: multi-stream DEKF.
     """
 

@@ -46,7 +46,7 @@ class Rtrl(AbstractLearner):
     References
     ----------
     Williams and Zipser (1989), A learning algorithm for continually running fully recurrent neural
-    networks; equations 5 to 8.
+    networks.
     """
 
     name: ClassVar[str] = "rtrl"
