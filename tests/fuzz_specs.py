@@ -81,6 +81,7 @@ length = 4
 """
 SMALL = {"hidden": 3, "length": 4, "batch": 2, "draws": 2}
 MOST_CASES, MOST_WORK = 12, 20_000
+MOST_SECONDS = 5.0  # as the plan sees them
 
 
 class Fault(AssertionError):
@@ -196,7 +197,8 @@ def try_spec(rng: random.Random, folder: Path, known: list[str]) -> str:
         return "refused"
     grid = plan.grid
     work = max(n.hidden * n.hidden * n.layers for n in grid.networks) * max(t.length for t in grid.tasks)
-    if grid.n_cases > MOST_CASES or work > MOST_WORK:
+    seconds = sum(planned.block.size * planned.block.run_seconds for planned in plan.blocks())
+    if grid.n_cases > MOST_CASES or work > MOST_WORK or seconds > MOST_SECONDS:
         return "planned"
     sink = MemorySink(plan)
     try:

@@ -84,7 +84,7 @@ class Block(AbstractBlock):
         """Raise UserMistake if not even one place of the plane fits."""
         network = self.runs[0].network
         for view in self.views:
-            tile_and_segment(_sizes(network, view.task), memory - _kept(view), total)
+            _check_view(network, view, memory, total)
 
     def buffer_bytes(self, record: Collection[str], memory: int) -> int:
         """Return the bytes of the places that are measured at once, and of the surfaces."""
@@ -151,6 +151,13 @@ def _sizes(network: NetworkSettings, task: AbstractTask) -> Sizes:
 
 def _bytes_of_place(network: NetworkSettings, task: AbstractTask) -> int:
     return _sizes(network, task).total(1, task.length)
+
+
+def _check_view(
+    network: NetworkSettings, view: LandscapeView, memory: int, total: Callable[[int], int]
+) -> None:
+    kept = _kept(view)
+    tile_and_segment(_sizes(network, view.task), memory - kept, lambda places: total(places + kept))
 
 
 def _kept(view: LandscapeView) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+MOST_PLACES = 1_000_000  # on a line
 _PARAMETER = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh)_l(\d+)(_reverse)?|(weight_ho|bias_o)")
 
 
@@ -78,7 +79,7 @@ class Line:
             with gathering(problems):
                 values[key] = number(f"{where}.{key}", table.get(key))
         with gathering(problems):
-            values["num"] = integer(f"{where}.num", table.get("num", 100), at_least=2)
+            values["num"] = integer(f"{where}.num", table.get("num", 100), at_least=2, at_most=MOST_PLACES)
         with gathering(problems):
             values["what"] = _what(table, where)
         if "start" in values and values.get("stop") == values["start"]:

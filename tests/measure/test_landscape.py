@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from engine import case_of, network, probe_case, task
 
+import gradlab
 from gradlab.core.errors import UserMistake
 from gradlab.learning import clipping
 from gradlab.measure.landscape import RECORDS, LandscapeView, Plane, landscape
 from gradlab.measure.plane import LandscapeSettings, check_lines
+from gradlab.running import check_plan, plan_of
 
 W = {"parameter": "weight_hh_l0", "entry": [0, 0], "start": 4.0, "stop": 5.0, "num": 7}
 B = {"parameter": "bias_ih_l0", "entry": 0, "start": -2.6, "stop": -2.1, "num": 5}
@@ -126,6 +128,7 @@ def test_what_is_not_asked_for_is_not_there():
         ({"first": {**W, "direction": 1}}, "landscape.first"),
         ({"first": {"start": 0, "stop": 1}}, "landscape.first"),
         ({"first": {**W, "num": 1}}, "landscape.first.num"),
+        ({"first": {**W, "num": 1 << 40}}, "landscape.first.num"),
         ({"first": {**W, "stop": 4.0}}, "landscape.first.stop"),
         ({"second": W}, "landscape.second"),
         ({"begin": [1.0]}, "landscape.begin"),
@@ -140,6 +143,21 @@ def test_wrong_settings_are_refused_by_name(change, where):
     with pytest.raises(UserMistake) as caught:
         LandscapeSettings.build({"first": W, "second": B, **change})
     assert where in [problem.where for problem in caught.value.problems]
+
+
+def test_the_memory_that_is_asked_for_has_the_surface_in_it():
+    table = {
+        "measure": "landscape",
+        "network": {"hidden": 1},
+        "task": {"name": "level", "level": 0.7, "length": 3},
+        "landscape": {"first": {**W, "num": 3000}, "second": {**B, "num": 3000}},
+    }
+    plan = plan_of(gradlab.Spec.from_dict(table))
+    with pytest.raises(UserMistake, match=r"expected at least \d+ MiB .*, got 400 MiB") as told:
+        check_plan(plan, 400 << 20)
+    needed = int(str(told.value).split("at least ")[1].split(" MiB")[0])
+    assert needed > 64 * 3000 * 3000 >> 20
+    check_plan(plan, needed << 20)
 
 
 def test_an_entry_that_was_not_given_is_not_told_as_one():

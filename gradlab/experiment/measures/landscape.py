@@ -71,7 +71,8 @@ class Landscape(AbstractMeasure):
         planes, networks, tasks = (parts[one].settings for one in ("landscape", "network", "task"))
 
         def check_places(key: str) -> None:
-            places = {getattr(one, key).places.tobytes() for one in planes}
+            lines = [getattr(one, key) for one in planes]
+            places = {(frozenset((line.start, line.stop)), line.num) for line in lines}
             if len(places) > 1:
                 expected = "the same start, stop and num for all cases"
                 raise UserMistake(Problem(f"landscape.{key}", expected, f"{len(places)} different ones"))
