@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradlab.archive.creation import array_of, grown, values_of
 from gradlab.archive.schema import Layout
+from gradlab.archive.starting import start_zarr
 from gradlab.archive.united import Held, Index, implied
 from gradlab.archive.variables import KEYS, OPTIONAL, STATUS, VARIABLES
 from gradlab.core.errors import Problem, UserMistake
@@ -64,6 +65,7 @@ def copy_cases(data: Path, held: Held, target_data: Path, target: Held, source: 
     """
     import zarr
 
+    start_zarr()
     there = zarr.open_group(data, mode="r")
     here = zarr.open_group(target_data, mode="r+")
     for name in target.layout.names:
@@ -87,6 +89,7 @@ def differing(
     """Return the first of the cases, told by their flat places in both, whose numbers are not the same."""
     import zarr
 
+    start_zarr()
     one, two = zarr.open_group(data, mode="r"), zarr.open_group(other_data, mode="r")
     for name in other.layout.names:
         if name in KEYS or name not in held.layout.names or not len(source):

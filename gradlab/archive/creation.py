@@ -186,6 +186,7 @@ def write_keys(data: Path, keys: Mapping[str, NDArray[Any]]) -> None:
     """Write the keys of all cases."""
     import zarr
 
+    start_zarr()
     group = zarr.open_group(data, mode="r+")
     for name, values in keys.items():
         array_of(group, name)[...] = values

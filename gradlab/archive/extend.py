@@ -179,7 +179,7 @@ def meet(path: Path, wanted: Wanted, *, prune: bool = False) -> Meeting:
         return Meeting(path, wanted, None, new, places, nothing, nothing, np.zeros(0, bool), 0)
     if problems := check_structure(path):
         raise UserMistake(problems)
-    old = with_lone(read_held(path / directory.DATA), path, "gate" in new.layout.coordinates)
+    old = with_lone(read_held(path), path, "gate" in new.layout.coordinates)
     held = (old.status != STATUS["not_run"]) & (old.settings != "")
     outside = held & ~among(old.settings, new.settings)
     names = _names(path, wanted, old, held, outside, prune=prune)

@@ -97,7 +97,7 @@ class _Source:
 
 
 def _sources(paths: Sequence[Path], folders: Sequence[Path]) -> list[_Source]:
-    held = [read_held(folder / directory.DATA) for folder in folders]
+    held = [read_held(folder) for folder in folders]
     gates = any("gate" in one.layout.coordinates for one in held)
     held = [with_lone(one, folder, gates) for one, folder in zip(held, folders, strict=True)]
     return [_Source(*both) for both in zip(paths, folders, held, strict=True)]
@@ -245,7 +245,7 @@ def _check_numbers(one: _Source, other: _Source, source: Index, places: Index) -
 def _is_in(out: Path, sources: Sequence[_Source], target: Held, shares: Sequence[_Share]) -> bool:
     """Return whether an archive is what the merge would make: one that was killed had nearly ended."""
     data = out / directory.DATA
-    own = read_held(data)
+    own = read_held(out)
     return (
         same_grid(own, target)
         and np.array_equal(own.status, target.status)

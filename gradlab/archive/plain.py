@@ -7,6 +7,7 @@ Just enough of `xarray.Dataset` for what looks at a probe's numbers in words; wh
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +111,9 @@ class PlainData:
 
     def __contains__(self, name: object) -> bool:
         return name in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
 
     def __getitem__(self, name: str) -> PlainArray:
         return self._arrays[name]

@@ -376,7 +376,7 @@ def check_own(path: Path, key: str) -> None:
     if problems := check_structure(path):
         raise UserMistake(problems)
     check_unaltered(path)
-    if read_held(path / directory.DATA).settings.ravel().tolist() != [key]:
+    if read_held(path).settings.ravel().tolist() != [key]:
         got = "an archive of another one"
         raise UserMistake(Problem(str(path), "the archive of this measurement", got, "Give another --out."))
 

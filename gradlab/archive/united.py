@@ -9,20 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.archive.creation import array_of, values_of
+from gradlab.archive.plain import PlainData
 from gradlab.archive.schema import Coordinate, Layout
-from gradlab.archive.starting import start_zarr
 from gradlab.archive.variables import OPTIONAL, STATUS, TEXT, VARIABLES
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.measure.records import DIMS
-
-if TYPE_CHECKING:
-    import zarr
 
 Index = NDArray[np.int64]
 Keys = NDArray[np.str_]
@@ -84,22 +80,19 @@ class United:
     places: tuple[Index, ...]
 
 
-def read_held(data: Path) -> Held:
-    """Return what an archive holds, by its ``data.zarr``. Reads coordinates, keys and status alone.
+def read_held(path: Path) -> Held:
+    """Return what the archive in a directory holds. Reads coordinates, keys and status alone.
 
     Raises
     ------
     UserMistake
         If one of these is damaged.
     """
-    import zarr  # late: a run starts its work sooner without it
-
-    start_zarr()
-    group = zarr.open_group(data, mode="r")
-    arrays = {name: array_of(group, name) for name in group.array_keys()}
-    case_dims = _dims(arrays["status"])
+    data = PlainData(path)
+    arrays = {name: data[name] for name in data}
+    case_dims = arrays["status"].dims
     coordinates = {
-        name: Coordinate(_dims(array)[0], values_of(array), {k: str(v) for k, v in array.attrs.items()})
+        name: Coordinate(array.dims[0], array.values, {k: str(v) for k, v in array.attrs.items()})
         for name, array in arrays.items()
         if name not in VARIABLES
     }
@@ -109,12 +102,12 @@ def read_held(data: Path) -> Held:
     # Before schema 2 the case's key was that of its settings, and nothing told the code.
     settings_key = "settings_key" if "settings_key" in arrays else "case_key"
     dense: dict[str, NDArray[Any]] = {
-        name: values_of(arrays[name]) for name in (settings_key, "code_key", "status") if name in arrays
+        name: arrays[name].values for name in (settings_key, "code_key", "status") if name in arrays
     }
     settings = dense[settings_key].astype("<U32")
     code = dense["code_key"].astype("<U16") if "code_key" in dense else np.full(settings.shape, "", "<U16")
-    chunks = {name: arrays[name].chunks for name in names}
-    attrs = {key: value for key, value in group.attrs.items() if key not in ("coordinates", "gradlab_schema")}
+    chunks = {name: arrays[name].form.chunk for name in names}
+    attrs = {key: value for key, value in data.attrs.items() if key != "gradlab_schema"}
     layout = Layout(sizes, case_dims, coordinates, names)
     return Held(layout, settings, code, dense["status"], attrs, chunks)
 
@@ -249,11 +242,6 @@ def _short(*keys: Keys) -> Sequence[NDArray[Any]]:
         return [each.astype("S32") for each in keys]
     except UnicodeEncodeError:  # of an archive that somebody else made up
         return keys
-
-
-def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:
-    names = getattr(array.metadata, "dimension_names", None) or ()
-    return tuple(str(name) for name in names)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import functools
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from gradlab.core.notices import listening
 
 if TYPE_CHECKING:
     from gradlab.experiment.cluster import Cluster
-    from gradlab.experiment.plan import Plan
+    from gradlab.experiment.plan import Plan, PlannedBlock
     from gradlab.experiment.spec import Spec
 
 ROOM = 128 << 20  # bytes: with less for the buffers of a process, another process gains nothing
@@ -281,7 +281,7 @@ def _noting(wish: Wish, log: Log) -> Callable[[str], None]:
 def _workers(wish: Wish, plan: Plan, memory: int) -> tuple[int, Cluster | None, str]:
     """Return the number of processes, the cluster that works in their place, if any, and words for it."""
     if wish.scheduler is None:
-        count = wish.workers or useful_workers(plan, memory)
+        count = wish.workers or useful_workers(list(plan.blocks()), plan.record, memory)
         return count, None, f"{count} worker{'s' * (count > 1)}"
     if wish.workers is not None:
         raise UserMistake(Problem("--scheduler", "either --workers or --scheduler", "both"))
@@ -307,17 +307,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def useful_workers(plan: Plan, memory: int) -> int:
+def useful_workers(blocks: Sequence[PlannedBlock], record: Collection[str], memory: int) -> int:
     """Return how many processes to use: one a core, if there are blocks and memory for so many."""
     from gradlab.experiment.runner import memory_share
 
-    blocks = list(plan.blocks())
     shapes = {b.block.kind: b.block for b in blocks}.values()
     for workers in range(min(cores(), len(blocks)), 1, -1):
         share = memory_share(memory, workers)
         try:
             for block in shapes:
-                block.check_memory(plan.record, share)
+                block.check_memory(record, share)
         except UserMistake:
             continue
         if share >= ROOM:

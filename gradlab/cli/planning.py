@@ -14,8 +14,9 @@ from gradlab.archive.united import FINISHED
 from gradlab.cli.execution import useful_workers
 from gradlab.cli.report import short_list, there_lines
 from gradlab.cli.terminal import cases, duration, safe, size
+from gradlab.experiment.runner import check_blocks
 from gradlab.experiment.spec import parse_memory
-from gradlab.running import check_plan, met, plan_of
+from gradlab.running import met, plan_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,10 +53,11 @@ def plan_table(
     plan = plan_of(spec)
     meeting = None if out is None else met(plan, out, prune=prune)
     archive = {} if meeting is None else {"archive": _told(meeting)}
-    processes = workers or useful_workers(plan, bound)
-    check_plan(plan, bound, processes)
     # Of an archive, what it lacks is planned.
     finished = None if meeting is None else np.isin(meeting.status, FINISHED)
+    blocks = list(plan.blocks(finished))
+    processes = workers or useful_workers(blocks, plan.record, bound)
+    check_blocks(blocks, plan.record, bound, min(processes, max(1, len(blocks))))
     cost = estimate(plan, processes, bound, finished)
     return {
         **archive,

@@ -60,6 +60,17 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert ("Usage: gradlab" in done.stdout) == (arguments != ["--version"])
 
 
+def test_plan_and_show_look_at_an_archive_without_what_writes_one(archive: Path) -> None:
+    """The libraries that write and label numbers take longer to load than a plan of 100 000 cases takes."""
+    for arguments in (["plan", archive.parent / "tiny.toml", "--out", archive], ["show", archive]):
+        done = subprocess.run(
+            [sys.executable, "-c", LOADED, *map(str, arguments)], capture_output=True, text=True, check=True
+        )
+        code, *modules = done.stderr.split()
+        assert code in ("0", "None")
+        assert not {"zarr", "xarray", "matplotlib", "pandas"} & set(modules)
+
+
 def test_help_takes_no_more_than_half_again_the_time_of_a_bare_program(tmp_path: Path) -> None:
     bare = tmp_path / "bare.py"
     bare.write_text(BARE)
