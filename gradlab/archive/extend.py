@@ -26,6 +26,7 @@ from gradlab.core.streams import digest
 _OF_RUN = ("title", "question", "measure", "seed")  # attributes that are the last run's
 LONELY = {name for name, variable in VARIABLES.items() if "gate" in variable.over}
 _ASIDE = ("title", "question", "memory")  # of a spec: they change no number
+_AWAY = "Or give another --out, or --prune, which drops the cases that the spec has not."
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +184,10 @@ def meet(path: Path, wanted: Wanted, *, prune: bool = False) -> Meeting:
     held = (old.status != STATUS["not_run"]) & (old.settings != "")
     outside = held & ~among(old.settings, new.settings)
     names = _names(path, wanted, old, held, outside, prune=prune)
-    united = unite(old, new, held & (not prune), names, str(path))
+    try:
+        united = unite(old, new, held & (not prune), names, str(path))
+    except UserMistake as mistake:
+        raise UserMistake([replace(p, hint=f"{p.hint} {_AWAY}".strip()) for p in mistake.problems]) from None
     source, target = carried(old, united.settings)
     dropped = int(outside.sum()) if prune else 0
     after = _after(old, wanted, united, source, target)

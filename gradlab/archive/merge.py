@@ -21,18 +21,7 @@ from gradlab.archive.lock import writing
 from gradlab.archive.manifest import check_unaltered, seal
 from gradlab.archive.packed import unpacked
 from gradlab.archive.reading import read_provenance
-from gradlab.archive.united import (
-    AWAY,
-    FINISHED,
-    Held,
-    Index,
-    among,
-    carried,
-    point,
-    read_held,
-    same_grid,
-    unite,
-)
+from gradlab.archive.united import FINISHED, Held, Index, among, carried, point, read_held, same_grid, unite
 from gradlab.archive.variables import STATUS
 from gradlab.archive.verify import check_structure
 from gradlab.core.checks import shown
@@ -167,11 +156,7 @@ def _all_in_one(sources: Sequence[_Source]) -> Held:
         two = other.held
         if not ((two.settings != "") & ~among(two.settings, one.settings)).any():
             return one
-        try:
-            united = unite(one, two, one.settings != "", one.layout.names, str(other.path))
-        except UserMistake as mistake:
-            problems = [replace(p, hint=p.hint.replace(AWAY, "").strip()) for p in mistake.problems]
-            raise UserMistake(problems) from None
+        united = unite(one, two, one.settings != "", one.layout.names, str(other.path))
         if not united.left.any():
             return two
         of_run = ("title", "question", "measure", "seed")

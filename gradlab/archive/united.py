@@ -159,7 +159,7 @@ def unite(old: Held, new: Held, keep: NDArray[np.bool_], names: Sequence[str], w
     ours, theirs = old.layout, new.layout
     if ours.case_dims != theirs.case_dims:
         expected = f"the axes that the archive has, {_listed(ours.case_dims)}, to put its cases beside"
-        hint = f"{AWAY} (An axis may have a single value.)"
+        hint = "An axis may have a single value."
         raise UserMistake(Problem(where, expected, _listed(theirs.case_dims), hint))
     coordinates: dict[str, Coordinate] = {}
     from_old, from_new = [], []
@@ -181,14 +181,10 @@ def unite(old: Held, new: Held, keep: NDArray[np.bool_], names: Sequence[str], w
     if taken.any():
         first_taken = [int(t[np.argmax(taken)]) for t in target]
         got = f"other settings at {int(taken.sum())} of its cases, the first at {point(layout, first_taken)}"
-        hint = f"Make an axis of what differs. {AWAY}"
+        hint = "Make an axis of what differs."
         raise UserMistake(Problem(where, "the settings that the archive's cases have", got, hint))
     settings[target] = old.settings[left]
     return United(layout, settings, left, tuple(from_new))
-
-
-#: What a run may do instead; no way out of a merge.
-AWAY = "Or give another --out, or --prune, which drops the cases that the spec has not."
 
 
 def point(layout: Layout, place: Sequence[int]) -> str:
@@ -282,7 +278,7 @@ def _along(
     kinds = [{name: values.dtype.kind in "OUST" for name, values in side.items()} for side in (first, second)]
     if kinds[0] != kinds[1]:
         expected = f"axis {dim} to have {', '.join(first)} along it, of the kind that the archive has"
-        raise UserMistake(Problem(where, expected, ", ".join(second), AWAY))
+        raise UserMistake(Problem(where, expected, ", ".join(second)))
     # An archive names its coordinates in the disk's order, a spec in its own: here both have the first's.
     second = {name: second[name] for name in first}
     rows_old, rows_new = (
@@ -316,7 +312,7 @@ def _along(
         for k, name in enumerate(first)
     }
     if len({row[list(first).index(dim)] for row in rows}) < len(rows) and kinds[0][dim]:
-        raise UserMistake(Problem(where, f"one meaning of every label along {dim}", "two", AWAY))
+        raise UserMistake(Problem(where, f"one meaning of every label along {dim}", "two"))
     return coordinates, from_old, from_new
 
 
@@ -351,7 +347,7 @@ def _inner(old: Held, new: Held, where: str) -> dict[str, Coordinate]:
             both = [implied(old, dim), implied(new, dim)]
             if not all(both) and dim in OPTIONAL:
                 expected = f"cases with a {dim} that is known, to put them together"
-                raise UserMistake(Problem(where, expected, "others", AWAY))
+                raise UserMistake(Problem(where, expected, "others"))
             labels = dict.fromkeys(label for side in both for label in side)
             text = sides[0].values.dtype.kind in "OUST"
             found[dim] = Coordinate(
