@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -72,14 +71,6 @@ class Wish:
     prune: bool = False
     accept_older_code: bool = False
     partition: str | None = None
-
-
-def prepare_workers(workers: int | None, scheduler: str | None) -> None:
-    """Let processes get ready, before the spec is read, on a core that is idle until then."""
-    if scheduler is None and workers != 1 and cores() > 1:
-        from gradlab.experiment.startup import prepare_fork
-
-        prepare_fork()
 
 
 def run_spec(spec: Spec, text: str, wish: Wish, log: Log) -> None:
@@ -156,8 +147,6 @@ def sweep_flags(
     typer.Exit
         As `run_spec` does.
     """
-    if not given["print_spec"]:
-        prepare_workers(given["workers"], given["scheduler"])
     with logged(None if given["print_spec"] else log, command) as book:
         _sweep(given, settings, out, command, book)
 
@@ -300,16 +289,10 @@ def _figures(wish: Wish, note: Any) -> dict[str, list[str]]:
     return files_of(drawn)
 
 
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def useful_workers(blocks: Sequence[PlannedBlock], record: Collection[str], memory: int) -> int:
     """Return how many processes to use: one a core, if there are blocks and memory for so many."""
     from gradlab.experiment.runner import memory_share
+    from gradlab.experiment.startup import cores
 
     shapes = {b.block.kind: b.block for b in blocks}.values()
     for workers in range(min(cores(), len(blocks)), 1, -1):

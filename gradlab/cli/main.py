@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from gradlab.cli.diff import diff
+from gradlab.cli.early import start_early
 from gradlab.cli.export import export
 from gradlab.cli.group import INTERRUPTED, Commands
 from gradlab.cli.listing import list_
@@ -82,6 +83,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a title must not break a narrow encoding
     if not os.environ.get("COLUMNS", "1").strip("0"):
         del os.environ["COLUMNS"]  # a width of 0 is none: nothing at all would be printed
+    start_early(sys.argv[1:])
     try:
         app(prog_name="gradlab")
     except KeyboardInterrupt:

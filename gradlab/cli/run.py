@@ -67,12 +67,11 @@ def run(
       gradlab run mine.toml --partition 3/16 --out parts/3
       gradlab run mine.toml --scheduler tcp://10.0.0.1:8786
     """
-    from gradlab.cli.execution import Wish, prepare_workers, run_spec
+    from gradlab.cli.execution import Wish, run_spec
     from gradlab.cli.logbook import logged
     from gradlab.cli.specs import given_text, read_spec
 
     command = command_line(ctx)
-    prepare_workers(workers, scheduler)
     with logged(log, command) as book:
         wish = Wish(
             out=out if out is not None else Path("results") / spec.stem,

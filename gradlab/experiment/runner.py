@@ -315,8 +315,12 @@ def _submit(
 
 
 def _tapered(blocks: list[PlannedBlock], workers: int) -> list[PlannedBlock]:
-    """Return the blocks with the last ones cut in four, so that no worker is idle for long at the end."""
-    first = max(0, len(blocks) - 2 * workers)
+    """Return the blocks with the last ones cut in four, so that no worker is idle for long at the end.
+
+    One a worker is enough: what is left when the first of them has nothing whole to take is at most as
+    much as that. More would have the files of their cases written over more often.
+    """
+    first = max(0, len(blocks) - workers)
     return blocks[:first] + [part for planned in blocks[first:] for part in _parts_of(planned, 4)]
 
 

@@ -22,6 +22,13 @@ from gradlab.core import notices
 CAN_FORK = sys.platform == "linux"
 
 
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def start(tell: Connection, all_started: Event) -> None:
     """Prepare this process: interruptions left to the parent, one BLAS thread, all loaded that it needs.
 

@@ -39,7 +39,7 @@ class Workers:
         How many. One is none: the work is then done in this process.
     forked : bool
         Whether they may be forked of a process that has loaded what they need, rather than each
-        load it anew; see `gradlab.experiment.startup.prepare_fork`.
+        load it anew. That process may have been started before: `gradlab.experiment.startup.prepare_fork`.
     """
 
     def __init__(self, count: int, *, forked: bool = False):
@@ -88,6 +88,8 @@ class Workers:
         heard, self._ear = Pipe(duplex=False)
         self._hearing = threading.Thread(target=_hear, args=(heard,), daemon=True)
         self._hearing.start()
+        if self.forked:
+            startup.prepare_fork()
         context = get_context("forkserver" if self.forked else "spawn")
         before = set(active_children())
         try:

@@ -17,6 +17,7 @@ from command import PROGRAM
 from gradlab.api import open_archive
 from gradlab.cli import complete
 from gradlab.cli.catalogues import _registry
+from gradlab.cli.early import wants_workers
 from gradlab.figures import style
 
 Program = Callable[..., subprocess.Popen[str]]
@@ -228,3 +229,24 @@ def test_the_bar_of_a_terminal_shows_cases_speed_and_time_left() -> None:
     assert progress.state() == "30 of 110 cases, 2 a second, 40 s left, 3 failed"
     progress.advance(80, 0)
     assert progress.state() == "110 of 110 cases, 10 a second, 3 failed"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("run spec.toml", True),
+        ("run spec.toml --workers 2 --quiet", True),
+        ("run spec.toml --workers=12", True),
+        ("sweep --spectrum ginibre", True),
+        ("run spec.toml --workers 1", False),
+        ("run spec.toml --workers=1", False),
+        ("run spec.toml --scheduler tcp://there", False),
+        ("run --help", False),
+        ("sweep -h", False),
+        ("sweep --print-spec", False),
+        ("plan spec.toml", False),
+        ("", False),
+    ],
+)
+def test_processes_get_ready_for_command_lines_that_want_some(line: str, expected: bool) -> None:
+    assert wants_workers(line.split()) is expected

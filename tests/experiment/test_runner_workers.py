@@ -348,7 +348,7 @@ def test_what_can_be_done_meanwhile_is_done_once_after_the_first_blocks_left(pla
 def test_the_last_blocks_are_cut_so_that_the_workers_end_together():
     blocks = list(plan_of(MANY).blocks())
     tapered = _tapered(blocks, 2)
-    assert tapered[:-16] == blocks[:-4]
-    assert [len(planned.block.runs) for planned in tapered[-16:]] == [2] * 16
+    assert tapered[:-8] == blocks[:-2]
+    assert [len(planned.block.runs) for planned in tapered[-8:]] == [2] * 8
     places = np.concatenate([planned.index.reshape(-1, planned.index.shape[-1]) for planned in tapered])
     assert len(np.unique(places, axis=0)) == len(places) == sum(planned.cases for planned in blocks)
