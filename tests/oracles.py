@@ -42,6 +42,10 @@ ACTIVATIONS = {
     "leaky_relu": (lambda xp, z: xp.where(z > 0, z, 0.01 * z), False),
     "elu": (lambda xp, z: xp.where(z > 0, z, xp.exp(xp.where(z > 0, 0.0 * z, z)) - 1.0), False),
     "hard_tanh": (lambda xp, z: xp.where(z > 1, 1.0 + 0.0 * z, xp.where(z < -1, -1.0 + 0.0 * z, z)), False),
+    "mod_relu": (
+        lambda xp, z: xp.where(z > 0.125, z - 0.125, xp.where(z < -0.125, z + 0.125, 0.0 * z)),
+        False,
+    ),
     "softsign": (lambda xp, z: z / (1.0 + xp.abs(z)), False),
 }
 

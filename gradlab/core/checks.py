@@ -67,11 +67,16 @@ def one_of(where: str, value: object, known: Iterable[str], what: str = "a known
     raise UserMistake(Problem(where, what, shown(value), nearest(value, names)))
 
 
+def _plain(bound: float) -> str:
+    """Return a bound as a person writes it: whole numbers with all their digits."""
+    return str(int(bound)) if abs(bound) < 1e15 and float(bound).is_integer() else f"{bound:g}"
+
+
 def _range_text(
     at_least: float | None, above: float | None, at_most: float | None, below: float | None
 ) -> str:
     parts = [
-        f"{word} {bound:g}"
+        f"{word} {_plain(bound)}"
         for word, bound in (
             ("of at least", at_least),
             ("above", above),

@@ -26,6 +26,8 @@ VARIANTS = [
     {"name": "leaky_relu", "slope": 1.7},
     {"name": "elu", "alpha": 0.3},
     {"name": "elu", "alpha": 2.5},
+    {"name": "mod_relu", "bias": 0.0},
+    {"name": "mod_relu", "bias": -2.5},
 ]
 every_activation = pytest.mark.parametrize("setting", VARIANTS, ids=str)
 
@@ -243,6 +245,7 @@ def _step(above: Decimal, below: Decimal) -> Callable[[Decimal], Decimal]:
     return lambda z: above if z > 0 else below
 
 
+_SHRINK = Decimal("0.125")  # of mod_relu
 REFERENCES: dict[str, Callable[[Decimal], tuple[Decimal, Decimal]]] = {
     "identity": lambda z: (z, Decimal(1)),
     "tanh": lambda z: (2 * _logistic(2 * z) - 1, 4 * _logistic(2 * z) * _logistic(-2 * z)),
@@ -252,6 +255,7 @@ REFERENCES: dict[str, Callable[[Decimal], tuple[Decimal, Decimal]]] = {
     "elu": lambda z: (z, Decimal(1)) if z > 0 else (z.exp() - 1, z.exp()),
     "softplus": lambda z: ((1 + z.exp()).ln(), _logistic(z)),
     "hard_tanh": lambda z: (max(min(z, Decimal(1)), Decimal(-1)), Decimal(abs(z) < 1)),
+    "mod_relu": lambda z: (z - max(min(z, _SHRINK), -_SHRINK), Decimal(abs(z) > _SHRINK)),
     "softsign": lambda z: (z / (1 + abs(z)), (1 + abs(z)) ** -2),
     "gelu": _gelu,
     "silu": _silu,
@@ -298,7 +302,14 @@ def test_tanh_is_accurate_where_its_two_formulas_meet() -> None:
 
 @pytest.mark.parametrize(
     ("name", "zero_or_kink", "derivative"),
-    [("relu", 0.0, 0.0), ("leaky_relu", 0.0, 0.01), ("hard_tanh", 1.0, 0.0), ("hard_tanh", -1.0, 0.0)],
+    [
+        ("relu", 0.0, 0.0),
+        ("leaky_relu", 0.0, 0.01),
+        ("hard_tanh", 1.0, 0.0),
+        ("hard_tanh", -1.0, 0.0),
+        ("mod_relu", 0.1, 0.0),
+        ("mod_relu", -0.1, 0.0),
+    ],
 )
 def test_derivative_at_the_kink(name: str, zero_or_kink: float, derivative: float) -> None:
     z = np.full((1, 2, 1), zero_or_kink)
@@ -342,6 +353,7 @@ def test_settings_round_trip(setting: str | dict) -> None:
     ("table", "message"),
     [
         ({"name": "leaky_relu", "slope": -0.1}, r"activation\.slope: expected a finite number of at least 0"),
+        ({"name": "mod_relu", "bias": 0.1}, r"activation\.bias: expected a finite number of at most 0"),
         ({"name": "leaky_relu", "slope": math.nan}, r"activation\.slope: expected a finite number.*got nan"),
         ({"name": "elu", "alpha": -1}, r"activation\.alpha: expected a finite number of at least 0, got -1"),
         ({"name": "elu", "alpha": "big"}, r"activation\.alpha: expected a number, got 'big'"),

@@ -24,6 +24,7 @@ PHI = {
     "elu": F.elu,
     "softplus": lambda z: F.softplus(z, threshold=1e9),
     "hard_tanh": F.hardtanh,
+    "mod_relu": lambda z: F.softshrink(z, 0.125),
     "softsign": F.softsign,
     "gelu": F.gelu,
     "silu": F.silu,
