@@ -83,8 +83,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a title must not break a narrow encoding
     if not os.environ.get("COLUMNS", "1").strip("0"):
         del os.environ["COLUMNS"]  # a width of 0 is none: nothing at all would be printed
-    start_early(sys.argv[1:])
     try:
+        start_early(sys.argv[1:])
         app(prog_name="gradlab")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
