@@ -1,5 +1,7 @@
 """Make what `results/` holds of the shipped experiments: `python results/make.py [--runs FOLDER] [NAME ...]`.
 
+With ``--archives`` alone packed archives are made, and the figures stay: of trainings, whole runs take hours.
+
 Runs of whole experiments are made in FOLDER/NAME and kept there, where it is given: what an earlier run
 there has measured, with today's numerical code and settings, is not measured again.
 
@@ -74,18 +76,21 @@ FIRST_UPDATES: tuple[tuple[str, ...], ...] = (
 AUTHOR = "The gradlab developers"
 
 
-def made(name: str, folder: Path, runs: Path) -> dict[str, Any]:
-    """Run, draw and pack one experiment, the whole run in `runs`; return its entry in the index."""
+def made(name: str, folder: Path, runs: Path, figures: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Run, draw and pack one experiment, the whole run in `runs`; return its entry in the index.
+
+    Where its `figures` are given, as the index has them, none is drawn.
+    """
     spec = gradlab.load_spec(folder / "experiments" / f"{name}.toml")
     target = HOME / "archives" / f"{name}.zip"
     trained = spec.measure == "train"
     steps = FIRST_UPDATES if trained else OWN_STEPS.get(name, SMALLER)
     whole: tuple[str, ...] = ()
-    figures = drawn(name, run(name, spec, whole, runs / name), folder)
+    if figures is None:
+        figures = [described(one) for one in drawn(name, run(name, spec, whole, runs / name), folder)]
     for number, settings in enumerate(steps):
         archive = runs / name if settings == whole else folder / str(number) / name
-        if settings != whole:
-            run(name, spec, settings, archive)
+        run(name, spec, settings, archive)
         packed = pack(archive, folder / f"{name}.zip", authors=[AUTHOR])
         if packed.stat().st_size <= MOST:
             break
@@ -100,7 +105,7 @@ def made(name: str, folder: Path, runs: Path) -> dict[str, Any]:
         "cases": int((gradlab.open_archive(target)["settings_key"] != "").sum()),
         "content_digest": check(target).content_digest,
         **described(target),
-        "figures": [described(one) for one in figures],
+        "figures": figures,
     }
 
 
@@ -137,8 +142,11 @@ def described(file: Path) -> dict[str, Any]:
     return {"file": file.relative_to(HOME).as_posix(), "bytes": len(data), "sha256": digest}
 
 
-def main(names: list[str], runs: Path | None) -> None:
-    """Make the results of the experiments of these names, or of all; keep whole runs in `runs`."""
+def main(names: list[str], runs: Path | None, *, archives: bool = False) -> None:
+    """Make the results of the experiments of these names, or of all; keep whole runs in `runs`.
+
+    With `archives`, figures stay as they are.
+    """
     index_file = HOME / "index.json"
     there = sorted(file.stem for file in EXPERIMENTS.glob("*.toml"))
     if unknown := set(names) - set(there):
@@ -148,7 +156,8 @@ def main(names: list[str], runs: Path | None) -> None:
         # Elsewhere, for a resolved spec has the absolute paths of the files that it names.
         shutil.copytree(EXPERIMENTS, Path(folder) / "experiments")
         for name in names or there:
-            index[name] = made(name, Path(folder), runs or Path(folder) / "whole")
+            figures = index[name]["figures"] if archives and name in index else None
+            index[name] = made(name, Path(folder), runs or Path(folder) / "whole", figures)
             sys.stdout.write(f"{name}: {index[name]['cases']} cases, {index[name]['bytes']} bytes\n")
     index = {name: index[name] for name in there if name in index}
     index_file.write_text(json.dumps(index, indent=1) + "\n")
@@ -160,5 +169,6 @@ if __name__ == "__main__":
     words.add_argument(
         "--runs", metavar="FOLDER", type=Path, help="keep whole runs here, and go on with them"
     )
+    words.add_argument("--archives", action="store_true", help="make packed archives alone")
     given = words.parse_args()
-    main(given.names, given.runs)
+    main(given.names, given.runs, archives=given.archives)
