@@ -29,14 +29,18 @@ from gradlab.theory.slopes import log10_or_zero
 
 Elementwise = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-# An even number of nodes has none at zero, so a kink there (relu) is integrated exactly.
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(100)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 _SMALLEST, _LARGEST = 1e-14, 1e14
+_POINTS = 1 << 14  # on either side of zero
+_FAR = 12.0  # standard deviations, beyond which nothing is left
 
 
 def gaussian_mean(function: Elementwise, variance: float) -> float:
-    """Return ``E[function(sqrt(variance) Z)]`` by Gauss-Hermite quadrature with 100 nodes.
+    """Return ``E[function(sqrt(variance) Z)]`` by the midpoint rule.
+
+    Its points lie as densely near zero as the function changes there, whatever the variance: Z is
+    ``w sinh(u)`` at equal steps of u, with ``w = 1 / sqrt(variance)`` where that is below 1. Smooth
+    functions are integrated to rounding; a jump costs at most some 2e-4 of what it changes, and a kink
+    the square of that. Zero itself is no point, so that a jump there (relu's derivative) costs nothing.
 
     Parameters
     ----------
@@ -45,7 +49,13 @@ def gaussian_mean(function: Elementwise, variance: float) -> float:
     variance : float
         Variance of the argument, at least 0.
     """
-    return float(np.dot(_WEIGHTS, function(np.sqrt(variance) * _NODES)))
+    deviation = np.sqrt(variance)
+    width = 1.0 / max(deviation, 1.0)
+    u = (np.arange(_POINTS) + 0.5) * (np.arcsinh(_FAR / width) / _POINTS)
+    z = width * np.sinh(u)
+    weight = np.cosh(u) * np.exp(-0.5 * z * z)
+    both = function(deviation * z) + function(-deviation * z)
+    return float(np.dot(weight, both) / (2.0 * weight.sum()))
 
 
 def stationary_variance(value: Elementwise, gain: float, drive: float = 0.0) -> float:

@@ -1,7 +1,10 @@
 """Predictions against direct simulation with matrix powers."""
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
 from gradlab.core.errors import UserMistake
 from gradlab.theory import bounds, meanfield, slopes
@@ -139,6 +142,14 @@ def tanh_derivative(z):
     return 1.0 / np.cosh(np.clip(z, -300, 300)) ** 2
 
 
+def hard_tanh(z):
+    return np.clip(z, -1.0, 1.0)
+
+
+def hard_tanh_derivative(z):
+    return (np.abs(z) < 1.0).astype(float)
+
+
 def simulate(value, derivative, gain, drive, n=1500, warm=40, lags=12):
     """Slope of a wide Elman network with weights shared over time."""
     w, rng = ginibre(n, gain, 3), RNG(4)
@@ -157,6 +168,8 @@ def simulate(value, derivative, gain, drive, n=1500, warm=40, lags=12):
         (np.tanh, tanh_derivative, 0.8, 0.5),
         (np.tanh, tanh_derivative, 1.5, 1.0),
         (np.tanh, tanh_derivative, 2.5, 0.1),
+        (np.tanh, tanh_derivative, 5.0, 0.5),
+        (hard_tanh, hard_tanh_derivative, 1.5, 0.1),
         (relu, relu_derivative, 1.2, 0.5),
     ],
 )
@@ -164,6 +177,35 @@ def test_mean_field_slope_is_that_of_a_wide_network(value, derivative, gain, dri
     predicted = meanfield.mean_field_slope(value, derivative, gain, drive)
     # Twelve steps of 1500 units: the mean of the log factor scatters by about 1 / sqrt(1500 * 12) / ln 10.
     np.testing.assert_allclose(simulate(value, derivative, gain, drive), predicted, rtol=0, atol=0.012)
+
+
+@pytest.mark.parametrize(
+    ("function", "edge", "tolerance"),
+    [
+        (tanh_derivative, 0.0, 1e-12),
+        (hard_tanh, 1.0, 1e-6),
+        (hard_tanh_derivative, 1.0, 5e-4),
+        (np.cos, 0.0, 1e-12),
+    ],
+)
+@pytest.mark.parametrize("variance", [1e-6, 0.3, 2.0, 90.0, 1e4])
+def test_gaussian_means_are_those_of_adaptive_quadrature(function, edge, tolerance, variance):
+    """Also where the function changes within a small part of a standard deviation."""
+
+    def integrand(z):
+        return function(np.sqrt(variance) * z) ** 2 * np.exp(-z * z / 2)
+
+    parts = sorted({0.0, min(edge / np.sqrt(variance), 12.0), min(3 / np.sqrt(variance), 12.0), 12.0})
+    halves = [
+        quad(integrand, *ends, epsabs=0, epsrel=1e-13, limit=2000)[0] for ends in itertools.pairwise(parts)
+    ]
+    ours = meanfield.gaussian_mean(lambda z: function(z) ** 2, variance)
+    np.testing.assert_allclose(ours, 2 * sum(halves) / np.sqrt(2 * np.pi), rtol=tolerance, atol=0)
+
+
+def test_the_mean_field_slope_of_the_sine_has_a_closed_form_far_above_criticality():
+    predicted = meanfield.mean_field_slope(np.sin, np.cos, 12.0)
+    np.testing.assert_allclose(predicted, np.log10(12**2 / 2) / 2, rtol=1e-12, atol=0)
 
 
 def test_relu_slope_agrees_with_quadrature_below_at_and_above_criticality():
