@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,14 +65,10 @@ def export(path: str | Path, to: str, out: str | Path | None = None) -> Path:
     ds = dataset_of(files, forms_of(files))
     with directory.disk(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = out.with_name(out.name + directory.PARTIAL)
-        try:
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+            temporary = Path(folder) / out.name
             (to_netcdf if to == "netcdf" else to_csv)(ds, files, temporary)
             os.replace(temporary, out)
-        finally:
-            if temporary.is_dir():
-                shutil.rmtree(temporary)
-            temporary.unlink(missing_ok=True)
     return out
 
 

@@ -73,7 +73,7 @@ def summary(ds: Data, max_curves: int = MAX_CURVES) -> dict[str, Any]:
     if "growth_rate" not in ds:
         return result
     axes = [str(dim) for dim in ds["status"].dims if dim != "replicate"]
-    numeric = [axis for axis in axes if ds.sizes[axis] > 1 and ds[axis].dtype.kind in "if"]
+    numeric = [axis for axis in axes if ds.sizes[axis] > 1 and _is_scale(ds[axis])]
     if not numeric:
         return result
     rates = _mean_rates(ds)
@@ -109,18 +109,27 @@ def counts(ds: Data) -> dict[str, int]:
     return found
 
 
+def _is_scale(axis: Any) -> bool:
+    """Return whether something can lie between the values of an axis; seeds are names that look like numbers."""
+    return axis.dtype.kind in "if" and axis.attrs.get("description") != "the setting seed"
+
+
 def _mean_rates(ds: Data) -> NDArray[np.float64]:
     """Return the growth rate's mean over the replicates that have one, NaN where none has: (axes...).
 
-    A mean that is zero to rounding is zero.
+    Where some are infinite (no gradient but at one lag, or a state that overflowed) it is the median: one
+    replicate does not speak for the others. A mean that is zero to rounding is zero.
     """
-    rates = _along(ds["growth_rate"], ..., "replicate")
+    rates = np.sort(_along(ds["growth_rate"], ..., "replicate"), axis=-1)  # NaN goes last
     there = ~np.isnan(rates)
-    with np.errstate(invalid="ignore"):  # +inf (overflowed) and -inf (zero) together have no mean
-        total = np.where(there, rates, 0.0).sum(-1)
     number = there.sum(-1)
-    mean: NDArray[np.float64] = np.full(total.shape, np.nan)
-    np.divide(total, number, out=mean, where=number > 0)
+    mean: NDArray[np.float64] = np.full(number.shape, np.nan)
+    finite = np.where(np.isfinite(rates), rates, 0.0)
+    np.divide(finite.sum(-1), number, out=mean, where=number > 0)
+    middle = [np.maximum(number - 1, 0) // 2, number // 2]
+    low, high = (np.take_along_axis(rates, place[..., None], axis=-1)[..., 0] for place in middle)
+    with np.errstate(invalid="ignore"):  # +inf and -inf in equal number have no median
+        mean = np.where(np.isinf(rates).any(-1), 0.5 * (low + high), mean)
     return _rounded(mean)
 
 

@@ -111,7 +111,8 @@ def _where_it_acts(ds: xr.Dataset, curve: str | None) -> xr.Dataset:
     rates = masked(ds, "growth_rate")
     for axis in label_axes(ds):
         if axis not in ("clip", "learner", curve) and ds.sizes[axis] > 1:
-            mean = rates.mean([dim for dim in rates.dims if dim != axis]).fillna(-np.inf)
+            finite = rates.where(np.isfinite(rates))
+            mean = finite.mean([dim for dim in rates.dims if dim != axis]).fillna(-np.inf)
             index = int(np.argmax(mean.values))
             ds, rates = ds.isel({axis: index}), rates.isel({axis: index})
     return ds

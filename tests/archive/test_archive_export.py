@@ -172,6 +172,17 @@ def test_nothing_is_replaced(made: Path, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
+@pytest.mark.parametrize("to", ["netcdf", "csv"])
+def test_what_lies_beside_is_left_alone(made: Path, tmp_path: Path, to: str) -> None:
+    for name in ("out.partial", "out-csv.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").write_text("mine")
+    export(made, to, tmp_path / "out")
+    left = {"out", "out.partial", "out-csv.partial"}
+    assert {p.name for p in tmp_path.iterdir()} == left
+    assert all((tmp_path / name / "mine").exists() for name in left - {"out"})
+
+
 def test_what_netcdf_has_no_room_for_is_refused(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,21 @@ def test_overflow_and_zero_together_have_no_mean():
         assert summary(ds)["curves"][0]["points"] == 4
 
 
+def test_one_infinite_replicate_does_not_speak_for_the_others():
+    """The median of five: a replicate whose gradient stays zero is the lowest of them and no more."""
+    ds = probe([Axis("radius", RADII)], lambda s, r: -np.inf if r == 3 else s["radius"] - 1.1, replicates=5)
+    (curve,) = summary(ds)["curves"]
+    assert [crossing["at"] for crossing in curve["crossings"]] == [pytest.approx(1.1, rel=1e-12)]
+    ds["growth_rate"][4, :3] = np.inf  # and most of them do
+    assert summary(ds)["curves"][0]["growth_rates"][1] == np.inf
+
+
+def test_signs_do_not_change_along_seeds():
+    axes = [Axis("seed", [1, 2, 3]), Axis("hidden", [8, 16])]
+    assert summary(probe(axes, lambda s, r: s["seed"] - 2.5))["axis"] == "hidden"
+    assert summary(probe(axes[:1], lambda s, r: s["seed"] - 2.5))["axis"] is None
+
+
 def test_diverged_cases_are_counted_whatever_is_recorded():
     ds = probe([Axis("radius", RADII)], lambda s, r: -1.0, names=("regime",)).drop_vars("regime")
     ds["status"][2, 0] = STATUS["diverged"]
