@@ -110,7 +110,7 @@ def counts(ds: Data) -> dict[str, int]:
 
 
 def _is_scale(axis: Any) -> bool:
-    """Return whether something can lie between the values of an axis; seeds are names that look like numbers."""
+    """Return whether something can lie between the values of an axis; seeds are names, if of digits."""
     return axis.dtype.kind in "if" and axis.attrs.get("description") != "the setting seed"
 
 

@@ -19,7 +19,7 @@ Tolerance = Annotated[
     typer.Option(
         "--tolerance",
         min=0.0,
-        help="How far numbers of a common case may be apart, relative and absolute; 0: the same bits.",
+        help="How far numbers of a common case may be apart, relative and absolute; 0: not at all.",
     ),
 ]
 

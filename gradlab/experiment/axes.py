@@ -182,7 +182,8 @@ def _stepped(start: float, stop: float, step: float, where: str) -> list[float]:
     count = (last - first) // by + 1
     if count > LONGEST:
         raise UserMistake(Problem(f"{where}.step", f"at most {LONGEST} values", str(count)))
-    values = [start, *(_rounded(first + i * by) for i in range(1, count))]
+    written = int if all(isinstance(value, int) for value in (start, stop, step)) else _rounded
+    values = [start, *(written(first + i * by) for i in range(1, count))]
     if count > 1 and first + (count - 1) * by == last:
         values[-1] = stop
     return values
@@ -201,7 +202,11 @@ def _spaced(start: float, stop: float, num: int, *, log: bool) -> list[float]:
         whole = first.denominator * last.denominator
         low, high = int(first * whole), int(last * whole)
         below = whole * (num - 1)
-        inner = [_rounded((low * (num - 1 - i) + high * i) / below) for i in range(1, num - 1)]
+        above = [low * (num - 1 - i) + high * i for i in range(1, num - 1)]
+        integers = isinstance(start, int) and isinstance(
+            stop, int
+        )  # those that it meets have all their digits
+        inner = [n // below if integers and n % below == 0 else _rounded(n / below) for n in above]
     return [start, *inner, stop]
 
 

@@ -268,7 +268,9 @@ class _Parser:
                 self.number(one)
             if sign == "/" and np.any(right.values == 0):
                 raise self.fail("a divisor that is never 0", right.text)
-            values = _ARITHMETIC[sign](left.values, right.values)
+            values = _ARITHMETIC[sign](
+                np.asarray(left.values, np.float64), np.asarray(right.values, np.float64)
+            )
             if np.isnan(values).any():
                 raise self.fail(
                     "arithmetic with a result", f"{left.text} {sign} {right.text}, which is undefined"
@@ -291,7 +293,7 @@ class _Parser:
             return _Value(np.bool_(word == "true"), "truth", word)
         if kind == "number":
             self.at += 1
-            return _Value(np.float64(word), "number", word)
+            return _Value(_literal(word), "number", word)
         if kind == "text":
             self.at += 1
             return _Value(word[1:-1], "text", word)
@@ -307,7 +309,11 @@ class _Parser:
             raise UserMistake(())
         if column.kind == "text":
             return _Value(column.values, "text", name, tuple(str(label) for label in column.values.flat))
-        values = column.values.astype(np.float64) if column.kind == "number" else column.values
+        values = column.values
+        if (
+            column.kind == "number" and values.dtype.kind != "i"
+        ):  # integers are compared with all their digits
+            values = values.astype(np.float64)
         return _Value(values, column.kind, name)
 
     def nested(self, part: Callable[[], _Value]) -> _Value:
@@ -329,3 +335,8 @@ class _Parser:
         """Refuse what is not a number."""
         if value.kind != "number":
             raise self.fail("numbers in arithmetic", f"the {value.kind} {value.text}")
+
+
+def _literal(word: str) -> np.int64 | np.float64:
+    """Return the number that a word is: an integer with all its digits, where 64 bits hold it."""
+    return np.int64(word) if word.isdecimal() and int(word) < 2**63 else np.float64(word)

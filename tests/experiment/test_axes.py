@@ -59,6 +59,11 @@ def test_a_logarithmic_range_has_equal_ratios_between_exact_ends(start, stop, nu
         ({"start": 1, "stop": 1000, "num": 4, "logspace": True}, [1, 10, 100, 1000]),
         ({"start": 0, "stop": 1, "num": 3, "logspace": False}, [0.0, 0.5, 1.0]),
         ({"start": 3, "stop": 9, "num": 1}, [3]),
+        (
+            {"start": 20261122105300, "stop": 20261122105600, "step": 150},
+            [20261122105300, 20261122105450, 20261122105600],
+        ),
+        ({"start": 2**53, "stop": 2**53 + 4, "num": 5}, [2**53 + i for i in range(5)]),
         ([1, 2.5], [1, 2.5]),
         (["tanh", {"name": "leaky_relu"}], ["tanh", {"name": "leaky_relu"}]),
     ],

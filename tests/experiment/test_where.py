@@ -163,6 +163,21 @@ def test_numbers_and_logic_agree_with_python(text):
     assert truth(text) == want
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed == 9007199254740993", [False, True, False]),
+        ("seed > 9007199254740992", [False, True, True]),
+        ("-seed < -9007199254740992", [False, True, True]),
+        ("seed in [9007199254740992, 9223372036854775807]", [True, False, True]),
+        ("seed + 1 > 0", [True, True, True]),  # arithmetic is that of floating point: it does not turn around
+    ],
+)
+def test_integers_are_compared_with_all_their_digits(text, expected):
+    seeds = Column(np.array([2**53, 2**53 + 1, 2**63 - 1]), "number")
+    assert evaluate(text, {"seed": seeds}).tolist() == expected
+
+
 def test_a_million_points_take_less_than_a_second():
     columns = {
         "radius": Column(np.linspace(0, 2, 1000)[:, None], "number"),

@@ -45,7 +45,7 @@ class ModRelu(AbstractActivation):
 
     def value(self, z: Array) -> Array:
         """Return `z` moved towards 0 by ``-bias``, and 0 where it is nearer than that."""
-        return z - np.clip(z, self.bias, -self.bias)
+        return z - np.clip(z, self.bias, -self.bias)  # type: ignore[no-any-return]  # clip is declared to return anything
 
     def derivative(self, z: Array) -> Array:
         """Return 1 where ``|z| > -bias``, else 0."""
