@@ -160,6 +160,7 @@ def draw_figures(
     entries = _entries(names, settings or {})
     origin = _readable(read_settings(path), outside, own)
     done: dict[str, list[Path] | UserMistake] = {}
+    bugs: list[Exception] = []
     for name, table in entries.items():
         try:
             entry = registry.build(table, name)
@@ -172,8 +173,13 @@ def draw_figures(
         except OSError as error:
             problem = Problem(str(folder), "a folder that can be written", error.strerror or str(error))
             done[name] = UserMistake(problem)
+        except Exception as bug:  # one figure's is no reason to be without the others
+            bug.add_note(f"It came up in the figure {name!r} of {path}.")
+            bugs.append(bug)
     if Path(path).is_dir() and folder.resolve() == (Path(path) / "figures").resolve():
         list_figures(path)
+    if bugs:
+        raise bugs[0]
     return done
 
 

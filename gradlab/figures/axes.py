@@ -16,9 +16,9 @@ from gradlab.figures.selection import (
     entry_name,
     is_numeric,
     masked,
-    text_of,
     titles_of,
 )
+from gradlab.figures.words import text_of
 from gradlab.learning.clipping import registry as rules
 
 _CLIP, _THRESHOLD, _OMEGA = "clip", "clip.threshold", "training.omega"
@@ -69,11 +69,11 @@ def having(ds: xr.Dataset, axis: str, name: str) -> tuple[xr.Dataset, list[str]]
     return ds.isel({axis: np.flatnonzero(there)}), gone
 
 
-def divided(ds: xr.Dataset, panel: str | None) -> dict[str, xr.Dataset]:
-    """Return a dataset a panel by title; one without a title where no axis becomes panels."""
+def divided(ds: xr.Dataset, panel: str | None) -> tuple[list[str], list[xr.Dataset]]:
+    """Return title and dataset of every panel; one without a title where no axis becomes panels."""
     if panel is None:
-        return {"": ds}
-    return {label: ds.isel({panel: index}) for index, label in enumerate(titles_of(ds, panel))}
+        return [""], [ds]
+    return titles_of(ds, panel), [ds.isel({panel: index}) for index in range(ds.sizes[panel])]
 
 
 def rule_axis(ds: xr.Dataset) -> str | None:

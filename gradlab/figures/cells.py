@@ -31,9 +31,9 @@ from gradlab.figures.selection import (
     sliced,
     spread,
     thinned,
-    typeset,
     why_empty,
 )
+from gradlab.figures.words import typeset
 
 _STATE, _MEMORY = "log10_state_gradient_norm", "log10_memory_gradient_norm"
 _LINES: dict[str, dict[str, Any]] = {
@@ -92,6 +92,8 @@ class Cells(AbstractFigure):
 
     def _arranged(self, ds: xr.Dataset) -> Arranged:
         curve = self.curve or axis_of(ds, "network.cell")
+        if curve == self.panel and not self.curve:
+            curve = None
         if not self.curve and (curve is None or ds.sizes[curve] == 1):
             within = [axis for axis in ("layer", "direction") if axis in axes_of(ds) and ds.sizes[axis] > 1]
             curve = next(iter(within), curve)

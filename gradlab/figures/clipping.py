@@ -31,9 +31,9 @@ from gradlab.figures.selection import (
     replicates_words,
     sliced,
     spread,
-    text_of,
     thinned,
 )
+from gradlab.figures.words import texts_of
 from gradlab.learning.clipping import registry as rules
 
 _BEFORE: dict[str, Any] = {"color": "black", "linestyle": "-", "marker": "o"}
@@ -76,7 +76,7 @@ class Clipping(AbstractFigure):
                 )
             )
         ds = narrowed(ds, *self.variables)
-        curve = chosen_axis(ds, self.name, "curve", self.curve) or _curves(ds)
+        curve = chosen_axis(ds, self.name, "curve", self.curve, "clip") or _curves(ds)
         cut = thinned(sliced(_where_it_acts(ds, curve), ("clip", curve)))
         if curve and has_many_labels(ds, curve):
             cut = first_of(cut, curve, MOST_LABELS)
@@ -167,5 +167,5 @@ def _draw_norms(ax: Axes, part: xr.Dataset, name: str, curve: str | None, line: 
     # Between labels there is nothing for a line to pass through.
     points = {"linestyle": "none", "marker": line["marker"], "markerfacecolor": "none", "markersize": 4}
     panels.draw_spread(ax, np.arange(len(values)), spread(values, axis=1), line["color"], False, **points)
-    names = [] if curve is None else [text_of(label) for label in part[curve].values]
+    names = [] if curve is None else texts_of(part[curve].values)
     ax.set_xticks(np.arange(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")

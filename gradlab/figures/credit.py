@@ -64,13 +64,13 @@ class Credit(AbstractFigure):
         ds = narrowed(ds, _RECORD)
         panel = chosen_axis(ds, self.name, "panel", self.panel) or _panels(ds)
         cut = _thinned(evenly(sliced(ds, (panel,)), panel, _MOST))
-        parts = divided(cut.ds, panel)
-        drawn = [_image(part) for part in parts.values()]
+        titles, parts = divided(cut.ds, panel)
+        drawn = [_image(part) for part in parts]
         norm = _scale([image for _, _, image in drawn])
         # Cases of unequal length each fill their panel.
         alike = len({(losses.size, states.size) for losses, states, _ in drawn}) == 1
-        page = panels.grid(list(parts), 1.3 if len(parts) > 1 else 2.45, share_x=alike, share_y=alike)
-        for ax, part, (losses, states, image) in zip(page.axes, parts.values(), drawn, strict=True):
+        page = panels.grid(titles, 1.3 if len(parts) > 1 else 2.45, share_x=alike, share_y=alike)
+        for ax, part, (losses, states, image) in zip(page.axes, parts, drawn, strict=True):
             _draw_image(ax, losses, states, image, norm)
             if np.isnan(image).all():
                 panels.say(ax, why_empty(part))

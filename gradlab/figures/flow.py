@@ -69,11 +69,12 @@ class Flow(AbstractFigure):
         chosen = chosen_axis(ds, self.name, "panel", self.panel)
         panel = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = thinned(evenly(sliced(ds, (panel,)), panel, _MOST))
-        parts = {title: _recorded(part) for title, part in divided(cut.ds, panel).items()}
-        drawn = [_image(part) for part in parts.values()]
+        titles, parts = divided(cut.ds, panel)
+        parts = [_recorded(part) for part in parts]
+        drawn = [_image(part) for part in parts]
         norm, beyond = _scale(drawn)
-        page = panels.grid(list(parts), 1.35 if len(parts) > 1 else 2.2, share_y=True)
-        for ax, part, image in zip(page.axes, parts.values(), drawn, strict=True):
+        page = panels.grid(titles, 1.35 if len(parts) > 1 else 2.2, share_y=True)
+        for ax, part, image in zip(page.axes, parts, drawn, strict=True):
             _draw_image(ax, part, image, norm)
         panels.name_axes(page, "update", axis_label(ds, "lag"))
         ticks.plain(images.bar(page, norm, axis_label(ds, _RECORD), extend=beyond).ax.yaxis, 6)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from gradlab.figures import images, panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
-from gradlab.figures.selection import Sliced, axes_of, sliced, text_of, typeset
+from gradlab.figures.selection import Sliced, axes_of, sliced
+from gradlab.figures.words import literal, text_of, typeset
 
 _LOSS, _NORM = "surface_loss", "log10_surface_gradient_norm"
 _SURFACES = {_LOSS: "log10 loss", _NORM: "log10 gradient norm"}
@@ -54,7 +55,7 @@ class Landscape(AbstractFigure):
                 ax.plot(*path, color=colour, marker=".", markersize=2, linewidth=0.6, gid="descent")
             bar = images.bar(page, norm, typeset(label), ax=ax, location="top", aspect=20, pad=0.05)
             ticks.plain(bar.ax.xaxis, 4)
-        panels.name_axes(page, str(ds.attrs.get("first", "first")), str(ds.attrs.get("second", "second")))
+        panels.name_axes(page, *(literal(str(ds.attrs.get(line, line))) for line in ("first", "second")))
         _explain(page, paths)
         panels.small_print(page.figure, _words(ds, cut, len(paths)))
         return page.figure

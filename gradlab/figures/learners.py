@@ -33,10 +33,9 @@ from gradlab.figures.selection import (
     replicates_words,
     sliced,
     spread,
-    text_of,
-    typeset,
     why_empty,
 )
+from gradlab.figures.words import text_of, typeset
 
 _NORM, _COSINE, _ONLINE = "log10_gradient_norm", "cosine_to_bptt", "log10_online_gradient_norm"
 _FULL, _WINDOWED = "bptt", "truncated"
@@ -100,7 +99,11 @@ class Learners(AbstractFigure):
             raise UserMistake(Problem(f"figure {self.name!r}", expected, f"one with {got}", hint))
         curve = _curve_axis(ds, *axes)
         cut = evenly(sliced(narrowed(ds, _NORM), [*axes, curve]), curve, _MOST_CURVES)
-        runs = [run for place, part in divided(cut.ds, curve).items() for run in _runs(part, place, *axes)]
+        runs = [
+            run
+            for place, part in zip(*divided(cut.ds, curve), strict=True)
+            for run in _runs(part, place, *axes)
+        ]
         looks = _looks(runs, style.QUALITATIVE if curve is None else panels.colour_key(cut.ds, curve).colours)
         online = _widest([run for run in runs if _has(run.ds, _ONLINE)])
         windows = {run.window for run in runs if run.window is not None}

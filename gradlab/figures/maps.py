@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import panels, style, ticks
-from gradlab.figures.selection import MOST_LABELS, axes_of, chosen_axis, is_numeric, text_of
+from gradlab.figures.selection import (
+    MOST_LABELS,
+    axes_of,
+    chosen_axis,
+    is_numeric,
+)
+from gradlab.figures.words import texts_of
 
 #: How cells look that have no colour of their own.
 MARKS: dict[str, dict[str, Any]] = {
@@ -146,7 +152,7 @@ def _set_axis(ax: Axes, part: xr.Dataset, which: str, axis: str, places: NDArray
     if is_numeric(part, axis):
         ticks.at(ax, which, places)
         return
-    labels = [text_of(label) for label in part[axis].values] if axis in part.coords else None
+    labels = texts_of(part[axis].values) if axis in part.coords else None
     if which == "x":
         steep = 35 if len(places) <= MOST_LABELS else 90
         ax.set_xticks(places, labels, rotation=steep, ha="right", va="center", rotation_mode="anchor")

@@ -71,13 +71,13 @@ class Metric(AbstractFigure):
         panel = next(iter(other_axes(ds, x, y)), None)
         cut = evenly(sliced(ds, (x, y, panel)), panel, _MOST)
         part = cut.ds.sortby([axis for axis in (x, y) if is_numeric(cut.ds, axis)])
-        parts = divided(part, panel)
-        found = [_medians(one, x, y) for one in parts.values()]
+        titles, parts = divided(part, panel)
+        found = [_medians(one, x, y) for one in parts]
         finite = images.finite(found)
         norm = images.scale(*((finite.min(), finite.max()) if finite.size else (0.0, 1.0)))
-        page = maps.page(list(parts), part, y)
+        page = maps.page(titles, part, y)
         signs: set[str] = set()
-        for ax, one, values in zip(page.axes, parts.values(), found, strict=True):
+        for ax, one, values in zip(page.axes, parts, found, strict=True):
             signs |= _draw_map(ax, one, (x, y), values, norm)
         panels.name_axes(page, *(axis_label(part, axis) for axis in (x, y)))
         bar = images.bar(page, norm, metric_label(ds), aspect=30)

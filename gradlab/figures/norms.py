@@ -24,11 +24,11 @@ from gradlab.figures.selection import (
     narrowed,
     replicates_words,
     sliced,
-    typeset,
     why_empty,
 )
 from gradlab.figures.training import ended_words
 from gradlab.figures.updates import scale_updates
+from gradlab.figures.words import typeset
 
 _BEFORE, _AFTER, _SHARE = "log10_gradient_norm", "log10_clipped_gradient_norm", "clip_active_share"
 _LOOKS: dict[str, dict[str, Any]] = {
@@ -72,15 +72,15 @@ class Norms(AbstractFigure):
         chosen = chosen_axis(ds, self.name, "panel", self.panel)
         panel = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = evenly(sliced(ds, (panel,)), panel, _MOST)
-        parts = divided(cut.ds, panel)
+        titles, parts = divided(cut.ds, panel)
         shares = _SHARE in cut.ds and bool(cut.ds[_SHARE].notnull().any())
         heights = _HEIGHTS if shares else _HEIGHTS[:1]
-        own = _differ([_range(part) for part in parts.values()])
-        page, rows = panels.stacked(list(parts), heights, own_y=(0,) if own else ())
-        for ax, part in zip(rows[0], parts.values(), strict=True):
+        own = _differ([_range(part) for part in parts])
+        page, rows = panels.stacked(titles, heights, own_y=(0,) if own else ())
+        for ax, part in zip(rows[0], parts, strict=True):
             _draw_norms(ax, part)
         if shares:
-            for ax, part in zip(rows[1], parts.values(), strict=True):
+            for ax, part in zip(rows[1], parts, strict=True):
                 _draw_share(ax, part)
             rows[1][0].set(ylim=(-0.06, 1.06), yticks=[0.0, 0.5, 1.0])
         named = typeset("log10 norm of the parameter gradient"), "share of updates clipped"

@@ -17,7 +17,13 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from gradlab.figures import style
-from gradlab.figures.selection import Spread, axis_label, is_numeric, spread, text_of
+from gradlab.figures.selection import (
+    Spread,
+    axis_label,
+    is_numeric,
+    spread,
+)
+from gradlab.figures.words import texts_of
 
 _MOST_IN_A_KEY = 8
 """More numbers than this are told apart by a colour bar instead of a legend."""
@@ -208,7 +214,7 @@ def colour_key(ds: xr.Dataset, axis: str | None) -> Key:
         return Key("", ("",), (style.QUALITATIVE[0],), ("-",), None, (0,))
     title = axis_label(ds, axis)
     values = ds[axis].values
-    names = tuple(text_of(value) for value in values)
+    names = tuple(texts_of(values))
     if axis in ds.coords and not is_numeric(ds, axis):
         rounds = [divmod(i, len(style.QUALITATIVE)) for i in range(len(names))]
         cycle = tuple(style.QUALITATIVE[i] for _, i in rounds)

@@ -73,9 +73,9 @@ class Paths(AbstractFigure):
         if panel is not None:
             numbers = is_numeric(cut.ds, panel)
             cut = evenly(cut, panel, _MOST_NUMBERS) if numbers else first_of(cut, panel, _MOST_LABELS)
-        parts = divided(cut.ds, panel)
-        page = panels.grid(list(parts), 1.45 if len(parts) > 1 else 2.2)
-        for ax, part in zip(page.axes, parts.values(), strict=True):
+        titles, parts = divided(cut.ds, panel)
+        page = panels.grid(titles, 1.45 if len(parts) > 1 else 2.2)
+        for ax, part in zip(page.axes, parts, strict=True):
             _draw_panel(ax, part)
         panels.share_heights(page.axes)
         panels.name_axes(page, axis_label(ds, "lag"), axis_label(ds, _RECORD))

@@ -171,6 +171,8 @@ def _draw_exact(ax: Axes, case: xr.Dataset, lags: NDArray[Any], median: NDArray[
         return False
     if "update" in case.coords:
         return False  # the weights are no longer those drawn
+    if case.attrs.get("looks") != "one":
+        return False  # the loss adds to the adjoint on its way
     if rules.get(clip, "clip").scope == "adjoint" or not {"layer", "direction"}.isdisjoint(case.coords):
         return False  # a layer below others receives adjoints at every time step
     radius = _radius(case)

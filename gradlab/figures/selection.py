@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.figures.words import literal, text_of, texts_of, typeset
 
 NOT_AXES = frozenset({"replicate", "gate", "path", "loss_time", "lag", "time", "update", "first", "second"})
 _RULES = frozenset({"clip", "learner"})
@@ -61,9 +62,16 @@ def label_axes(ds: xr.Dataset) -> list[str]:
     return [axis for axis in axes_of(ds) if axis not in numbers]
 
 
-def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str) -> str | None:
-    """Return the `axis` that the user chose by an `option`, which the dataset must have; None for none."""
-    here = axes_of(ds)
+def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str, *taken: str | None) -> str | None:
+    """Return the `axis` that the user chose by an `option`; None for none.
+
+    The dataset must have it, and the figure must not show it otherwise: it is none of those `taken`.
+    """
+    here = [one for one in axes_of(ds) if one not in taken]
+    if axis and axis in taken:
+        others = f"Others are {', '.join(here)}." if here else "There is no other."
+        expected = "an axis that is not shown otherwise"
+        raise UserMistake(Problem(f"figure {figure!r}, option {option!r}", expected, repr(axis), others))
     if axis and axis not in here:
         raise UserMistake(
             Problem(
@@ -170,11 +178,13 @@ def arranged(
     Raises
     ------
     UserMistake
-        If a chosen axis is not there.
+        If a chosen axis is not there, or is shown already.
     """
     against = set(against)
-    panels = chosen_axis(ds, figure, "panel", panel)
-    curves = chosen_axis(ds, figure, "curve", curve) or curve_axis(ds, against | {panels or ""})
+    panels = chosen_axis(ds, figure, "panel", panel, *against)
+    curves = chosen_axis(ds, figure, "curve", curve, *against, panels) or curve_axis(
+        ds, against | {panels or ""}
+    )
     panels = panels or panel_axis(ds, against | {curves or ""})
     if not curve and not panel and curves is not None and has_many_labels(ds, curves):
         few = panels is not None and 1 < ds.sizes[panels] <= MOST_LABELS
@@ -188,12 +198,12 @@ def titles_of(ds: xr.Dataset, axis: str) -> list[str]:
 
     Numbers, and true and false, have the axis's name before them: alone they would not say of what.
     """
-    titles = [text_of(label) for label in ds[axis].values]
+    titles = texts_of(ds[axis].values)
     if is_numeric(ds, axis):
         titles = [f"{axis.replace('_', ' ')} {label}".replace(" -", " \N{MINUS SIGN}") for label in titles]
     titles = [f"{axis}: {label}" if label in ("true", "false") else label for label in titles]
     for name in map(str, ds.coords):
-        beside = [text_of(label) for label in ds[name].values] if ds[name].dims == (axis,) else []
+        beside = texts_of(ds[name].values) if ds[name].dims == (axis,) else []
         if name != axis and not is_numeric(ds, name) and len(set(beside)) > 1:
             titles = [f"{title}, {label}" for title, label in zip(titles, beside, strict=True)]
     return titles
@@ -335,13 +345,6 @@ def replicates_words(ds: xr.Dataset, what: str = "median and quartiles") -> str:
     return f"{what} of {count} replicates" if count > 1 else ""
 
 
-def text_of(value: object) -> str:
-    """Return a coordinate's value as a figure writes it."""
-    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-        return f"{value:g}" if isinstance(value, float | np.floating) else str(int(value))
-    return str(value)
-
-
 _LOG = "log10 of a norm"
 # What is counted has no dimension to speak of.
 _NUMBERED = {"layer": "layer (0 is next to the input)", "layers": "number of layers"}
@@ -358,20 +361,15 @@ def axis_label(ds: xr.Dataset, name: str) -> str:
     if name in _NUMBERED:
         return _NUMBERED[name]
     attrs = ds[name].attrs if name in ds.variables else {}
-    words = str(attrs.get("long_name") or name.replace("_", " "))
+    words = literal(str(attrs.get("long_name") or name.replace("_", " ")))
     if name in ds.coords and not is_numeric(ds, name):
         return typeset(words)
-    units = str(attrs.get("units") or _UNITS.get(name, "1"))
+    units = literal(str(attrs.get("units") or _UNITS.get(name, "1")))
     if units == _LOG:
         words, units = (words, "log10") if "log" in words else (f"log10 {words}", "")
     elif units == "1":
         units = "" if words.startswith("log10") else "dimensionless"
     return typeset(words + (f" ({units})" if units else ""))
-
-
-def typeset(words: str) -> str:
-    """Return words with the base of their logarithms set low."""
-    return words.replace("log10", r"log$_{10}$")
 
 
 def setting_of(ds: xr.Dataset, name: str) -> str | None:

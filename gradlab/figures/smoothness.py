@@ -26,10 +26,10 @@ from gradlab.figures.selection import (
     narrowed,
     replicates_words,
     sliced,
-    typeset,
     why_empty,
 )
 from gradlab.figures.training import diverged_words
+from gradlab.figures.words import typeset
 
 _RECORD, _NORM = "smoothness", "log10_gradient_norm"
 _FEWEST = 3

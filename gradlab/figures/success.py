@@ -30,6 +30,7 @@ from gradlab.figures.selection import (
     sliced,
 )
 from gradlab.figures.training import diverged_words
+from gradlab.figures.words import literal
 
 _RECORD = "solved_at"
 _QUANTILE = 1.959963984540054  # of the normal distribution, at 97.5 %
@@ -69,19 +70,19 @@ class Success(AbstractFigure):
             raise UserMistake(Problem(f"figure {self.name!r}", expected, f"{task}, which has none"))
         ds = with_regulariser(ds, self.x, self.curve, self.panel)
         x = self._numbers(ds)
-        taken = chosen_axis(ds, self.name, "panel", self.panel)
-        curve = chosen_axis(ds, self.name, "curve", self.curve) or _curves(ds, x, taken)
+        taken = chosen_axis(ds, self.name, "panel", self.panel, x)
+        curve = chosen_axis(ds, self.name, "curve", self.curve, x, taken) or _curves(ds, x, taken)
         panel = taken or next(iter(other_axes(ds, x, curve)), None)
         cut = evenly(evenly(sliced(ds, (x, curve, panel)), panel, _MOST), curve, MOST_LABELS)
         key = panels.colour_key(cut.ds, curve)
-        parts = divided(cut.ds.sortby(x), panel)
-        page = panels.grid(list(parts), 1.35 if len(parts) > 1 else 2.0, share_y=True)
-        for ax, part in zip(page.axes, parts.values(), strict=True):
+        titles, parts = divided(cut.ds.sortby(x), panel)
+        page = panels.grid(titles, 1.35 if len(parts) > 1 else 2.0, share_y=True)
+        for ax, part in zip(page.axes, parts, strict=True):
             _draw_panel(ax, part, x, curve, key)
         panels.name_axes(page, axis_label(ds, x), "share solved (dimensionless)")
         if curve is not None:
             panels.legend(page.figure, [_look(key, i) for i in key.order], key.title)
-        criterion = f"solved: {ds.attrs['criterion']}" if "criterion" in ds.attrs else ""
+        criterion = f"solved: {literal(str(ds.attrs['criterion']))}" if "criterion" in ds.attrs else ""
         replicates = replicates_of(cut.ds)
         many = f"Wilson's 95 % intervals, {replicates} replicate{'s' * (replicates > 1)}"
         gone = diverged_words(cut.ds)

@@ -75,20 +75,20 @@ class Training(AbstractFigure):
         check_updates(ds, self.name, _LOSS)
         ds = with_regulariser(narrowed(ds, _LOSS), self.curve, self.panel)
         taken = chosen_axis(ds, self.name, "panel", self.panel)
-        curve = chosen_axis(ds, self.name, "curve", self.curve) or _curves(ds, taken)
+        curve = chosen_axis(ds, self.name, "curve", self.curve, taken) or _curves(ds, taken)
         panel = taken or next(iter(other_axes(ds, curve)), None)
         cut = evenly(evenly(sliced(ds, (curve, panel)), panel, _MOST), curve, MOST_LABELS)
         key = panels.colour_key(cut.ds, curve)
-        parts = divided(cut.ds, panel)
+        titles, parts = divided(cut.ds, panel)
         records = [name for name in (_LOSS, _METRIC) if name in ds and bool(ds[name].notnull().any())]
         records = records or [_LOSS]
-        page, rows = panels.stacked(list(parts), [_HEIGHT] * len(records))
+        page, rows = panels.stacked(titles, [_HEIGHT] * len(records))
         cropped = []
         for row, record in zip(rows, records, strict=True):
             taken_at = _taken(cut.ds, record)
-            curves = [_runs(part, record, curve, taken_at) for part in parts.values()]
+            curves = [_runs(part, record, curve, taken_at) for part in parts]
             frame = _frame(curves)
-            for ax, part, values in zip(row, parts.values(), curves, strict=True):
+            for ax, part, values in zip(row, parts, curves, strict=True):
                 _draw_panel(ax, part, values, record, key, frame)
             levels = _draw_levels(row, parts, record, curve, key)
             _set_frame(row[0], frame, levels)
@@ -219,14 +219,14 @@ def _draw_ends(
 
 
 def _draw_levels(
-    row: tuple[Axes, ...], parts: Mapping[str, xr.Dataset], record: str, curve: str | None, key: panels.Key
+    row: tuple[Axes, ...], parts: Sequence[xr.Dataset], record: str, curve: str | None, key: panels.Key
 ) -> list[float]:
     """Draw what is reached without a network in every panel; return at which heights.
 
     Beside the loss that is the best guess, beside the metric the simple predictors.
     """
     drawn: list[float] = []
-    for ax, part in zip(row, parts.values(), strict=True):
+    for ax, part in zip(row, parts, strict=True):
         if record == _LOSS and "chance" in part:
             drawn += _draw_level(ax, masked(part, "chance", DIVERGED), curve, key, "chance", _CHANCE)
         if record == _METRIC and "baseline" in part:

@@ -41,7 +41,7 @@ def zoo():
     names = [f"family_{i}({scale}=0.95)" for scale in ("radius", "norm") for i in range(13)][:25]
     ds = ds.isel(length=0, clip=0, drop=True).rename(radius="spectrum")
     ds = ds.assign_coords(spectrum=np.array(names, dtype=TEXT))
-    ds.attrs = {"cell": "elman"}
+    ds.attrs = {"cell": "elman", "looks": "one"}
     return ds
 
 
@@ -77,7 +77,7 @@ def lstm():
     ds = ds.assign_coords(gate=np.array(gates, dtype=TEXT))
     drawn = xr.broadcast(ds["radius"], ds["status"], ds["gate"])[0]
     ds["radius_drawn"] = drawn.transpose(*ds["status"].dims, "gate")
-    ds.attrs = {"cell": "lstm"}
+    ds.attrs = {"cell": "lstm", "looks": "one"}
     return label_all(ds)
 
 

@@ -110,7 +110,12 @@ def make(
                 "replicate": np.arange(replicates),
                 "lag": lag,
             },
-            attrs={"title": "Where gradients vanish and explode", "cell": "elman", "spectrum": "orthogonal"},
+            attrs={
+                "title": "Where gradients vanish and explode",
+                "cell": "elman",
+                "spectrum": "orthogonal",
+                "looks": "one",
+            },
         )
     )
 

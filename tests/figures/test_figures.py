@@ -1,6 +1,8 @@
 """What every figure must be: labelled, deterministic, clear about what a dataset lacks."""
 
+import contextlib
 import dataclasses
+import itertools
 import re
 
 import matplotlib
@@ -9,7 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from gradlab.core.errors import UserMistake
+from gradlab.core.registry import settings_of
 from gradlab.figures import draw_all, panels, registry, style
+from gradlab.figures.selection import axes_of
 
 MATRICES = {"one": np.diag([0.5, -1.5]), "two": np.array([[0.0, 1.0], [-1.0, 0.0]])}
 WITH_UNIT = re.compile(
@@ -301,3 +305,40 @@ def test_colours_survive_colour_blindness_in_lightness():
     low, high = style.sequential()([0.0, 1.0])[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert high - low > 0.4
     assert len(set(style.QUALITATIVE)) == len(style.QUALITATIVE)
+
+
+OPTIONS = ("x", "y", "curve", "panel")
+
+
+def test_any_two_axes_are_drawn_or_refused(name, fitting):
+    """Whatever axes a user chooses, one of them twice among them."""
+    options = [option for option in OPTIONS if option in settings_of(registry.build(name))]
+    axes = [*axes_of(fitting), "replicate", "lag"]
+    for pair in itertools.combinations(options, 2):
+        for chosen in itertools.product(axes, repeat=2):
+            with contextlib.suppress(UserMistake):
+                registry.build({"name": name, **dict(zip(pair, chosen, strict=True))}).plot(fitting, MATRICES)
+    for option in options:
+        for axis in axes:
+            with contextlib.suppress(UserMistake):
+                registry.build({"name": name, option: axis}).plot(fitting, MATRICES)
+
+
+@pytest.mark.parametrize("label", ["cost_$ (US$)", "a $ and $", r"\$_{", "2 US$ a_b in A$"])
+def test_a_label_with_dollars_is_no_mathematics(small, tmp_path, label):
+    labels = np.array([label, "other"], dtype=np.dtypes.StringDType())
+    ds = small.assign_coords(activation=labels).rename(activation="column")
+    for attribute in ("long_name", "units"):
+        ds["radius"].attrs[attribute] = label
+    for entry in ("profile", "phase", "lengths"):
+        figure = registry.build(entry).plot(ds)
+        style.save(figure, tmp_path / entry, ("svg",))
+        assert label.split()[-1] in (tmp_path / f"{entry}.svg").read_text(encoding="utf-8")
+
+
+def test_values_that_differ_in_the_last_digit_have_panels_and_names_of_their_own(small):
+    radii = [1.0, 1.0 + 1e-9][: small.sizes["radius"]]
+    ds = small.isel(radius=slice(2)).assign_coords(radius=radii)
+    figure = registry.build({"name": "profile", "panel": "radius", "curve": "activation"}).plot(ds)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles == ["radius 1.0", "radius 1.000000001"]

@@ -339,3 +339,11 @@ def test_activation_from_a_label_with_settings(label):
 def test_activation_from_an_unknown_label():
     with pytest.raises(UserMistake, match="activation: expected the name of a known activation, got 'tahn'"):
         from_label("tahn")
+
+
+@pytest.mark.parametrize("looks", ["several", None])
+def test_no_exact_slope_is_drawn_where_the_loss_adds_to_the_adjoint_on_its_way(small, looks):
+    ds = small.assign_coords(activation=np.array(["identity", "relu"], dtype=np.dtypes.StringDType()))
+    assert any("exact" in text for text in legend_texts(plot("profile", ds)))
+    ds.attrs = {key: value for key, value in {**ds.attrs, "looks": looks}.items() if value}
+    assert not any("exact" in text for text in legend_texts(plot("profile", ds)))

@@ -192,7 +192,7 @@ def test_figures_of_deep_networks(small, name):
 
 
 def test_no_exact_slope_is_drawn_over_a_network_of_layers(small):
-    small.attrs |= {"cell": "elman", "spectrum": "orthogonal"}
+    small.attrs |= {"cell": "elman", "spectrum": "orthogonal", "looks": "one"}
     one = small.sel(activation=["tanh"]).assign_coords(activation=np.array(["identity"], TEXT))
 
     def exact(ds):

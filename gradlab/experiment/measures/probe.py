@@ -78,6 +78,11 @@ class Probe(AbstractMeasure):
             names |= OF_LEARNER
         return frozenset(names)
 
+    def attributes(self, grid: Grid) -> dict[str, str]:
+        """Return whether the loss looks at one time step or at several, if that is so for all cases."""
+        found = {"one" if len(task.looks()) == 1 else "several" for task in grid.tasks}
+        return {"looks": found.pop()} if len(found) == 1 else {}
+
     def unfit(self, parts: Mapping[str, Distinct]) -> list[Problem]:
         """Return the problems of learners that make no gradient."""
         hint = "A probe measures the gradient of weights that stand still."
