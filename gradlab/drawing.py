@@ -158,6 +158,8 @@ def draw_figures(
     names = None if names is None else texts("names", names, "names of figures")
     formats = texts("formats", formats, "file formats")
     entries = _entries(names, settings or {})
+    if folder.exists() and not folder.is_dir():
+        raise UserMistake(Problem(str(folder), "a folder that can be written", "a file"))
     origin = _readable(read_settings(path), outside, own)
     done: dict[str, list[Path] | UserMistake] = {}
     bugs: list[Exception] = []

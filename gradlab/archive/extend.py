@@ -354,7 +354,8 @@ def _names(
             stays = more if outside.any() and not prune else set()
             asked, more = asked | stays, set()
     if lacking or (more and not prune):
-        parts = [f"it {what} {', '.join(sorted(s))}" for what, s in (("lacks", lacking), ("has", more)) if s]
+        parts = [f"one without {', '.join(sorted(lacking))}"] if lacking else []
+        parts += [f"one that also has {', '.join(sorted(more))}"] if more else []
         hint = "Let record name what the archive has, or give another --out"
         hint += "." if lacking else ", or --prune, which drops what the spec does not record."
         expected = "an archive that records what the spec does"

@@ -194,7 +194,7 @@ def _held(ds: Data, others: list[str], max_curves: int) -> dict[str, int]:
 def _curves(
     ds: Data, rates: NDArray[np.float64], axes: list[str], axis: str, held: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """Return one row a curve that has any point."""
+    """Return one row a curve; one point is none, for between it and nothing no sign can change."""
     free = [a for a in axes if a != axis and a not in held]
     labels = {a: ds[a].values for a in free}
     x = ds[axis].values
@@ -203,7 +203,7 @@ def _curves(
         where = {**held, **dict(zip(free, place, strict=True))}
         line = rates[tuple(slice(None) if a == axis else where[a] for a in axes)]
         known = line[~np.isnan(line)]
-        if not len(known):
+        if len(known) < 2:
             continue
         found = [{"at": c.at, "between": c.between, "rising": c.rising} for c in crossings(x, line)]
         row = {

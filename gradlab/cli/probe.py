@@ -70,7 +70,7 @@ Record = Annotated[Text, _text("--record", "NAMES", RUN, "What to record.", "wha
 Seed = Annotated[
     int, typer.Option("--seed", min=0, help="Seed of the unit vectors of loss unit.", rich_help_panel=RUN)
 ]
-Title = Annotated[Text, _text("--title", "TEXT", RUN, "Heading of the figures.", "the file's name")]
+Title = Annotated[Text, _text("--title", "TEXT", RUN, "Title, kept with the data.", "the file's name")]
 Out = Annotated[
     Path | None,
     typer.Option(

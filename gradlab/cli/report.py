@@ -202,7 +202,7 @@ def there_lines(counts: Mapping[str, int]) -> list[str]:
     if counts["beside"]:
         lines.append(f"{cases(counts['beside'])} of other specs kept beside.")
     if counts["dropped"]:
-        lines.append(f"{cases(counts['dropped'])} that the spec has not dropped.")
+        lines.append(f"{cases(counts['dropped'])} dropped that are not in the spec.")
     if counts["older"]:
         lines.append(f"{cases(counts['older'])} measured by other code than today's.")
     return lines

@@ -96,7 +96,7 @@ Record = Annotated[
 Where = Annotated[
     Text, typer.Option(metavar="FILTER", help="Leave out cases, as in 'radius < 1.2'.", rich_help_panel=RUN)
 ]
-Title = Annotated[Text, typer.Option(help="Heading of the figures.", rich_help_panel=RUN)]
+Title = Annotated[Text, typer.Option(help="Title, kept with the data.", rich_help_panel=RUN)]
 Out = Annotated[
     Path | None,
     typer.Option(

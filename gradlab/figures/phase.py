@@ -157,8 +157,10 @@ def _draw_map(
     }
     if is_numeric(part, x) and is_numeric(part, y) and min(rates.shape) >= 2:
         found = _draw_contour(ax, cells, rates)
+    elif is_numeric(part, x):
+        found = _draw_marks(ax, cells.x, cells.y_edges, rates)
     else:
-        found = is_numeric(part, x) and _draw_marks(ax, cells.x, cells.y_edges, rates)
+        found = is_numeric(part, y) and _draw_marks(ax, cells.y, cells.x_edges, rates.T, along_y=True)
     return signs | {"zero"} if found else signs
 
 
@@ -181,14 +183,21 @@ def _draw_contour(ax: Axes, cells: maps.Cells, rates: NDArray[np.float64]) -> bo
 
 
 def _draw_marks(
-    ax: Axes, xs: NDArray[np.float64], y_edges: NDArray[np.float64], rates: NDArray[np.float64]
+    ax: Axes,
+    places: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    rates: NDArray[np.float64],
+    *,
+    along_y: bool = False,
 ) -> bool:
-    """Mark where the rate is zero along x in every row: between rows of labels there is nothing to follow."""
+    """Mark where the rate is zero in every row, or column, of labels: between them is nothing to follow."""
     marks = [
-        [(place, y_edges[row]), (place, y_edges[row + 1])]
+        [(place, edges[row]), (place, edges[row + 1])]
         for row, line in enumerate(rates)
-        for place in crossings(xs, line)
+        for place in crossings(places, line)
     ]
+    if along_y:
+        marks = [[end[::-1] for end in mark] for mark in marks]
     if marks:
         ax.add_collection(LineCollection(marks, colors="black", linewidths=1.2, gid="zero"))
     return bool(marks)

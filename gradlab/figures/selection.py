@@ -78,7 +78,9 @@ def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str, *taken: str
                 f"figure {figure!r}, option {option!r}",
                 "an axis of the dataset",
                 repr(axis),
-                nearest(axis, here) if here else "The dataset has no axes.",
+                "Replicates are summarised, not shown one by one."
+                if axis == "replicate"
+                else (nearest(axis, here) if here else "The dataset has no axes."),
             )
         )
     return axis or None

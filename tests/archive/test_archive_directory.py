@@ -100,7 +100,10 @@ def test_a_killed_creation_is_made_anew_for_another_experiment(tmp_path, sweep, 
             {"replicates": 3},
             "the settings that the archive's cases have, got other settings at 3 of its cases",
         ),
-        ({"record": ("loss", "regime", "status", "first_overflow", *KEYS)}, "got it has .*saturation"),
+        (
+            {"record": ("loss", "regime", "status", "first_overflow", *KEYS)},
+            "got one that also has .*saturation",
+        ),
     ],
 )
 def test_another_experiment_is_not_touched(tmp_path, sweep, sweep_class, tree, change, message):

@@ -251,7 +251,7 @@ def test_a_changed_title_writes_no_number_again(tmp_path):
         (changed(sweep={RADIUS: [1.0]}), "the axes that the archive has, radius, activation, .*got radius"),
         (changed(network={"hidden": 4}), "got other settings at 8 of its cases, the first at radius=0.5"),
         (changed(seed=5), "got other settings at 8 of its cases"),
-        (changed(record=["loss"]), "records what the spec does, got it has .*saturation"),
+        (changed(record=["loss"]), "records what the spec does, got one that also has .*saturation"),
     ],
 )
 def test_what_cannot_be_put_beside_is_refused_and_nothing_touched(tmp_path, table, message):
@@ -267,7 +267,7 @@ def test_what_cannot_be_put_beside_is_refused_and_nothing_touched(tmp_path, tabl
 
 def test_more_records_cannot_be_had_without_measuring(tmp_path):
     gradlab.run(changed(record=["loss"]), tmp_path / "a")
-    with pytest.raises(UserMistake, match=r"got it lacks growth_rate.*another --out"):
+    with pytest.raises(UserMistake, match=r"got one without growth_rate.*another --out"):
         gradlab.run(changed(record=["loss", "growth_rate"]), tmp_path / "a")
 
 

@@ -166,6 +166,13 @@ def test_one_infinite_replicate_does_not_speak_for_the_others():
     assert summary(ds)["curves"][0]["growth_rates"][1] == np.inf
 
 
+def test_one_point_is_no_curve():
+    """Of a sweep along the radius at one length and one of lengths at one radius."""
+    ds = probe([Axis("radius", RADII), Axis("length", [10, 20])], lambda s, r: s["radius"] - 1.1)
+    ds["growth_rate"][1:, 1] = np.nan
+    assert [curve["at"] for curve in summary(ds)["curves"]] == [{"length": 10}]
+
+
 def test_signs_do_not_change_along_seeds():
     axes = [Axis("seed", [1, 2, 3]), Axis("hidden", [8, 16])]
     assert summary(probe(axes, lambda s, r: s["seed"] - 2.5))["axis"] == "hidden"

@@ -58,7 +58,7 @@ def test_nothing_is_dropped_but_by_prune(specs: Cli) -> None:
     assert specs("run", "other.toml", "-o", "a", *REST).exit_code == 0
     assert (open_archive("a")["status"] == 1).sum() == 12
     pruned = specs("plan", "other.toml", "--out", "a", "--prune").stdout
-    assert "8 cases that the spec has not dropped." in pruned
+    assert "8 cases dropped that are not in the spec." in pruned
     assert (open_archive("a")["status"] == 1).sum() == 12
     assert specs("run", "other.toml", "-o", "a", "--prune", *REST).exit_code == 0
     assert open_archive("a")["radius"].values.tolist() == [1.0]

@@ -123,3 +123,15 @@ def test_phase_puts_the_axis_of_more_labels_along_y(zoo):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("activation", "spectrum")
     assert len(ax.get_yticklabels()) == 25
     assert plot("phase", zoo, x="spectrum").axes[0].get_xlabel() == "spectrum"
+
+
+def test_phase_marks_the_zero_also_with_labels_along_x(small):
+    ds = small.isel(length=0, clip=0)
+    ds["growth_rate"][:] = (ds["radius"] - 1.01).broadcast_like(ds["growth_rate"])
+    for along, options in enumerate(({"x": "radius", "y": "activation"}, {"x": "activation", "y": "radius"})):
+        ax = plot("phase", ds, **options).axes[0]
+        (marks,) = (c for c in ax.collections if c.get_gid() == "zero")
+        ends = np.array(marks.get_segments())
+        assert len(ends) == ds.sizes["activation"]
+        np.testing.assert_allclose(ends[:, :, along], 1.01, rtol=1e-12, atol=0)
+        np.testing.assert_allclose(np.diff(ends[:, :, 1 - along]), 1.0, rtol=1e-12, atol=0)
