@@ -14,9 +14,9 @@ from gradlab.network.activations._base import AbstractActivation, Array, registr
 @registry.register
 @dataclass(frozen=True)
 class ModRelu(AbstractActivation):
-    """``phi(z) = sign(z) max(|z| + bias, 0)``: the sign stays, the modulus shrinks (softshrink).
+    """``phi(z) = sign(z) max(|z| + bias, 0)``, bias at most 0: the sign stays, the modulus shrinks.
 
-    The derivative is 1 where ``|z| > -bias``, and 0 elsewhere.
+    The derivative is 1 where ``|z| > -bias``, and 0 elsewhere. For real numbers it is soft shrinkage.
 
     Parameters
     ----------
