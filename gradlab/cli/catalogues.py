@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from gradlab.cli.complete import LISTS
@@ -18,6 +19,8 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry
 
 REQUIRED = "required"
+LONGEST_WORD = 30  # letters that are not cut where a line has at least
+WIDE = 80  # of them
 _NO_CLAIMS = ("name", "checks", "summary", "why")  # said elsewhere, or no claim
 
 
@@ -132,16 +135,19 @@ def catalogue_lines(what: str, table: Mapping[str, Mapping[str, Any]]) -> list[A
     common = _common([entry["claims"] for entry in table.values()])
     headings = {"claims": any(e["claims"].keys() - common for e in table.values())}
     headings["settings"] = any(entry["settings"] for entry in table.values())
-    grid = Table(box=box.SIMPLE_HEAD)
-    grid.add_column(what, no_wrap=True)
-    for heading in ("what it is", *(name for name, there in headings.items() if there)):
-        grid.add_column(heading, overflow="fold")
+    rows: list[list[str]] = []
     for name, entry in table.items():
         own = {key: value for key, value in entry["claims"].items() if key not in common}
         cells = {"claims": _claim_lines(own), "settings": _setting_lines(entry["settings"])}
-        grid.add_row(
-            safe(name), safe(entry["what"]), *(_cell(cells[n]) for n, there in headings.items() if there)
-        )
+        rows.append([name, entry["what"], *(cells[n] for n, there in headings.items() if there)])
+    grid = Table(box=box.SIMPLE_HEAD)
+    grid.add_column(what, no_wrap=True)
+    for place, heading in enumerate(("what it is", *(name for name, there in headings.items() if there)), 1):
+        longest = max((len(word) for row in rows for word in row[place].split()), default=0)
+        whole = min(longest, LONGEST_WORD) if Console().width >= WIDE else None
+        grid.add_column(heading, overflow="fold", min_width=whole)
+    for row in rows:
+        grid.add_row(*map(_cell, row))
     return [grid, *(safe(f"All of them: {_claim_lines({key: value})}") for key, value in common.items())]
 
 

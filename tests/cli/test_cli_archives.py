@@ -261,6 +261,12 @@ def test_list_tells_every_entry_its_claims_and_settings(cli: Cli, what: str) -> 
     assert all(f"  {name} " in text for name in expected)
 
 
+def test_names_in_a_list_are_not_cut(cli: Cli) -> None:
+    text = cli("list", "figures", env={"COLUMNS": "80"}).stdout
+    assert "log10_clipped_gradient_norm" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_list_gives_claims_and_defaults(cli: Cli) -> None:
     activations = json.loads(cli("list", "activations", "--json").stdout)
     assert activations["logistic"]["claims"] == {"derivative_bound": 0.25, "bounded": True, "analytic": True}
