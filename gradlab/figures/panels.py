@@ -70,6 +70,7 @@ def grid(
     """
     count = len(titles)
     columns = min(count, 2) if count <= 4 else (4 if count <= 12 else 5)
+    columns = 3 if count in (5, 6, 9) else columns  # no row, or hardly one, is left half empty
     rows = -(-count // columns)
     figure, body = style.new_page(style.SINGLE if count <= 4 else style.DOUBLE, rows * height + _MARGIN)
     cells = body.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y).ravel()

@@ -30,8 +30,6 @@ def files(tmp_path_factory):
 
 def make(name, files, **table):
     """Return a small task of any kind."""
-    if name == "digits":
-        pytest.importorskip("sklearn")
     own = {
         "given": {
             "features": 2,
