@@ -286,7 +286,7 @@ def draw_level(ax: Axes, starts: Iterable[float]) -> bool:
     """
     there = [start for start in starts if np.isfinite(start)]
     low, high = ax.get_ylim()
-    if not there or max(there) - min(there) > 0.15 * (high - low):
+    if not there or max(there) - min(there) > 0.06 * (high - low):
         return False
     ax.axhline(float(np.median(there)), zorder=1, gid="level", **_LEVEL)
     return True
