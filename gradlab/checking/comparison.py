@@ -103,7 +103,7 @@ def diff(one: str | Path, other: str | Path, tolerance: float = 0.0) -> Differen
     one, other : path
         A directory or a packed file each.
     tolerance : float
-        Relative and absolute; 0: numbers must be equal, of which 0 and -0 are an instance.
+        Relative and absolute; 0: numbers must be equal, as 0 and -0 are.
 
     Raises
     ------

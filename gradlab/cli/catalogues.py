@@ -19,8 +19,8 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry
 
 REQUIRED = "required"
-LONGEST_WORD = 30  # letters that are not cut where a line has at least
-WIDE = 80  # of them
+LONGEST_WORD = 30  # letters that are not cut, on a terminal of at least `WIDE` columns
+WIDE = 80
 _NO_CLAIMS = ("name", "checks", "summary", "why")  # said elsewhere, or no claim
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-MEASURING = ("run", "sweep")
+_MEASURING = ("run", "sweep")
 _NO_PROCESSES = {"--help", "-h", "--print-spec", "--dry-run", "--scheduler"}
 
 
@@ -30,6 +30,5 @@ def start_early(arguments: Sequence[str]) -> None:
 def wants_workers(arguments: Sequence[str]) -> bool:
     """Return whether a command line looks as if processes beside this one will measure."""
     words = [part for word in arguments for part in word.split("=", 1)]
-    if words[:1] not in ([command] for command in MEASURING) or _NO_PROCESSES.intersection(words):
-        return False
-    return ("--workers", "1") not in itertools.pairwise(words)
+    measures = bool(words) and words[0] in _MEASURING and _NO_PROCESSES.isdisjoint(words)
+    return measures and ("--workers", "1") not in itertools.pairwise(words)

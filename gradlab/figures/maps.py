@@ -16,12 +16,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import panels, style, ticks
-from gradlab.figures.selection import (
-    MOST_LABELS,
-    axes_of,
-    chosen_axis,
-    is_numeric,
-)
+from gradlab.figures.selection import MOST_LABELS, axes_of, chosen_axis, is_numeric
 from gradlab.figures.words import texts_of
 
 #: How cells look that have no colour of their own.

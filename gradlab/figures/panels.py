@@ -17,12 +17,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from gradlab.figures import style
-from gradlab.figures.selection import (
-    Spread,
-    axis_label,
-    is_numeric,
-    spread,
-)
+from gradlab.figures.selection import Spread, axis_label, is_numeric, spread
 from gradlab.figures.words import texts_of
 
 _MOST_IN_A_KEY = 8
@@ -69,8 +64,9 @@ def grid(
         How many of a title fit beside each other.
     """
     count = len(titles)
-    columns = min(count, 2) if count <= 4 else (4 if count <= 12 else 5)
-    columns = 3 if count in (5, 6, 9) else columns  # no row, or hardly one, is left half empty
+    columns = min(count, 2)
+    if count > 4:  # four a row, or three where that leaves fewer places empty
+        columns = min((4, 3), key=lambda across: -count % across) if count <= 12 else 5
     rows = -(-count // columns)
     figure, body = style.new_page(style.SINGLE if count <= 4 else style.DOUBLE, rows * height + _MARGIN)
     cells = body.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y).ravel()

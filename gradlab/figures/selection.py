@@ -73,15 +73,10 @@ def chosen_axis(ds: xr.Dataset, figure: str, option: str, axis: str, *taken: str
         expected = "an axis that is not shown otherwise"
         raise UserMistake(Problem(f"figure {figure!r}, option {option!r}", expected, repr(axis), others))
     if axis and axis not in here:
+        hint = nearest(axis, here) if here else "The dataset has no axes."
+        hint = "Replicates are summarised, not shown one by one." if axis == "replicate" else hint
         raise UserMistake(
-            Problem(
-                f"figure {figure!r}, option {option!r}",
-                "an axis of the dataset",
-                repr(axis),
-                "Replicates are summarised, not shown one by one."
-                if axis == "replicate"
-                else (nearest(axis, here) if here else "The dataset has no axes."),
-            )
+            Problem(f"figure {figure!r}, option {option!r}", "an axis of the dataset", repr(axis), hint)
         )
     return axis or None
 
