@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gradlab.archive import directory
 from gradlab.archive.reading import read_provenance
 
@@ -40,6 +42,7 @@ def collect(command: Sequence[str], seed: int, blas: Sequence[Mapping[str, Any]]
         "platform": platform.platform(),
         "cpu": _cpu(),
         "blas": list(blas),
+        "simd": _simd(),
         "git": git_state(Path(__file__).resolve().parent),
     }
 
@@ -90,6 +93,13 @@ def _cpu() -> str:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, "") or platform.processor() or platform.machine()
+
+
+def _simd() -> list[str]:
+    """Return the vector instructions of which NumPy makes use on this processor."""
+    told: Any = np.show_config(mode="dicts")
+    groups = told.get("SIMD Extensions", {}) if isinstance(told, dict) else {}
+    return [name for group in ("baseline", "found") for name in groups.get(group, [])]
 
 
 def write_provenance(

@@ -23,7 +23,7 @@ class Compared:
     identical, within, different : int
         Cases with the same bits; not the same but within the tolerance; further apart.
     worst : float
-        Largest absolute difference; inf where only one is finite, or for other text.
+        The tolerance that would be needed; see `distances`.
     at : dict
         Labels of the case that has it; empty without a difference.
     """
@@ -68,11 +68,11 @@ def worst_first(compared: list[Compared]) -> tuple[Compared, ...]:
 
 
 def distances(old: Array, new: Array, tolerance: float) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return of every case whether it is different, and the largest difference; -1 where bits are the same.
+    """Return of every case whether it is different, and how far apart; -1 where bits are the same.
 
-    Every NaN is the same. What is infinite or NaN on one side only is infinitely far apart. Whole numbers
-    and texts are the same or different. With a tolerance t, a and b are different where
-    ``|a - b| > t (1 + max(|a|, |b|))``.
+    Numbers a and b are ``|a - b| / (1 + max(|a|, |b|))`` apart: absolutely where they are small, relatively
+    where they are large; and different if that is more than the tolerance. Every NaN is the same. What is
+    infinite or NaN on one side only is infinitely far apart; whole numbers and texts are, if they differ.
     """
     cases = len(old)
     if old.dtype.kind != "f" or new.dtype.kind != "f":
@@ -84,10 +84,9 @@ def distances(old: Array, new: Array, tolerance: float) -> tuple[NDArray[np.bool
     )
     alike = (a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore", over="ignore"):
-        gap = np.abs(a - b)
-        limit = tolerance * (1.0 + np.maximum(np.abs(a), np.abs(b)))
+        gap = np.abs(a - b) / (1.0 + np.maximum(np.abs(a), np.abs(b)))
     # Infinities of one sign have the same bits; any other gap that is no number is beyond every limit.
     finite = np.isfinite(a) & np.isfinite(b)
     gap = np.where(alike, -1.0, np.where(finite, gap, np.inf))
-    beyond = ~alike & ~(finite & (gap <= limit))
+    beyond = ~alike & ~(finite & (gap <= tolerance))
     return beyond.any(axis=1), gap.max(axis=1, initial=-1.0)

@@ -28,7 +28,7 @@ from gradlab.experiment.worker import linear_algebra
 Array = NDArray[Any]
 Place = tuple[int, ...]
 TOLERANCE = 1e-6
-_ENVIRONMENT = ("gradlab", "python", "platform", "cpu", "blas")
+_ENVIRONMENT = ("gradlab", "python", "platform", "cpu", "blas", "simd")
 _LIBRARIES = ("numpy", "scipy")
 _LABELLED = ("gate", "predictor")  # dimensions along which archives may have other names than their specs
 
@@ -155,9 +155,18 @@ def environment(run: Mapping[str, Any]) -> dict[str, str]:
         found["blas"] = ", ".join(
             sorted({f"{p.get('internal_api')} {p.get('version')} {p.get('architecture')}" for p in pools})
         )
+    if isinstance(found["simd"], list):
+        found["simd"] = ", ".join(map(str, found["simd"]))
     git = run.get("git")
     found["commit"] = git.get("commit") if isinstance(git, dict) else None
     return {name: str(value) if value is not None else "" for name, value in found.items()}
+
+
+def kernels(environment: Mapping[str, str]) -> set[str]:
+    """Return for which processors the kernels of OpenBLAS are that an environment tells of: plain words."""
+    pools = environment.get("blas", "").split(", ")
+    names = {pool.rpartition(" ")[2] for pool in pools if pool.startswith("openblas ")}
+    return {name for name in names if name.isalnum()}  # a stranger's archive may tell anything
 
 
 def _settings(grid: Grid, row: int) -> tuple[str, ...]:

@@ -87,7 +87,15 @@ def _replay_lines(replay: Replay) -> list[Any]:
         lines.append("Every number has the same bits.")
     apart = {name for name in {*replay.then, *replay.now} if replay.then.get(name) != replay.now.get(name)}
     if not exact or apart:
+        from gradlab.checking.replay import kernels
+
         lines.append(_environments(replay))
+        then, now = kernels(replay.then), kernels(replay.now)
+        if not exact and len(then) == 1 and then != now:
+            lines.append(
+                f"For matrix products as they were then, if this processor has the instructions: "
+                f"OPENBLAS_CORETYPE={min(then)} gradlab verify ..."
+            )
     else:
         lines.append("The environment is the same as then.")
     return lines

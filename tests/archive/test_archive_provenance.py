@@ -22,6 +22,8 @@ def test_what_is_collected():
     assert all(
         set(pool) == {"internal_api", "version", "architecture", "num_threads"} for pool in found["blas"]
     )
+    known = np.show_config(mode="dicts")["SIMD Extensions"]
+    assert found["simd"] == [*known["baseline"], *known["found"]]
     assert found == json.loads(json.dumps(found))
 
 

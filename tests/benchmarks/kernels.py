@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.environment import environment, machine
 from tests.benchmarks.problem import PROBLEMS, Problem
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,13 +35,7 @@ TOOLS = {
     "torch": "torch_kernel",
     "floor": "floor",
 }
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "JAX_PLATFORMS": "cpu",
-}
+XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 class Tool:
@@ -62,9 +57,9 @@ class Tool:
 @contextmanager
 def tool(module: str, core: int) -> Iterator[Tool]:
     command = [sys.executable, "-m", "tests.benchmarks.peers.serve", module, str(core)]
-    environment = {**os.environ, **ONE_THREAD}
+    own = {**environment(threads=1), "XLA_FLAGS": XLA_ONE_THREAD}
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=own
     ) as process:
         try:
             yield Tool(process)
@@ -178,7 +173,7 @@ def main(argv: list[str] | None = None) -> None:
                 file=sys.stderr,
                 flush=True,
             )
-    print(table(rows))
+    print(f"{machine()}\n\n{table(rows)}")
     if chosen.json:
         chosen.json.write_text(json.dumps(rows, indent=1))
 

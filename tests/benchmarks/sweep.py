@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.environment import environment, machine
 from tests.benchmarks.grid import SWEEPS, Sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,11 +41,10 @@ OURS = "gradlab, 2 workers"
 
 def run(module: str, *arguments: object, threads: int = CORES) -> tuple[float, dict[str, Any]]:
     """Wall seconds of the process, and what it printed."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "JAX_PLATFORMS": "cpu"}
+    own = environment(threads)
     command = [sys.executable, "-m", f"tests.benchmarks.peers.{module}", *map(str, arguments)]
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=own, text=True, stdout=subprocess.PIPE, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with exit code {done.returncode}; its message is above")
@@ -117,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     tools = [tool for tool in TOOLS if not (chosen.peers_only and TOOLS[tool][0] == "gradlab_sweep")]
     rounds = 1 if chosen.quick else 3
     rows = [measure(SWEEPS[name], tools, rounds, chosen.all) for name in chosen.names or SWEEPS]
-    print("\n\n".join(table(row) for row in rows))
+    print("\n\n".join([machine(), *(table(row) for row in rows)]))
     if chosen.json:
         chosen.json.write_text(json.dumps(rows, indent=1))
 

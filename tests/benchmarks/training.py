@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.environment import machine
 from tests.benchmarks.kernels import ratio, tool
 from tests.benchmarks.problem import UPDATES, Problem
 
@@ -97,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
         rows.append(measure(problem_of(cell), rounds, trials, core))
         picked = {name: answer["variant"] for name, answer in rows[-1]["chosen"].items()}
         print(f"{cell}: agree to {rows[-1]['difference']:.0e}; {picked}", flush=True)
-    print(table(rows))
+    print(f"{machine()}\n\n{table(rows)}")
     if chosen.json:
         chosen.json.write_text(json.dumps(rows, indent=1))
 

@@ -23,8 +23,10 @@ TINY = np.nextafter(0.0, 1.0)
         (INF, -INF, 1.0, True, INF),
         (INF, 1e308, 1.0, True, INF),
         (NAN, 1.0, 1e9, True, INF),
-        (1.0, 1.5, 0.2, False, 0.5),  # 0.2 (1 + 1.5) is 0.5
-        (1.0, 1.5, 0.19, True, 0.5),
+        (1.0, 1.5, 0.2, False, 0.2),  # 0.5 of 1 + 1.5
+        (1.0, 1.5, 0.19, True, 0.2),
+        (2.0**100, 2.0**101, 0.5, False, 0.5),
+        (1e-30, 2e-30, 1e-29, False, 1e-30),
         (1e308, -1e308, 0.5, True, INF),
     ],
 )
@@ -40,7 +42,7 @@ def test_a_case_is_its_worst_number() -> None:
     b[1, 0, 1], b[1, 1, 1], b[2, 0, 0] = 1e-9, 3.0, 1e-9
     found, gap = distances(a, b, 1e-6)
     assert found.tolist() == [False, True, False]
-    assert gap.tolist() == [-1.0, 3.0, 1e-9]
+    assert gap.tolist() == [-1.0, 0.75, 1e-9 / (1 + 1e-9)]
 
 
 def test_integers_and_texts_are_the_same_or_not() -> None:
@@ -60,7 +62,13 @@ def test_the_worst_is_named_and_comes_first() -> None:
     one = compare("one", a, np.array([0.0, 1.0, 5.0, 2.0]), 0.0, lambda i: {"case": i})
     other = compare("other", a, np.array([0.0, 0.0, 9.0, 0.0]), 10.0, lambda i: {"case": i})
     same = compare("same", a, a, 0.0, lambda i: {"case": i})
-    assert (one.worst, one.at, one.identical, one.within, one.different) == (5.0, {"case": 2}, 1, 0, 3)
-    assert (other.worst, other.within, other.different) == (9.0, 1, 0)
+    assert (one.worst, one.at, one.identical, one.within, one.different) == (5 / 6, {"case": 2}, 1, 0, 3)
+    assert (other.worst, other.within, other.different) == (0.9, 1, 0)
     assert (same.worst, same.at) == (0.0, {})
     assert [c.name for c in worst_first([same, one, other])] == ["other", "one", "same"]
+
+
+def test_numbers_of_any_size_compare() -> None:
+    large = compare("large", np.array([1e37]), np.array([1e37 * (1 + 1e-15)]), 1e-6, lambda i: {})
+    small = compare("small", np.array([0.5]), np.array([0.5 + 1e-9]), 1e-6, lambda i: {})
+    assert [c.name for c in worst_first([large, small])] == ["small", "large"]

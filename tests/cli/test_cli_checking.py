@@ -8,12 +8,19 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import TINY, Cli
 
 import gradlab
+from gradlab.experiment.worker import linear_algebra
 
 Program = Callable[..., subprocess.Popen[str]]
+#: The test needs two sets of kernels that this processor can run: those of 2008 and of 2013.
+OTHER_LINEAR_ALGEBRA = not (
+    {pool["internal_api"] for pool in linear_algebra()} == {"openblas"}
+    and "X86_V3" in np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+)
 
 
 @pytest.fixture
@@ -171,3 +178,21 @@ def test_what_measured_is_the_same_environment_when_it_is_measured_again(
     out, _ = program("verify", "tiny", "--replay", 2, **free).communicate()
     assert "Every number has the same bits." in out
     assert "The environment is the same as then." in out
+
+
+@pytest.mark.skipif(OTHER_LINEAR_ALGEBRA, reason="these kernels are of OpenBLAS, for this processor")
+def test_other_kernels_round_otherwise_and_replay_says_how_to_have_them(
+    program: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    old, new = ({"cwd": tmp_path, "env": {"OPENBLAS_CORETYPE": name}} for name in ("Nehalem", "Haswell"))
+    run = program("run", "tiny.toml", "--out", "tiny", "--no-figures", "--quiet", **old)
+    run.communicate()
+    assert run.returncode == 0
+    hint = "OPENBLAS_CORETYPE=Nehalem gradlab verify"
+    there, _ = program("verify", "tiny", "--replay", "all", **new).communicate()
+    assert "Every number has the same bits." not in there
+    assert hint in there
+    again, _ = program("verify", "tiny", "--replay", "all", **old).communicate()
+    assert "Every number has the same bits." in again
+    assert hint not in again
