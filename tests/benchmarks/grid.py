@@ -25,7 +25,7 @@ Case = tuple[float, str, int, str, float, int]
 
 @dataclass(frozen=True)
 class Sweep:
-    """21 radii, 4 activations, 8 lengths, 5 clips, 8 replicates, at one size of network."""
+    """21 radii, 4 activations, 8 lengths, 5 clips and some replicates, at one size of network."""
 
     name: str
     hidden: int
@@ -82,4 +82,6 @@ class Sweep:
 SWEEPS = {
     "main": Sweep("main", hidden=64, batch=32, lengths=tuple(range(25, 201, 25))),
     "short": Sweep("short", hidden=32, batch=16, lengths=tuple(range(15, 51, 5))),
+    # Eight times the replicates: what short work costs when starting and ending are no longer most of it.
+    "replicated": Sweep("replicated", hidden=32, batch=16, lengths=tuple(range(15, 51, 5)), replicates=64),
 }

@@ -1,6 +1,6 @@
-"""The sweep table: 26 880 cases by gradlab, by the loop of today, and by JAX, on two cores for everybody.
+"""The sweep table: 26 880 cases and more by gradlab, by the loop of today, and by JAX, on two cores for all.
 
-`python -m tests.benchmarks.sweep [main] [short] [--quick] [--peers-only] [--all] [--json FILE]`
+`python -m tests.benchmarks.sweep [main] [short] [replicated] [--quick] [--peers-only] [--all] [--json FILE]`
 
 gradlab runs all cases, and its whole process is timed, archive included. xyzpy with PyTorch runs a
 random sample (equally many of each activation, length and clip) and is scaled up; JAX runs a random
