@@ -28,6 +28,16 @@ _HOMES = {
     "probe": "gradlab.trained",
     "run": "gradlab.api",
 }
+#: Packages that are used without a spec, as attributes of this one, and what is loaded for each.
+_ROOMS = {
+    "checking": "gradlab.checking",
+    "figures": "gradlab.figures",
+    "learning": "gradlab.learning.backward",
+    "measure": "gradlab.measure.arrays",
+    "network": "gradlab.network.parameters",
+    "tasks": "gradlab.tasks",
+    "theory": "gradlab.theory",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -36,6 +46,9 @@ def __getattr__(name: str) -> Any:
 
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _ROOMS:
+        importlib.import_module(_ROOMS[name])
+        return importlib.import_module(f"gradlab.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -147,6 +148,7 @@ def draw_figures(
     UserMistake
         For names, settings and filters that there are not.
     """
+    from gradlab.archive.lock import writing
     from gradlab.archive.manifest import list_figures
     from gradlab.archive.reading import open_archive, read_settings
     from gradlab.core.checks import checked_path, texts
@@ -179,7 +181,9 @@ def draw_figures(
             bug.add_note(f"It came up in the figure {name!r} of {path}.")
             bugs.append(bug)
     if Path(path).is_dir() and folder.resolve() == (Path(path) / "figures").resolve():
-        list_figures(path)
+        # A run that writes into the archive meanwhile will seal it with these figures.
+        with contextlib.suppress(UserMistake), writing(path):
+            list_figures(path)
     if bugs:
         raise bugs[0]
     return done

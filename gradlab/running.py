@@ -226,14 +226,13 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
                 if way.labels:
                     load_labels()
 
-            outcome = _execute(plan, meeting, sink, way, processes, meanwhile)
-            write_provenance(
-                out,
-                made_by,
-                time.perf_counter() - begun,
-                workers=processes.count,
-                cases=outcome.done,
-            )
+            before = int(sink.finished().sum())
+            try:
+                outcome = _execute(plan, meeting, sink, way, processes, meanwhile)
+            finally:  # also of a run that was interrupted it is told what measured
+                if made_by:
+                    took, done = time.perf_counter() - begun, int(sink.finished().sum()) - before
+                    write_provenance(out, made_by, took, workers=processes.count, cases=done)
     return outcome
 
 

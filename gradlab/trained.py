@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gradlab.measure.arrays import Prepared
     from gradlab.measure.inputs import Given, Source
     from gradlab.network.weights import Weights
-    from gradlab.tasks.losses import AbstractLoss
 
 MOST_MATRICES = 5
 
@@ -179,19 +178,23 @@ def read(
 ) -> Trained:
     """Read and check what `probe` is given; see there."""
     from gradlab.core.gaps import together
+    from gradlab.learning import clipping
     from gradlab.measure.arrays import check_records, looked_at, prepare
     from gradlab.measure.inputs import INPUTS, TARGETS, as_inputs, as_targets, read_numbers
+    from gradlab.network import activations
     from gradlab.network.weights import read_weights
     from gradlab.tasks import losses
 
     loss = loss if loss is not None else ("unit" if targets is None else "mse")
-    the_loss = losses.registry.build(loss, "loss")
-    net, x, y, asked, places, *_ = together(
-        lambda: read_weights(weights, cell=cell, prefix=prefix, readout=_seen(readout, the_loss, cell)),
+    net, x, y, asked, places, the_loss, *_ = together(
+        lambda: read_weights(weights, cell=cell, prefix=prefix, readout=_seen(readout, loss, cell)),
         lambda: read_numbers(inputs, "inputs", INPUTS, table=True),
         lambda: None if targets is None else read_numbers(targets, "targets", TARGETS),
         lambda: None if record is None else check_records(record),
         lambda: looked_at(at),
+        lambda: losses.registry.build(loss, "loss"),
+        lambda: activations.registry.build(activation, "activation"),
+        lambda: clipping.registry.build(clip, "clip"),
         lambda: integer("seed", seed, at_least=0),
         lambda: None if title is None else text("title", title),
     )
@@ -211,13 +214,14 @@ def read(
     return _described(Trained(net, x, y, prepared, _records(asked, prepared), {}), title, seed, cell)
 
 
-def _seen(readout: str, loss: AbstractLoss, cell: str | Mapping[str, Any] | None) -> str:
+def _seen(readout: str, loss: str, cell: str | Mapping[str, Any] | None) -> str:
     """Return which readout is read: none where neither the loss nor the cell looks at one."""
     from gradlab.network import cells
     from gradlab.network.weights import AUTO, NONE
+    from gradlab.tasks import losses
 
     fed_back = cell is not None and cells.registry.build(cell, "cell").feeds_back == "output"
-    needed = loss.uses_readout or fed_back
+    needed = losses.registry.build(loss, "loss").uses_readout or fed_back
     return readout if needed or not isinstance(readout, str) or readout != AUTO else NONE
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from engine import assert_norms
 
 import gradlab
 from gradlab.api import as_spec
+from gradlab.archive.reading import read_provenance
 from gradlab.core.errors import UserMistake
 from gradlab.drawing import draw_figures, narrowed, recurrent_matrices
 from gradlab.measure.records import OF_LEARNER, ON_REQUEST, RECORDS
@@ -92,7 +95,10 @@ def test_an_archive_interrupted_and_continued_is_byte_for_byte_one_that_was_not(
 
     with pytest.raises(KeyboardInterrupt):
         gradlab.run(TABLE, out=tmp_path / "b", progress=stop)
+    (first,) = read_provenance(tmp_path / "b")
+    assert 0 < first["cases"] < gradlab.open_archive(tmp_path / "b")["status"].size
     gradlab.run(TABLE, out=tmp_path / "b")
+    assert sum(run["cases"] for run in read_provenance(tmp_path / "b")) == 32
     gradlab.run(TABLE, out=tmp_path / "a")
     files = {p.relative_to(tmp_path / "a") for p in (tmp_path / "a" / "data.zarr").rglob("*") if p.is_file()}
     assert files == {
@@ -342,3 +348,13 @@ def test_how_long_is_trained_and_what_is_recorded_of_it_may_be_axes(tmp_path):
     grown = gradlab.run(wide, out=tmp_path / "a")
     for name in whole.data_vars:
         np.testing.assert_array_equal(grown[name].sel(axes).values, whole[name].values)
+
+
+def test_rooms_that_need_no_spec_are_there_in_a_fresh_process():
+    code = (
+        "import gradlab; gradlab.measure.arrays.probe_arrays; gradlab.checking.verify; "
+        "gradlab.figures.registry; gradlab.learning.backward.backpropagate; gradlab.network.cells; "
+        "gradlab.tasks.registry; gradlab.theory"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

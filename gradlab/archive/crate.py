@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -21,6 +22,7 @@ from gradlab.archive.manifest import read_manifest
 from gradlab.archive.reading import provenance_in, settings_in
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.experiment.tables import PATH_SETTINGS
 
 LICENCE = "CC-BY-4.0"
 METADATA = "ro-crate-metadata.json"
@@ -65,7 +67,7 @@ def texts(files: Files, *, authors: Sequence[str], licence: str, date: str | Non
     day = _day(date, runs)
     settings = settings_in(files)
     digest = str(read_manifest(files)["content_digest"])
-    readme = _readme(files, settings, people, licence, day, digest)
+    readme = _readme(files, settings, runs, people, licence, day, digest)
     graph = list(_graph(files, settings, runs, people, licence, day, digest, readme))
     crate = json.dumps({"@context": _CONTEXT, "@graph": graph}, indent=1) + "\n"
     # Where a page shows the text as it is, no tag must begin in it; JSON reads the same.
@@ -245,14 +247,73 @@ without Zarr: `gradlab export FILE.zip --to netcdf` or `--to csv`.
 ## Check
 
     gradlab verify FILE.zip
-    gradlab verify FILE.zip --replay all
-
 """
+
+
+def _paths(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the settings that are paths, by dotted key, outside of a sweep."""
+    for key, value in table.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, dict) and dotted != "sweep":
+            yield from _paths(value, f"{dotted}.")
+        elif key in PATH_SETTINGS and isinstance(value, str) and value:
+            yield dotted, PurePath(value.replace("\\", "/")).name
+
+
+def _check_again(settings: Mapping[str, Any]) -> str:
+    """Return how the cases of an archive are measured again, as far as that can be done from it."""
+    if _is_of_file(settings):
+        return "\nThe network was read from a file: what it gives again, `gradlab probe` tells (below).\n"
+    named = sorted({name for _, name in _paths(settings)})
+    if not named:
+        return "    gradlab verify FILE.zip --replay all\n"
+    files = ", ".join(map(plain, named))
+    return (
+        "    gradlab verify FILE.zip --replay all --outside FOLDER\n\n"
+        f"FOLDER is where you have what the settings name and this file does not hold: {files}. "
+        "Without it keys are not computed.\n"
+    )
+
+
+def _run_again(files: Files, settings: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the commands that measure the cases of an archive anew."""
+    if _is_of_file(settings):
+        command = runs[-1].get("command") if runs else None
+        words = (
+            " ".join(map(_word, command)) if isinstance(command, list) else "gradlab probe WEIGHTS --inputs X"
+        )
+        return f"With the files of the network and its inputs, as it was done:\n\n    {words}\n"
+    given = "".join(f" --set {_word(f'{key}={name}')}" for key, name in _paths(settings))
+    former = [_word(name) for name in files.sizes if name.startswith(f"{directory.FORMER}/")]
+    specs = [*former, directory.RESOLVED]
+    lines = [f"    unzip FILE.zip {' '.join(specs)}"]
+    lines += [f"    gradlab run {name}{given} --out again" for name in specs]
+    lines += ["    gradlab diff FILE.zip again"]
+    if given:
+        lines += ["", "The files that --set names must lie where this is run."]
+    if former:
+        lines += [
+            "",
+            "Each spec has given a part of the cases; the last one alone leaves the others out.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _word(text: object) -> str:
+    """Return a word of a command as it stands in Markdown: quoted, on one line, without tags."""
+    return shlex.quote("".join(c if c.isprintable() and c != "<" else "?" for c in str(text)))
+
+
+def _is_of_file(settings: Mapping[str, Any]) -> bool:
+    """Whether the settings are those of a network that was read, and not drawn."""
+    network = settings.get("network")
+    return isinstance(network, dict) and isinstance(network.get("weights"), dict)
 
 
 def _readme(
     files: Files,
     settings: Mapping[str, Any],
+    runs: Sequence[Mapping[str, Any]],
     people: list[dict[str, Any]],
     licence: str,
     day: str,
@@ -270,18 +331,15 @@ def _readme(
 A packed archive of gradlab: settings, numbers, figures, and where they came from, in one file that is
 opened as it is. FILE.zip stands for its name.
 {shown_figures}
-{_HOW}\
-The first accounts for every byte and computes the keys of all cases again from the settings; the second also
+{_HOW}{_check_again(settings)}
+That accounts for every byte and computes the keys of all cases again from the settings; `--replay` also
 measures them again on your machine. The digest of data and settings is
 
     {digest}
 
 ## Run again
 
-    unzip FILE.zip spec.resolved.toml
-    gradlab run spec.resolved.toml --out again
-    gradlab diff FILE.zip again
-
+{_run_again(files, settings, runs)}
 ## Cite
 
 {authors}: {title}. {day}. Licence {plain(licence)}. {digest}

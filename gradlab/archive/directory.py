@@ -55,6 +55,18 @@ def beside(path: Path, ending: str) -> Path:
     return path.with_name((path.stem if path.is_file() else path.name) + ending)
 
 
+def check_outside(archive: Path, out: Path) -> None:
+    """Refuse to write `out` into an archive's own directory, which it would then differ from its seal.
+
+    Raises
+    ------
+    UserMistake
+        If it is there.
+    """
+    if archive.is_dir() and out.resolve().is_relative_to(archive.resolve()):
+        raise UserMistake(Problem(str(out), "a place outside of the archive", f"one in {archive}"))
+
+
 def read_marker(path: Path) -> dict[str, Any]:
     """Return the marker of the archive in `path`.
 
@@ -107,6 +119,7 @@ def state(path: Path) -> State:
     hint = "Give another --out."
     if not path.is_dir():
         raise UserMistake(Problem(str(path), "a directory, or nothing yet", "a file", hint))
+    check_links(path)
     entries = sorted(entry.name for entry in path.iterdir())
     if not set(entries) - {MARKER + PARTIAL, LOCK}:
         return State.NEW
@@ -118,13 +131,29 @@ def state(path: Path) -> State:
     return State.ARCHIVE if marker.get("complete") is True else State.UNFINISHED
 
 
+def check_links(path: Path) -> None:
+    """Refuse a directory with links in it: what is written there may end up elsewhere.
+
+    Raises
+    ------
+    UserMistake
+        With every link; nothing is touched.
+    """
+    links = sorted(entry.name for entry in path.iterdir() if entry.is_symlink())
+    if links:
+        expected = "a plain file or folder of the archive"
+        raise UserMistake(Problem(f"{path}{os.sep}{name}", expected, "a link") for name in links)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write `text` to `path` in one move; a file that already says so is left alone."""
-    if path.is_file() and path.read_bytes() == text.encode():
+    if path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode():
         return
     temporary = path.with_name(path.name + PARTIAL)
     try:
-        temporary.write_bytes(text.encode())
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:  # a new one: nothing is written through a link
+            file.write(text.encode())
         os.replace(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -180,9 +209,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def settle(path: Path) -> None:
-    """Put what is to take the place of data and specs there, as far as a killed run has not."""
+    """Put what is to take the place of data and specs there, as far as a killed run has not.
+
+    A killed run leaves no seal: what lies in a sealed archive is none of a run's.
+    """
     new = path / NEXT
-    if not new.is_dir():
+    if not new.is_dir() or new.is_symlink() or (path / MANIFEST).exists():
         return
     if (new / DATA / _FRESH).exists():
         if (path / DATA).exists() and not _exchanged(new / DATA, path / DATA):
@@ -224,9 +256,7 @@ def sweep_temporaries(path: Path) -> None:
     """Remove the temporary files that a killed run left."""
     remove(path / (NEXT + PARTIAL))
     remove(path / OLD)
-    for name in (MARKER, SPEC, RESOLVED, PROVENANCE, FAILURES, MANIFEST):
-        (path / (name + PARTIAL)).unlink(missing_ok=True)
-    for folder, _, names in os.walk(path / DATA):
+    for folder, _, names in os.walk(path):
         for name in names:
             if name.endswith(PARTIAL):
                 (Path(folder) / name).unlink(missing_ok=True)

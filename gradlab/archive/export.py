@@ -59,6 +59,7 @@ def export(path: str | Path, to: str, out: str | Path | None = None) -> Path:
     path = Path(path)
     files = files_of(path)
     out = directory.beside(path, ".nc" if to == "netcdf" else "-csv") if out is None else Path(out)
+    directory.check_outside(path, out)
     if out.exists() or out.is_symlink():
         got = "something that exists"
         raise UserMistake(Problem(str(out), "a place where nothing is yet", got, "Give another --out."))

@@ -136,17 +136,25 @@ class DirectoryFiles(Files):
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Bytes of every file by its name; what a killed run left unfinished is passed over."""
+        """Bytes of every file by its name; what a run has not finished, or a killed one left, is passed over.
+
+        In a sealed archive there is nothing unfinished, whatever its name.
+        """
         # A folder that is no archive may be the whole disk: it is not walked.
         if self.path.is_dir() and not any((self.path / name).exists() for name in (MARKER, MANIFEST, DATA)):
             read_marker(self.path)
         found: dict[str, int] = {}
         problems: list[Problem] = []
-        folders = [""]
+        sealed, folders = (self.path / MANIFEST).exists(), [""]
         while folders:
             folder = folders.pop()
             for name, mode, size in self._entries(folder):
-                if stat.S_ISDIR(mode):
+                unfinished = not sealed and (name.endswith(PARTIAL) or name in (NEXT, OLD))
+                if unfinished and not stat.S_ISLNK(mode):
+                    continue
+                if any("\ud800" <= c <= "\udfff" for c in name):  # bytes that are no UTF-8
+                    problems.append(Problem(self.where(shown(name)), "a name in UTF-8", "other bytes"))
+                elif stat.S_ISDIR(mode):
                     folders.append(f"{name}/")
                 elif stat.S_ISREG(mode):
                     found[name] = size
@@ -168,8 +176,6 @@ class DirectoryFiles(Files):
                 return
             for entry in entries:
                 name = f"{folder}{entry.name}"
-                if name.endswith(PARTIAL) or name in (NEXT, OLD):
-                    continue
                 with suppress(FileNotFoundError):  # a run that writes takes its temporary files away
                     found = entry.stat(follow_symlinks=False)
                     yield name, found.st_mode, found.st_size

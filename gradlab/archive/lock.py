@@ -25,6 +25,7 @@ from gradlab.core.errors import Problem, UserMistake
 LOCK = directory.LOCK
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _TRIES = 20
+_OPENED = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextlib.contextmanager
@@ -73,7 +74,7 @@ def holder(path: str | Path) -> dict[str, Any]:
 def _acquired(path: Path, about: dict[str, Any]) -> int:
     """Return the descriptor of the lock file, locked."""
     for _ in range(_TRIES):
-        file = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        file = os.open(path / LOCK, _OPENED, 0o666)
         try:
             if not _locked(file, path):
                 raise UserMistake(_held(path))

@@ -9,9 +9,10 @@ write, and read by `check`. Nothing is added to what differs from it: `check_una
     SHA-256 over data and settings; see `content_digest`.
 ``files``
     By name (``/`` between folders): ``size`` in bytes, ``sha256`` in hex, and ``content``, which is false
-    for what no number depends on: ``provenance.json``, the spec as given and figures.
+    for what no number depends on: ``provenance.json``, the spec as given, figures, and the checkpoints of
+    trainings that were interrupted.
 
-Not listed are the manifest itself, and ``lock.json`` with what a writer holds while it writes.
+Not listed are the manifest itself, and ``lock.json``, which is there while a writer writes.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ VERSION = 1
 ASIDE = (directory.MANIFEST, directory.LOCK)
 _MADE = (directory.MARKER, directory.RESOLVED, directory.FAILURES)
 _UNFINISHED = f"{directory.CHECKPOINTS}/"
+_STRAY = (f"{directory.NEXT}/", f"{directory.OLD}/")  # of a sealed archive nothing is under way
 #: What a packed file has besides the archive's own files.
 OF_PACKED = ("ro-crate-metadata.json", "README.md")
 #: Variables that say which code measured; equal content may come of different code.
@@ -76,12 +78,14 @@ def seal(path: str | Path) -> str:
         If the archive is damaged, or the disk refuses.
     """
     path = Path(path)
+    with directory.disk(path, "Every case that was written is kept"):
+        directory.sweep_temporaries(path)
     files = DirectoryFiles(path)
     digest = content_digest(files)
     listed = {
         name: {"size": size, "sha256": sha256(files, name), "content": is_content(name)}
         for name, size in files.sizes.items()
-        if name not in ASIDE and not name.startswith(_UNFINISHED)
+        if name not in ASIDE
     }
     with directory.disk(path / directory.MANIFEST, "Every case that was written is kept"):
         directory.replace_text(path / directory.MANIFEST, _text(digest, listed))
@@ -108,6 +112,8 @@ def check_unaltered(path: Path) -> None:
         return
     listed = {name: entry for name, entry in read_manifest(files)["files"].items() if _is_made(name)}
     there = {name: size for name, size in files.sizes.items() if _is_made(name)}
+    if not any(name.startswith(_UNFINISHED) for name in listed):  # they were not listed once
+        there = {name: size for name, size in there.items() if not name.startswith(_UNFINISHED)}
     hint = "Nothing is added to what is damaged: take a sound copy, or begin another archive."
     if found := list(_differences(files, listed, there)):
         raise UserMistake([replace(problem, hint=hint) for problem in found])
@@ -115,7 +121,8 @@ def check_unaltered(path: Path) -> None:
 
 def _is_made(name: str) -> bool:
     """Whether a file is of the data, the settings or the failures of an archive, and not of a user's own."""
-    return name.startswith((f"{directory.DATA}/", f"{directory.FORMER}/")) or name in _MADE
+    folders = (f"{directory.DATA}/", f"{directory.FORMER}/", _UNFINISHED, *_STRAY)
+    return name.startswith(folders) or name in _MADE
 
 
 def list_figures(path: str | Path) -> None:
@@ -145,7 +152,8 @@ def _text(digest: str, listed: dict[str, Any]) -> str:
 
 def is_content(name: str) -> bool:
     """Whether numbers or settings of the archive are in a file."""
-    return name not in (directory.PROVENANCE, directory.SPEC) and not name.startswith(f"{directory.FIGURES}/")
+    aside = (f"{directory.FIGURES}/", _UNFINISHED)
+    return name not in (directory.PROVENANCE, directory.SPEC) and not name.startswith(aside)
 
 
 def sha256(files: Files, name: str) -> str:
@@ -171,9 +179,7 @@ def check(path: str | Path | Files) -> Seal:
     """
     files = path if isinstance(path, Files) else files_of(path)
     sizes = files.sizes
-    there = {
-        name: size for name, size in sizes.items() if name not in ASIDE and not name.startswith(_UNFINISHED)
-    }
+    there = {name: size for name, size in sizes.items() if name not in ASIDE}
     if isinstance(files, PackedFiles):
         there = {name: size for name, size in there.items() if name not in OF_PACKED}
     total = sum(there.values())

@@ -105,16 +105,26 @@ def _united(sources: Sequence[_Source], out: Path, there: bool, accept_older_cod
         try:
             if not there:
                 _write(sources, out, target, shares)
+            seal(out)
         except BaseException:
-            _remove_all(out)
+            if not there:
+                _remove_all(out)
             raise
-        seal(out)
     return target
 
 
 def _check_alike(sources: Sequence[_Source]) -> None:
     """Refuse archives of several measures or records."""
-    problems = []
+    problems = [
+        Problem(
+            str(source.path),
+            "an archive that tells settings and code of its cases apart (schema 2 or later)",
+            "an older one",
+            "Run its spec into a copy of it, with --accept-older-code: the copy is then of today's schema.",
+        )
+        for source in sources
+        if "settings_key" not in source.held.layout.names
+    ]
     base = sources[0]
     for source in sources[1:]:
         for what, first, own in (

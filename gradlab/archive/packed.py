@@ -62,6 +62,7 @@ def pack(
     """
     path = Path(path)
     out = directory.beside(path, ".zip") if out is None else Path(out)
+    directory.check_outside(path, out)
     files = _sealed(path)
     if out.exists() and not _is_packed(out):
         expected = "a file that does not exist yet, or a packed archive to be replaced"

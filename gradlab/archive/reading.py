@@ -57,7 +57,9 @@ def forms_of(files: Files) -> dict[str, Form]:
     problems, forms = structure(files)
     if not problems:
         stored = {
-            array: sum(files.sizes[name] for name, _ in names) for array, names in chunk_names(files).items()
+            array: sum(files.sizes[name] for name, key in names if forms[array].place(key) is not None)
+            for array, names in chunk_names(files).items()
+            if array in forms
         }
         hint = "If a run writes into it, wait until there is more."
         problems = [
@@ -103,7 +105,11 @@ def read_array(files: Files, forms: dict[str, Form], name: str) -> np.ndarray[An
         If a chunk is damaged.
     """
     form = forms[name]
-    values = np.full(form.shape, form.fill, dtype=form.dtype)
+    try:
+        values = np.full(form.shape, form.fill, dtype=form.dtype)
+    except MemoryError:
+        where = files.where(f"{directory.DATA}/{name}")
+        raise UserMistake(Problem(where, "a variable that memory holds", f"{form.nbytes} bytes")) from None
     prefix = f"{directory.DATA}/{name}/"
     for file in files.sizes:
         if file.startswith(prefix) and (place := form.place(file[len(prefix) :])) is not None:

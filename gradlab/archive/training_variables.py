@@ -65,8 +65,8 @@ TRAINING = (
         "chance",
         "loss of the best guess",
         "1",
-        "loss of one who sees no input and knows how targets are distributed, so tells their mean or the "
-        "shares of the classes; NaN where it is not known",
+        "loss in training of one who sees no input and knows how targets are distributed, so tells their "
+        "mean or the shares of the classes; NaN where it is not known",
     ),
     Variable(
         "baseline",

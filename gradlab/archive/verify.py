@@ -16,6 +16,10 @@ from gradlab.core.errors import Problem, UserMistake, gathering
 
 MOST_ARRAYS = 1000
 _CASE_DIMS_OF = "status"
+#: By these a reader of CF conventions takes other numbers for those that are stored.
+_CHANGING = frozenset(
+    {"scale_factor", "add_offset", "missing_value", "_FillValue", "_Unsigned", "calendar", "dtype"}
+)
 _COORDINATE_TYPES = frozenset({"float64", "int64", "bool", TEXT})
 
 
@@ -145,6 +149,8 @@ def _variables(files: Files, arrays: dict[str, Form], version: int) -> Iterator[
     sizes = {name: form.shape[0] for name, form in coordinates.items() if form.dims == (name,)}
     for name, form in arrays.items():
         where = files.where(f"{directory.DATA}/{name}")
+        if changing := sorted(_CHANGING & form.attributes.keys()):
+            yield Problem(where, "attributes that change no number", ", ".join(changing))
         if name in VARIABLES:
             yield from _variable(where, VARIABLES[name], form, case_dims, sizes.keys())
         elif len(form.dims) != 1 or form.data_type not in _COORDINATE_TYPES:

@@ -16,7 +16,7 @@ import numpy as np
 from gradlab.archive.files import Files, files_of
 from gradlab.archive.forms import Form
 from gradlab.archive.reading import forms_of, read_array
-from gradlab.archive.variables import KEYS, VARIABLES
+from gradlab.archive.variables import KEYS, STATUS, VARIABLES
 from gradlab.checking.distance import Array, Compared, compare, worst_first
 from gradlab.checking.settings import Cases, cases_in, tables_in
 from gradlab.core.checks import shown
@@ -142,7 +142,7 @@ def _side(path: str | Path) -> _Side:
     files = files_of(path)
     forms = forms_of(files)
     cases = cases_in(files, forms)
-    there = np.argwhere(cases.settings != "")
+    there = np.argwhere((cases.settings != "") & (cases.status != STATUS["not_run"]))
     keys = cases.settings[tuple(there.T)].tolist()
     return _Side(files, forms, cases, dict(zip(keys, map(tuple, there.tolist()), strict=True)))
 

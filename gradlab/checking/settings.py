@@ -194,7 +194,7 @@ def places_of(cases: Cases, grid: Grid) -> tuple[NDArray[np.int64], str]:
             own = np.broadcast_to(grid.points[:, names[dim], None], shape)
         else:
             return np.empty((0, len(cases.labels)), dtype=np.int64), dim
-        found = _positions(labels, wanted)
+        found = positions(labels, wanted)
         if found is None:
             return np.empty((0, len(cases.labels)), dtype=np.int64), dim
         index[dim] = found[own]
@@ -203,7 +203,7 @@ def places_of(cases: Cases, grid: Grid) -> tuple[NDArray[np.int64], str]:
     return np.stack([index[dim].ravel() for dim in cases.labels], axis=1), ""
 
 
-def _positions(labels: list[Any], wanted: NDArray[Any]) -> NDArray[np.int64] | None:
+def positions(labels: list[Any], wanted: NDArray[Any]) -> NDArray[np.int64] | None:
     """Return where each of the wanted labels stands, or None if one does not."""
     where = {label: i for i, label in enumerate(labels)}
     found = [where.get(one, -1) for one in wanted.tolist()]

@@ -17,6 +17,7 @@ from gradlab.archive.reading import forms_of
 from gradlab.archive.variables import STATUS
 from gradlab.archive.verify import structure
 from gradlab.checking import settings
+from gradlab.checking.coordinates import check_coordinates, check_records
 from gradlab.checking.replay import TOLERANCE, Replay, replay
 from gradlab.checking.settings import Cases
 from gradlab.core.errors import Problem, UserMistake
@@ -119,7 +120,12 @@ def verify(
         If there is no archive at all.
     """
     files = files_of(path)
-    sealed = check(files)
+    try:
+        sealed = check(files)
+    except UserMistake as mistake:
+        if not _claims(files):
+            raise
+        return Verification(mistake.problems)
     found = Verification(sealed.problems, sealed=sealed.sealed, files=sealed.files, bytes=sealed.bytes)
     problems = list(sealed.problems)
     wrong, forms = structure(files)
@@ -164,23 +170,38 @@ def _cases(
             problems += settings.check_keys_of_file(cases, tables[0])
             keys = int((cases.settings != "").sum())
             if how.sample != 0:
-                notes.append("Not measured again: the network was read from a file. Use gradlab probe.")
+                got = "a network that was read from a file"
+                problems.append(_not_measured(files, got, "Use gradlab probe."))
         elif named and how.outside is None:
-            what = "Keys were not computed again"
-            what += " and no case was measured again" if how.sample != 0 else ""
-            notes.append(
-                f"{what}: the settings name {', '.join(named)}. --outside FOLDER says where that is."
-            )
+            hint = "--outside FOLDER says where that is."
+            notes.append(f"Keys were not computed again: the settings name {', '.join(named)}. {hint}")
+            if how.sample != 0:
+                problems.append(_not_measured(files, f"settings that name {', '.join(named)}", hint))
         else:
             grids = [settings.grid_of(table, how.outside) for table in tables]
             problems += settings.check_settings_keys(cases, grids)
             keys = int((cases.settings != "").sum())
+            problems += check_records(files, forms, grids[0])
+            problems += check_coordinates(files, forms, cases, grids)
             if how.sample != 0:
                 replayed = replay(files, forms, cases, grids, how.sample, how.tolerance, how.workers)
                 problems += replayed.problems
     except UserMistake as mistake:
         problems += [one.under(files.where(directory.RESOLVED)) for one in mistake.problems]
     return replace(found, problems=tuple(problems), notes=tuple(notes), keys=keys, replay=replayed)
+
+
+def _claims(files: Files) -> bool:
+    """Whether something claims to be an archive, though it may be damaged."""
+    if isinstance(files, PackedFiles):
+        with files.path.open("rb") as file:
+            return file.read(2) == b"PK"
+    return any((files.path / name).exists() for name in (directory.MARKER, directory.MANIFEST))
+
+
+def _not_measured(files: Files, got: str, hint: str) -> Problem:
+    """Return the problem of cases that were to be measured again and could not be."""
+    return Problem(files.where(directory.RESOLVED), "settings by which cases are measured again", got, hint)
 
 
 def _consistent(files: Files, forms: dict[str, Form], cases: Cases) -> Iterator[Problem]:

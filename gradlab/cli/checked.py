@@ -83,7 +83,7 @@ def _replay_lines(replay: Replay) -> list[Any]:
         lines.append(f"{cases(replay.older)} of them measured by other code than today's.")
     lines.append(table)
     exact = all(one.identical == replay.cases for one in replay.variables)
-    if exact:
+    if exact and replay.cases:
         lines.append("Every number has the same bits.")
     apart = {name for name in {*replay.then, *replay.now} if replay.then.get(name) != replay.now.get(name)}
     if not exact or apart:

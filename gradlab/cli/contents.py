@@ -20,6 +20,8 @@ from gradlab.cli.report import SHOWN_VALUES, closing, found_in, short_list
 from gradlab.cli.terminal import cases, duration, safe, size
 from gradlab.core.fingerprint import code_key
 
+_LONGEST = 1e10  # seconds; what a stranger's archive tells beyond it is no time
+
 
 def archive_table(path: Path) -> dict[str, Any]:
     """Return what an archive holds as a plain table.
@@ -104,7 +106,9 @@ def _run_line(run: Mapping[str, Any]) -> str:
     """Return one run of the provenance in a line."""
     command = shlex.join(map(str, run["command"])) if isinstance(run.get("command"), list) else "?"
     seconds = run.get("wall_time_seconds")
-    took = f" in {duration(seconds)}" if isinstance(seconds, int | float) else ""
+    took = ""
+    if isinstance(seconds, int | float) and 0 <= seconds < _LONGEST:
+        took = f" in {duration(seconds)}"
     git = run.get("git")
     source = f", commit {str(git.get('commit'))[:10]}" if isinstance(git, dict) and git.get("commit") else ""
     dirty = " (changed)" if isinstance(git, dict) and git.get("dirty") else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -43,8 +44,8 @@ def numbers(text: str, where: str) -> Values:
 
 
 def words(text: str, where: str) -> Values:
-    """Return a list of names."""
-    parts = [part.strip() for part in text.split(",")]
+    """Return a list of names; commas in brackets belong to the name."""
+    parts = [part.strip() for part in re.split(r",(?![^\[\]]*\])", text)]
     if not all(parts):
         raise UserMistake(Problem(where, "names separated by commas", shown(text)))
     return parts

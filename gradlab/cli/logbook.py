@@ -41,6 +41,8 @@ class Log:
         self._made = path is not None and not path.exists()
         if path is not None:
             _check_no_archive(path)
+            if path.suffix == ".toml":
+                raise UserMistake(Problem("--log", "a file for the log", f"{path}, which looks like a spec"))
             try:
                 self._file = path.open("ab", buffering=0)  # a line is there as soon as it is written
             except OSError as error:

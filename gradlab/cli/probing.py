@@ -120,7 +120,7 @@ def lines_of(weights: Weights) -> list[str]:
     """Return what was found in a file of weights, in lines."""
     layers = "1 layer" if weights.layers == 1 else f"{weights.layers} layers"
     both = ", both directions" if weights.bidirectional else ""
-    prefix = f", prefix {weights.prefix}" if weights.prefix else ""
+    prefix = f", prefix {weights.prefix.removesuffix('.')}" if weights.prefix else ""
     readout = f", readout {weights.readout}" if weights.readout else ""
     sizes = f"{weights.hidden} hidden units, {weights.features} features"
     lines = [clean(f"{weights.cell.name}: {layers}{both}, {sizes}, {weights.dtype}{prefix}{readout}.")]

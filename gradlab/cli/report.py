@@ -195,7 +195,7 @@ def there_lines(counts: Mapping[str, int]) -> list[str]:
     """
     there, total = counts["there"], counts["cases"]
     lines = []
-    if there or counts["failed"]:
+    if there or counts["failed"] or counts["beside"] or counts["dropped"]:
         parts = [f"{counts['new']} new"] if counts["new"] else []
         parts += [f"{counts['failed']} that failed are tried again"] if counts["failed"] else []
         lines.append(f"{', '.join([f'{cases(there)} of {total} there already', *parts])}.")

@@ -84,6 +84,14 @@ def unite(base: Table, sweeps: Sequence[Sweep], replicates: int) -> United:
         got = "a filter that is never true" if len(sweeps) == 1 else "filters that are never true"
         problems.append(Problem("sweep.where", "a filter that leaves at least one grid point", got))
         flat, filtered = np.arange(math.prod(shape)), False
+    elif len(sweeps) > 1:
+        problems += [
+            Problem(
+                f"{sweep.place}.where", "a filter that leaves a point of its table", "one that is never true"
+            )
+            for sweep, (codes, sure) in zip(sweeps, found, strict=True)
+            if sure and sweep.where and not codes.size
+        ]
     points = np.stack(np.unravel_index(flat, shape), axis=1).astype(np.int64)
     return United(axes, points, tuple(problems), filtered)
 

@@ -96,7 +96,7 @@ def _as_axis(value: Any) -> Any:
 def _replace_axis(tables: Any, key: str, value: Any) -> bool:
     """Replace the axis `key` in every sweep table that has it; return whether one had it."""
     found = False
-    for sweep in tables if isinstance(tables, list) else []:
+    for sweep in _tables(tables):
         for axis in [axis for axis in sweep if axis not in OPTIONS]:
             if key.startswith(f"{axis}."):
                 hint = f"It replaces the whole table at every grid point; set sweep.{axis}=[...] instead."
@@ -109,19 +109,25 @@ def _replace_axis(tables: Any, key: str, value: Any) -> bool:
     return found
 
 
+def _tables(sweep: Any) -> list[Table]:
+    """Return the sweep tables; what is none is told of when the spec is read."""
+    return [one for one in (sweep if isinstance(sweep, list) else [sweep]) if isinstance(one, dict)]
+
+
 def _set_sweep(table: Table, parts: Sequence[str], value: Any) -> None:
     if not parts:
         table["sweep"] = value if isinstance(value, list) else [value]
         return
     if not table["sweep"]:
         table["sweep"] = [{}]
-    key = ".".join(parts)
-    for sweep in table["sweep"]:
+    key, tables = ".".join(parts), _tables(table["sweep"])
+    for sweep in tables:
         if parts[0] == "rename" and len(parts) > 1:
-            sweep["rename"] = {**sweep.get("rename", {}), ".".join(parts[1:]): value}
+            former = sweep.get("rename")
+            sweep["rename"] = {**(former if isinstance(former, dict) else {}), ".".join(parts[1:]): value}
         elif parts[0] in OPTIONS:
             sweep[key] = value
     if parts[0] not in OPTIONS:
-        holders = [sweep for sweep in table["sweep"] if key in sweep] or table["sweep"]
+        holders = [sweep for sweep in tables if key in sweep] or tables
         for sweep in holders:
             sweep[key] = _as_axis(value)

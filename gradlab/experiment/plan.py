@@ -204,12 +204,17 @@ def _views(indices: Sequence[Index], members: Members) -> Views:
     return tuple(map(tuple, columns.reshape(len(indices), len(members)).T.tolist()))
 
 
-def make_plan(grid: Grid) -> Plan:
-    """Return the plan of a grid; it depends on the spec alone."""
+def records_of(grid: Grid) -> tuple[str, ...]:
+    """Return what is recorded of the cases of a grid."""
     measure, asked = measure_of(grid.spec.measure), grid.spec.record
     ordinary = set(measure.records) - measure.on_request - measure.idle_records(grid)
     wanted = ordinary if asked is None else set(asked)
-    plan = Plan(grid, tuple(name for name in measure.records if name in wanted), ())
+    return tuple(name for name in measure.records if name in wanted)
+
+
+def make_plan(grid: Grid) -> Plan:
+    """Return the plan of a grid; it depends on the spec alone."""
+    plan = Plan(grid, records_of(grid), ())
     return replace(plan, tile=_tile(plan))
 
 

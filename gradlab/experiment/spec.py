@@ -170,13 +170,14 @@ class Spec(BaseModel):
         """Read the table, with relative paths from the folder `base`; every problem of it is raised."""
         problems: list[Problem] = []
         given = without_none(plain(table, "", problems))
-        rooted = with_paths(given, base)
+        rooted, unread = with_paths(given, base), False
         try:
             super().__init__(**rooted)
         except ValidationError as error:
+            unread = True  # though all that is wrong may have been told before
             problems += [problem for one in error.errors() for problem in _problems(one)]
             rooted |= {one["loc"][0]: GAP for one in error.errors() if one["loc"][0] in sections.SECTIONS}
-        if problems:
+        if problems or unread:
             raise UserMistake(dict.fromkeys([*problems, *_beside(rooted)]))
         self._given = given
         if problems := [*_misplaced(self.of_measure, rooted, self.sweeps), *self._unfit()]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 import xarray as xr
 from matplotlib.figure import Figure
@@ -13,10 +14,13 @@ from numpy.typing import ArrayLike
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.registry import Registry
 from gradlab.figures import style
+from gradlab.figures.axes import axis_of
 from gradlab.figures.needs import require
 from gradlab.figures.updates import at_last_update
 
 Matrices: TypeAlias = Mapping[str, ArrayLike]
+_SETTINGS = {"length": "task.length", "clip": "clip"}
+"""The settings along axes that figures need."""
 
 
 class AbstractFigure(ABC):
@@ -52,6 +56,7 @@ class AbstractFigure(ABC):
             Where the dataset lacks an axis or a variable, or the matrices are missing or unfit;
             every lack is named, with what there is.
         """
+        ds, self = self._by_usual_names(ds)
         require(ds, self.name, axes=self.axes, variables=self.variables)
         if self.needs_matrices and not matrices:
             raise UserMistake(
@@ -64,6 +69,16 @@ class AbstractFigure(ABC):
             )
         with style.applied():
             return self._draw(ds if self.along_update else at_last_update(ds), matrices or {})
+
+    def _by_usual_names(self, ds: xr.Dataset) -> tuple[xr.Dataset, Self]:
+        """Return the dataset and the options with the axes that the figure needs by the names it knows."""
+        for name in self.axes:
+            found = axis_of(ds, _SETTINGS[name])
+            if found is not None and found != name and name not in ds.dims:
+                ds = ds.rename({found: name})
+                options = {field: name for field, value in vars(self).items() if value == found}
+                self = dataclasses.replace(self, **options)  # type: ignore[type-var]  # entries are dataclasses
+        return ds, self
 
     @abstractmethod
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:

@@ -36,8 +36,10 @@ class Activations(AbstractFigure):
     summary: ClassVar[str] = "value and derivative of each activation"
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
-        one = [str(ds.attrs["activation"])] if "activation" in ds.attrs else []
-        labels = [str(v) for v in ds["activation"].values.reshape(-1)] if "activation" in ds.coords else one
+        labels = [str(ds.attrs["activation"])] if "activation" in ds.attrs else []
+        for name in ds.coords:
+            if name == "activation" or ds[name].attrs.get("description") == "the setting network.activation":
+                labels = [str(value) for value in ds[name].values.reshape(-1)]
         shown = {label: from_label(label) for label in labels or catalogue.names()}
         page = panels.grid(list(shown), 1.2 if len(shown) > 1 else 2.0, share_x=True)
         z = np.linspace(-_REACH, _REACH, 801)

@@ -69,8 +69,8 @@ class Flow(AbstractFigure):
         chosen = chosen_axis(ds, self.name, "panel", self.panel)
         panel = chosen or rule_axis(ds) or next(iter(other_axes(ds)), None)
         cut = thinned(evenly(sliced(ds, (panel,)), panel, _MOST))
-        titles, parts = divided(cut.ds, panel)
-        parts = [_recorded(part) for part in parts]
+        titles, parts = divided(_recorded(cut.ds, "lag"), panel)
+        parts = [_recorded(part, "update") for part in parts]
         drawn = [_image(part) for part in parts]
         norm, beyond = _scale(drawn)
         page = panels.grid(titles, 1.35 if len(parts) > 1 else 2.2, share_y=True)
@@ -85,11 +85,11 @@ class Flow(AbstractFigure):
         return page.figure
 
 
-def _recorded(part: xr.Dataset) -> xr.Dataset:
-    """Return a panel's data without the updates that are recorded of other runs only; all if it has none."""
+def _recorded(part: xr.Dataset, along: str) -> xr.Dataset:
+    """Return data without the updates or lags that only other runs have; all if there is nothing."""
     data = masked(part, _RECORD, DIVERGED)
-    there = data.notnull().any([dim for dim in data.dims if dim != "update"]).values
-    return part.isel(update=there) if there.any() else part
+    there = data.notnull().any([dim for dim in data.dims if dim != along]).values
+    return part.isel({along: there}) if there.any() else part
 
 
 def _image(part: xr.Dataset) -> NDArray[np.float64]:

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from gradlab.figures import images, panels, style, ticks
+from gradlab.figures import images, maps, panels, style, ticks
 from gradlab.figures._base import AbstractFigure, Matrices, registry
 from gradlab.figures.selection import Sliced, axes_of, sliced
 from gradlab.figures.words import literal, text_of, typeset
@@ -24,6 +25,7 @@ _DECADES = 6.0
 """The colours reach that far below the largest loss: at a minimum its logarithm has no end."""
 _COLOURS = ("#FFFFFF", "#D55E00", "#000000", "#56B4E9", "#E69F00", "#CC79A7")
 _MOST = 6
+_MARKS: dict[str, dict[str, Any]] = {"overflowed": maps.MARKS["gone"], "zero": {"facecolor": style.PALE}}
 
 
 @registry.register
@@ -46,17 +48,19 @@ class Landscape(AbstractFigure):
         surface = part.isel(dict.fromkeys(several, 0))
         paths = _descents(part, several)
         page = panels.grid(["", ""], 2.2, share_x=True, share_y=True)
+        marks: set[str] = set()
         for ax, (name, label) in zip(page.axes, _SURFACES.items(), strict=True):
             image = surface[name].transpose("second", "first").values
             image = _log(image) if name == _LOSS else image
-            norm = _scale(image, name == _LOSS)
-            _image(ax, surface, image, norm)
+            norm, beyond = _scale(image, name == _LOSS)
+            marks |= _image(ax, surface, image, norm, beyond)
             for colour, path in zip(_COLOURS, paths.values(), strict=False):
                 ax.plot(*path, color=colour, marker=".", markersize=2, linewidth=0.6, gid="descent")
-            bar = images.bar(page, norm, typeset(label), ax=ax, location="top", aspect=20, pad=0.05)
+            look = {"location": "top", "aspect": 20, "pad": 0.05, "extend": beyond}
+            bar = images.bar(page, norm, typeset(label), ax=ax, **look)
             ticks.plain(bar.ax.xaxis, 4)
         panels.name_axes(page, *(literal(str(ds.attrs.get(line, line))) for line in ("first", "second")))
-        _explain(page, paths)
+        _explain(page, paths, marks)
         panels.small_print(page.figure, _words(ds, cut, len(paths)))
         return page.figure
 
@@ -80,32 +84,46 @@ def _log(values: NDArray[Any]) -> NDArray[np.float64]:
         return np.asarray(np.log10(values))
 
 
-def _scale(image: NDArray[np.float64], loss: bool) -> Normalize:
+def _scale(image: NDArray[np.float64], loss: bool) -> tuple[Normalize, str]:
+    """Return the colour scale of an image, and to which side something lies beyond it."""
     finite = image[np.isfinite(image)]
     if not finite.size:
-        return Normalize(0.0, 1.0)
+        return Normalize(0.0, 1.0), "neither"
     low, high = float(finite.min()), float(finite.max())
-    low = max(low, high - _DECADES) if loss else low
-    return images.scale(low, high)
+    if not loss:
+        return images.scale(low, high), "neither"
+    beyond = "min" if image.min() < high - _DECADES else "neither"
+    return images.scale(max(low, high - _DECADES), high), beyond
 
 
-def _image(ax: Axes, ds: xr.Dataset, image: NDArray[np.float64], norm: Normalize) -> None:
+def _image(ax: Axes, ds: xr.Dataset, image: NDArray[np.float64], norm: Normalize, beyond: str) -> set[str]:
+    """Draw one image; return which of "overflowed" and "zero" is in it."""
     x, y = ds["first"].values, ds["second"].values
-    ax.set_facecolor(style.PALE)  # where the forward state overflowed
-    shown = np.where(np.isposinf(image), np.nan, image)
+    gone, zero = ~np.isfinite(image) & ~np.isneginf(image), np.isneginf(image)
+    ax.patch.set(**_MARKS["overflowed"])
+    shown = np.where(gone, np.nan, image)
+    if beyond != "neither":  # a loss of zero is below the scale like others; a gradient of zero is marked
+        shown, zero = np.where(zero, norm.vmin or 0.0, shown), np.zeros_like(zero)
     ax.pcolormesh(x, y, shown, cmap=style.sequential(), norm=norm, rasterized=True, shading="nearest")
+    if zero.any():
+        pale = np.where(zero, 0.0, np.nan)
+        cmap = ListedColormap([style.PALE])
+        ax.pcolormesh(x, y, pale, cmap=cmap, rasterized=True, shading="nearest", gid="zero")
     ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
     ticks.plain(ax.xaxis, 4)
     ticks.plain(ax.yaxis, 5)
+    return {name for name, there in (("overflowed", gone), ("zero", zero)) if there.any()}
 
 
-def _explain(page: panels.Panels, paths: dict[str, Any]) -> None:
-    handles = []
+def _explain(page: panels.Panels, paths: dict[str, Any], marks: set[str]) -> None:
+    handles: list[Any] = []
     for colour, label in zip(_COLOURS, paths, strict=False):
         line = Line2D([], [], color=colour, marker=".", markersize=3, linewidth=0.8, label=label)
         if colour == _COLOURS[0]:
             line.set(markeredgecolor=style.GREY, markeredgewidth=0.3, color=style.PALE)
         handles.append(line)
+    words = {"zero": "zero gradient", "overflowed": "overflowed"}
+    handles += [Patch(**_MARKS[name], label=label) for name, label in words.items() if name in marks]
     if handles:
         panels.legend(page.figure, handles)
 

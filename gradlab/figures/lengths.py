@@ -51,6 +51,7 @@ class Lengths(AbstractFigure):
         page = panels.grid(titles, 1.45 if len(titles) > 1 else 2.2)
         for ax, part in zip(page.axes, layout.parts, strict=True):
             _draw_panel(ax, part, layout.curve, key)
+        panels.share_heights(page.axes)
         first = axis_label(ds, self.variables[0]) + "\nat the first input"
         panels.name_axes(page, axis_label(ds, "length"), first)
         panels.show_key(page, key)
@@ -79,9 +80,10 @@ def _draw_panel(ax: Axes, part: xr.Dataset, curve: str | None, key: panels.Key) 
     data = data.expand_dims("one") if curve is None else data
     values = data.transpose("one" if curve is None else curve, "length", "replicate").values
     lengths, every = part["length"].values, spread(values, axis=2)
+    width = panels.widths(every.median, 0.8)
     for i, colour in enumerate(key.colours):
         one = type(every)(every.low[i], every.median[i], every.high[i])
-        points = {"marker": "o", "markersize": 1.6, "linestyle": key.lines[i]}
+        points = {"marker": "o", "markersize": 2 * width[i], "linestyle": key.lines[i], "linewidth": width[i]}
         panels.draw_spread(ax, lengths, one, colour, values.shape[2] > 1, **points)
     if not ax.lines:
         panels.say(ax, why_empty(part))

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures import panels, style, ticks
-from gradlab.figures.selection import MOST_LABELS, axes_of, chosen_axis, is_numeric
-from gradlab.figures.words import texts_of
+from gradlab.figures.selection import MOST_LABELS, axes_of, chosen_axis, is_numeric, titles_of
 
 #: How cells look that have no colour of their own.
 MARKS: dict[str, dict[str, Any]] = {
@@ -147,7 +146,7 @@ def _set_axis(ax: Axes, part: xr.Dataset, which: str, axis: str, places: NDArray
     if is_numeric(part, axis):
         ticks.at(ax, which, places)
         return
-    labels = texts_of(part[axis].values) if axis in part.coords else None
+    labels = titles_of(part, axis) if axis in part.coords else None
     if which == "x":
         steep = 35 if len(places) <= MOST_LABELS else 90
         ax.set_xticks(places, labels, rotation=steep, ha="right", va="center", rotation_mode="anchor")

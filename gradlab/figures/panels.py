@@ -26,6 +26,8 @@ _LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.
 """Where labels run out of colours, the next round of them has another line."""
 _LETTER = 3.9  # points, the width of a letter and more
 _LEVEL: dict[str, Any] = {"color": style.GREY, "linestyle": ":", "linewidth": 0.6}
+_FAR_BELOW = 1e4
+"""Decades below the rest that no axes show."""
 _MARGIN = 0.55  # inches, for the labels and the one row of legend below the panels
 _ROW = 0.145  # inches, of a legend
 _TITLE = 0.123  # inches, of a line of a title
@@ -331,7 +333,7 @@ def widths(medians: NDArray[np.float64], width: float) -> list[float]:
 def draw_spread(ax: Axes, x: NDArray[Any], what: Spread, colour: Any, band: bool, **line: Any) -> bool:
     """Draw the median as a line, with its quartile band; say whether anything was there to draw.
 
-    Zero gradients (-inf) and missing values leave gaps.
+    Zero gradients (-inf) and missing values leave gaps; a band whose lower edge is zero goes on downwards.
     """
     median = np.where(np.isfinite(what.median), what.median, np.nan)
     if np.isnan(median).all():
@@ -340,10 +342,22 @@ def draw_spread(ax: Axes, x: NDArray[Any], what: Spread, colour: Any, band: bool
     alone = "o" if np.isfinite(median).sum() == 1 else None
     ax.plot(x, median, color=colour, marker=line.pop("marker", alone), **line)
     if band:
-        finite = np.isfinite(what.low) & np.isfinite(what.high)
-        low, high = (np.where(finite, edge, np.nan) for edge in (what.low, what.high))
-        ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        _draw_band(ax, x, what, colour)
     return True
+
+
+def _draw_band(ax: Axes, x: NDArray[Any], what: Spread, colour: Any) -> None:
+    there = np.isfinite(what.high) & (np.isfinite(what.low) | np.isneginf(what.low))
+    if not there.any():
+        return
+    low, high = (np.where(there, edge, np.nan) for edge in (what.low, what.high))
+    limits = ax.dataLim.frozen()
+    ax.fill_between(
+        x, np.maximum(low, high[there].min() - _FAR_BELOW), high, color=colour, alpha=0.2, linewidth=0
+    )
+    ax.dataLim.set(limits)  # the axes are to show what is finite
+    edges = np.stack([np.tile(x, 2), np.concatenate([np.where(np.isfinite(low), low, np.nan), high])], axis=1)
+    ax.update_datalim(edges[np.isfinite(edges).all(axis=1)])
 
 
 def draw_curves(ax: Axes, x: NDArray[Any], values: NDArray[Any], looks: Sequence[Any]) -> bool:

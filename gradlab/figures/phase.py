@@ -34,7 +34,7 @@ from gradlab.figures.selection import (
 )
 from gradlab.measure.records import RATE_RESOLUTION
 
-_WORDS = {"gone": "state overflowed", "outside": "not in the sweep", "missing": "no rate"}
+_WORDS = {"gone": "state overflowed", "outside": "not in the sweep", "missing": "no rate, or gradient zero"}
 
 
 @registry.register

@@ -36,6 +36,11 @@ from gradlab.theory.slopes import is_exact, orthogonal_slope
 
 _MOST_EXACT = 5
 """Curves a panel that theory is drawn over; more would hide what is measured."""
+_OF_ADJOINTS = (
+    "log10_state_gradient_norm",
+    "log10_preactivation_gradient_norm",
+    "mean_log10_sample_gradient_norm",
+)
 _DWARFED = 50.0
 """Where some curves go this many times further than others, the others are shown again on their own scale."""
 _EXACT: dict[str, Any] = {"color": "black", "linestyle": (0, (4, 3)), "linewidth": 0.8}
@@ -64,8 +69,13 @@ class Profile(AbstractFigure):
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
         require(ds, self.name, variables=(self.record,))
-        if "lag" not in ds[self.record].dims:
-            against = [str(name) for name in ds.data_vars if "lag" in ds[name].dims]
+        further = {"path", "loss_time"}
+        if "lag" not in ds[self.record].dims or not further.isdisjoint(ds[self.record].dims):
+            against = [
+                str(name)
+                for name in ds.data_vars
+                if "lag" in ds[name].dims and further.isdisjoint(ds[name].dims)
+            ]
             hint = nearest(self.record, against)
             raise UserMistake(
                 Problem(f"figure {self.name!r}, option 'record'", "a record against lag", self.record, hint)
@@ -150,7 +160,7 @@ def draw_profiles(ax: Axes, part: xr.Dataset, record: str, curve: str | None, ke
         look = {"zorder": 2, "linestyle": key.lines[i], "linewidth": width[i]}
         if panels.draw_spread(ax, lags, one, colour, band, **look):
             starts.append(one.median[0])
-            if i in checked:
+            if i in checked and record in _OF_ADJOINTS:
                 exact |= _draw_exact(ax, part if curve is None else part.isel({curve: i}), lags, one.median)
     if not ax.lines:
         panels.say(ax, why_empty(part, record))

@@ -14,7 +14,9 @@ from gradlab.core.checks import nearest
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.figures.words import literal, text_of, texts_of, typeset
 
-NOT_AXES = frozenset({"replicate", "gate", "path", "loss_time", "lag", "time", "update", "first", "second"})
+NOT_AXES = frozenset(
+    {"replicate", "gate", "path", "predictor", "loss_time", "lag", "time", "update", "first", "second"}
+)
 _RULES = frozenset({"clip", "learner"})
 """Axes that change what is made of the adjoints, and most of them no adjoint."""
 _OF_NETWORK = ("layer", "direction")

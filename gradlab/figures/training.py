@@ -314,4 +314,5 @@ def ended_words(ds: xr.Dataset, record: str, what: str) -> list[str]:
     data = masked(ds, record)
     there = data.notnull().any([dim for dim in data.dims if dim in ("lag", "layer", "direction")])
     stopped = int(stopped_early(ds, there).sum()) if there.size else 0
-    return [diverged_words(ds), f"{stopped} runs stopped early and are {what}" if stopped else ""]
+    runs = "1 run stopped early and is" if stopped == 1 else f"{stopped} runs stopped early and are"
+    return [diverged_words(ds), f"{runs} {what}" if stopped else ""]

@@ -77,6 +77,10 @@ def scale_updates(ax: Axes, updates: NDArray[np.int64], *, most: int = 5) -> Non
 
     So number 0 has a place of its own, as far before 1 as 1 is before 3.
     """
+    if len(updates) == 1:
+        ax.xaxis.set_major_locator(FixedLocator(updates.tolist()))
+        ax.xaxis.set_minor_locator(NullLocator())
+        return
     if not is_logarithmic(updates):
         ax.xaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], integer=True, min_n_ticks=2))
         return

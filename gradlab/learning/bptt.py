@@ -126,6 +126,10 @@ class Pass:
         self._to_inputs = workspace.take("to inputs", inputs, dtype)
         self.ones = np.ones((1, n), dtype=dtype)
         self.range = window(dtype).adjoint
+        # What comes of the local derivatives meets the weights: large ones leave them less room.
+        largest = max(float(np.abs(part).max(initial=0.0)) for part in (self.transposed, self.upward))
+        room = np.finfo(dtype).maxexp - 2 * self.range - int(np.frexp(largest)[1])
+        self.product = min(window(dtype).product, room)
         self.low, self.high = np.ldexp(1.0, -2 * self.range), np.ldexp(1.0, 2 * self.range)
 
     def back(self, start: int, stop: int) -> None:
@@ -205,7 +209,7 @@ class Pass:
 
     def make_room(self, t: int, active: int) -> Array:
         """Scale the adjoints of cases down before they meet very large local derivatives."""
-        size = self.trajectory.local_exponent[t] - window(self.stack.affine.dtype).product
+        size = self.trajectory.local_exponent[t] - self.product
         room = np.maximum(size, 0)
         parts = [part[:active] for part in self.adjoint]
         renormalise(

@@ -204,7 +204,8 @@ def prepare(
         at=places,
     )
     wanted = _targets(targets, task, sizes.width, dtype, seed)
-    material = _material(the_cell, the_activation, groups, sizes, x, readout, task, wanted, output)
+    biased = np.full(task.n_outputs, "bias_o" in parameters)
+    material = _material(the_cell, the_activation, groups, sizes, x, readout, task, wanted, output, biased)
     return Prepared(the_cell, the_activation, the_clip, task, sizes, material)
 
 
@@ -218,6 +219,7 @@ def _material(
     task: AbstractTask,
     targets: Array,
     output: str,
+    biased: NDArray[np.bool_],
 ) -> Material:
     """Return what the engine measures: one case, its inputs and targets at hand."""
     n, first = sizes.hidden, len(cell.recurrent_blocks)
@@ -239,8 +241,18 @@ def _material(
             [targets[places[t]] if t in places else unseen for t in range(start, stop)]
         )[:, None],
         [drawn],
-        biases=any(name.startswith("bias") for layer in groups for one in layer for name in one),
+        biases=[*(_biased(one, cell, n) for layer in groups for one in layer), biased],
     )
+
+
+def _biased(group: Mapping[str, Array], cell: AbstractCell, hidden: int) -> NDArray[np.bool_]:
+    """Return which rows of one layer and direction have a bias, as `affine` lays them out."""
+    there = np.zeros((len(cell.row_blocks), hidden), dtype=bool)
+    if "bias_ih" in group:
+        there[np.flatnonzero(cell.fed_blocks)] = True
+    if "bias_hh" in group:
+        there[: len(cell.recurrent_blocks)] = True
+    return there.ravel()
 
 
 def _weights(group: Mapping[str, Array], cell: AbstractCell, hidden: int) -> Weights:

@@ -168,7 +168,9 @@ class Collect:
             assert trajectory.saturation is not None
             for v, (lane, _) in enumerate(self.layout.place):
                 lags = self._lags_of(layer, direction, lane)
-                out[:, v, layer, direction, :lags] = trajectory.saturation[:lags][::-1].T
+                values = trajectory.saturation[:lags][::-1].T
+                # Whatever an overflowed case gave, only what is not there stays NaN.
+                out[:, v, layer, direction, :lags] = np.where(self.overflowed[:, v, None], np.inf, values)
         return out
 
     def _lags_of(self, layer: int, direction: int, lane: int) -> int:

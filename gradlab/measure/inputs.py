@@ -63,7 +63,7 @@ def read_numbers(source: Source, where: str, expected: str, *, table: bool = Fal
     if not isinstance(source, str | os.PathLike):
         try:
             values = np.asarray(source)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise UserMistake(Problem(where, expected, f"the error {str(error)!r}")) from None
         if values.dtype.kind not in "iuf":
             raise UserMistake(Problem(where, expected, f"an array of dtype {values.dtype}"))

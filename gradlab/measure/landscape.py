@@ -261,7 +261,8 @@ class Plane:
                     for m, w, e in zip(gradient.mantissas, direction, exponents, strict=True)
                     if w.any()
                 ]
-                sums.append(sum(parts[1:], start=parts[0]))
+                # A direction in proportion to weights that are all zero has no length.
+                sums.append(sum(parts[1:], start=parts[0]) if parts else np.zeros(top.shape))
         return ScaledGradient((np.stack(sums, axis=-1)[:, None, :],), (top,))
 
     def _material(self, weights: Sequence[Array]) -> Material:

@@ -234,24 +234,28 @@ def _mean(total: ScaledGradient, layers: Layers, gone: Array) -> ScaledGradient:
 def _to_parameters(material: Material, repeat: int = 1) -> Callable[[ScaledGradient], ScaledGradient] | None:
     """Return what turns gradients, `repeat` a case, into those by the parameters there are; None: nothing."""
     biases, embeddings = material.biases, bool(material.embeddings)
-    if biases and not embeddings:
+    if biases is None and not embeddings:
         return None
     through = _Embedded(material, repeat).through if embeddings else None
 
     def change(gradient: ScaledGradient) -> ScaledGradient:
-        gradient = gradient if biases else _without_biases(gradient, material.network)
+        if biases is not None:
+            gradient = _of_biases(gradient, material.network, biases)
         return gradient if through is None else through(gradient)
 
     return change
 
 
-def _without_biases(gradient: ScaledGradient, network: NetworkSettings) -> ScaledGradient:
-    """Return a gradient with zeros in place of what the biases of the network itself would have."""
+def _of_biases(
+    gradient: ScaledGradient, network: NetworkSettings, biases: Sequence[NDArray[np.bool_]]
+) -> ScaledGradient:
+    """Return a gradient with zeros in place of what biases that are not there would have."""
     mantissas = list(gradient.mantissas)
     step = 1 + bool(network.cell.diagonals)
-    for at in range(0, step * network.layers * network.directions, step):
-        mantissas[at] = mantissas[at].copy()
-        mantissas[at][:, :, -1] = 0.0
+    for at, there in zip(range(0, len(mantissas), step), biases, strict=False):  # a loss may have no readout
+        if not there.all():
+            mantissas[at] = mantissas[at].copy()
+            mantissas[at][:, ~there, -1] = 0.0
     return ScaledGradient(tuple(mantissas), gradient.exponents)
 
 

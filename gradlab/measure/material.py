@@ -54,8 +54,9 @@ class Material:
         By case; where the lowest layer's input weights are ``U E``.
     keys : sequence of (int, int), optional
         Root seed and replicate by case, for learners with random numbers of their own.
-    biases : bool
-        Whether the networks have biases; their gradients are no gradients of parameters otherwise.
+    biases : sequence of boolean arrays, optional
+        Which rows have a bias, of every ``[W U b]`` by layer and direction and then of ``[V b]``: the
+        gradients of others are none of parameters. None: all have.
     weight : callable, optional
         ``weight(task, start, stop)``: factors of each sample's loss, (time, case, batch); None: ones.
     """
@@ -68,7 +69,7 @@ class Material:
     drawn: Sequence[Sequence[Sequence[Sequence[Drawn]]]]
     embeddings: Sequence[tuple[Array, tuple[Array, ...]]] = ()
     keys: Sequence[tuple[int, int]] = ()
-    biases: bool = True
+    biases: Sequence[NDArray[np.bool_]] | None = None
     weight: Callable[[AbstractTask, int, int], Array | None] | None = None
 
     def networks(self, task: AbstractTask) -> Networks:

@@ -77,7 +77,9 @@ class Training:
         if self.spacing == "linear" or last == 0:
             places = np.linspace(0.0, last, min(self.records, self.updates))
         else:
-            places = np.expm1(np.linspace(0.0, np.log1p(last), self.records))
+            # Beyond as many, neighbours are less than one update apart at the end, too: all are recorded.
+            most = int((last + 1) * np.log1p(last)) + 2
+            places = np.expm1(np.linspace(0.0, np.log1p(last), min(self.records, most)))
         return np.unique(np.append(np.rint(places).astype(np.int64), last))
 
     def evaluated(self) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gradlab.core.checks import integer, number, one_of, shown, truth, with_known
+from gradlab.core.checks import integer, number, one_of, shown, size, truth, with_known
 from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.gaps import known, with_gaps
 from gradlab.core.registry import settings_of
@@ -117,9 +117,9 @@ class NetworkSettings:
             part(key, initialisers.registry.build)
         part("dtype", lambda value, place: one_of(place, value, ("float64", "float32")))
         part("output", lambda value, place: one_of(place, value, OUTPUTS, "an activation of the readout"))
-        part("layers", lambda value, place: integer(place, value, at_least=1))
+        part("layers", lambda value, place: size(place, value))
         part("bidirectional", lambda value, place: truth(place, value))
-        part("embedding", lambda v, place: None if v is None else integer(place, v, at_least=1))
+        part("embedding", lambda v, place: None if v is None else size(place, v))
         part("initial_state", lambda value, place: number(place, value))
         problems += _misfits(values, where)
         if "spectrum" in values:

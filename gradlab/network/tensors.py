@@ -79,7 +79,7 @@ def given_tensors(arrays: Mapping[str, ArrayLike]) -> tuple[dict[str, Tensor], s
     for name in sorted(texts("weights", arrays, "arrays by their names")):
         try:
             values = np.asarray(arrays[name])
-        except (TypeError, ValueError) as error:  # as of a tensor on a device, or of bfloat16
+        except (TypeError, ValueError, RuntimeError) as error:  # as of a tensor on a device, or of bfloat16
             raise UserMistake(Problem(name, "an array of numbers", shown(str(error)))) from None
         tensors[name] = Tensor(values.shape, values.dtype.name, partial(np.asarray, values))
         digest.update(f"{name} {values.dtype.str} {values.shape} ".encode())

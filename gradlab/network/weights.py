@@ -215,7 +215,7 @@ def _readout(
     if wanted != AUTO:
         for name in (wanted, wanted.removesuffix(".weight")):
             if name in linears:
-                return name, linears[name]
+                return name, _checked(tensors, linears[name])
         expected = f"the name of a linear layer with {sizes.width} inputs"
         raise UserMistake(Problem("readout", expected, shown(wanted), nearest(wanted, [*linears, NONE])))
     certain = [name for name, arrays in linears.items() if "bias_o" in arrays]
@@ -223,7 +223,17 @@ def _readout(
         expected = f"which of several linear layers with {sizes.width} inputs to take, or {NONE!r}"
         hint = f"There are {', '.join(map(repr, certain))}."
         raise UserMistake(Problem("readout", expected, "nothing", hint))
-    return (certain[0], linears[certain[0]]) if certain else (None, {})
+    return (certain[0], _checked(tensors, linears[certain[0]])) if certain else (None, {})
+
+
+def _checked(tensors: Mapping[str, Tensor], linear: dict[str, str]) -> dict[str, str]:
+    """Return a linear layer's arrays if its bias, where there is one, has a number for each output."""
+    outputs = tensors[linear["weight_ho"]].shape[0]
+    bias = linear.get("bias_o")
+    if bias is not None and tensors[bias].shape != (outputs,):
+        expected = f"finite numbers of shape ({outputs},) (outputs)"
+        raise UserMistake(Problem(bias, expected, f"shape {tensors[bias].shape}"))
+    return linear
 
 
 def _linears(
@@ -242,8 +252,7 @@ def _linears(
             continue
         shape = tensors[weight].shape
         if len(shape) == 2 and shape[1] == width and shape[0] > 0:
-            has_bias = bias in tensors and tensors[bias].shape == shape[:1]
-            found[linear] = {"weight_ho": weight} | ({"bias_o": bias} if has_bias else {})
+            found[linear] = {"weight_ho": weight} | ({"bias_o": bias} if bias in tensors else {})
     return found
 
 

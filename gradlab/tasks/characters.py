@@ -120,8 +120,9 @@ class Characters(AbstractGenerator):
         return Examples(np.eye(self.features)[rows[:-1]].transpose(0, 2, 1), rows[1:], weight)
 
     def chance(self) -> float:
-        """Return the loss on the held-out part of the characters' shares in the other."""
-        return self.baselines(0, 0)["unigram"] * math.log(2)
+        """Return the loss in training of the characters' shares in what is trained on."""
+        shares = np.unique(self.parts()[0][1:], return_counts=True)[1] / (len(self.parts()[0]) - 1)
+        return -float((shares * np.log(shares)).sum())
 
     def baselines(self, seed: int, replicate: int) -> dict[str, float]:
         """Return bits per held-out character of the shares of characters, and of pairs of them.
@@ -167,7 +168,7 @@ def read_text(file: str) -> tuple[str, str]:
 @functools.lru_cache(maxsize=4)
 def _read_text(file: str, modified: int, size: int) -> tuple[str, str]:
     """Read the text; the file's time and size are there to tell versions of it apart."""
-    text = Path(file).read_text(encoding="utf-8")
+    text = Path(file).read_text(encoding="utf-8-sig")  # a mark in front is no character of the text
     return text, hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

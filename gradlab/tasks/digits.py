@@ -75,9 +75,9 @@ class Digits(AbstractClassified):
         return own, other
 
     def chance(self) -> float:
-        """Return the loss on the images of evaluation of the classes' shares among the others."""
-        own, other = self.shares()
-        return -float((other * np.log(own)).sum())
+        """Return the loss in training of the classes' shares among the images that are trained on."""
+        own, _ = self.shares()
+        return -float((own * np.log(own)).sum())
 
     def baselines(self, seed: int, replicate: int) -> dict[str, float]:
         """Return how often the digit that is most frequent among what is trained on is wrong elsewhere."""

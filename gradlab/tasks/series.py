@@ -87,7 +87,7 @@ class Series(AbstractTask):
             hint = "Shorten the length or the window (features)."
             raise UserMistake(Problem("length", expected, shown(self.length), hint))
         with np.errstate(over="ignore", invalid="ignore"):
-            spreads = [self._record()[0][:end].std() for end in (readings, self._cut())]
+            spreads = [self._record()[0][:end].std() for end in (readings, self._cut()) if end]
         if self.standardise and not np.isfinite(spreads).all():
             got = f"readings of up to {np.abs(self._record()[0]).max():g}"
             hint = "Give them in a larger unit, or set standardise = false."
@@ -180,26 +180,25 @@ class Series(AbstractTask):
         rows = self._windows(self._cut())[np.arange(self.length)[:, None] + first].transpose(0, 2, 1)
         return Examples(rows[:, :-1].copy(), rows[:, -1:].copy()).frozen()
 
-    def _asked(self) -> Array:
-        """Return the windows of all time steps looked at of all sequences of evaluation, (number, width)."""
-        first, last = self._places("evaluation")
+    def _asked(self, role: str) -> Array:
+        """Return the windows of all time steps looked at of all sequences of a role, (number, width)."""
+        first, last = self._places(role)
         places = np.arange(first, last + 1)[:, None] + np.array(self.looks())
         return np.asarray(self._windows(self._cut())[places.ravel()])
 
     def chance(self) -> float:
-        """Return the loss on what is held out of the mean of the rest; NaN where there is too little."""
-        first, last = self._places("evaluation")
-        if last < first or self.loss_entry.target_kind == "directions":
+        """Return the loss in training of the mean of what is asked for; NaN where there is too little."""
+        parts = (self._places(role) for role in ("training", "evaluation"))
+        if any(last < first for first, last in parts) or self.loss_entry.target_kind == "directions":
             return math.nan
-        mean = 0.0 if self.standardise else float(self._record()[0][: self._cut()].mean())
-        return float(((self._asked()[:, -1] - mean) ** 2).mean()) * len(self.looks())
+        return float(self._asked("training")[:, -1].var()) * len(self.looks())
 
     def baselines(self, seed: int, replicate: int) -> dict[str, float]:
         """Return the error on what is held out of who says that the next reading is the last one again."""
         first, last = self._places("evaluation")
         if last < first:
             return {}
-        asked = self._asked()
+        asked = self._asked("evaluation")
         return {"last_value": float(((asked[:, -1] - asked[:, -2]) ** 2).mean())}
 
 

@@ -7,6 +7,7 @@ the cases of radius 1.5 and replicate 1 were made to fail.
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import xarray as xr
 from test_archive_extend import BASE, assert_close, axes, measured, planned
 
 import gradlab
+from gradlab.archive.merge import merge
 from gradlab.archive.reading import read_failures
 from gradlab.archive.variables import KEYS, STATUS
 from gradlab.archive.verify import check_structure
@@ -92,3 +94,10 @@ def test_what_is_lacking_is_measured_only_when_its_unknown_code_is_accepted(old)
 def test_keys_of_settings_are_those_of_then(old):
     keys = expand(Spec.from_dict(BASE)).settings_keys()
     assert set(keys.ravel()) == set(gradlab.open_archive(old)["case_key"].values.ravel())
+
+
+def test_it_is_not_merged_as_it_is_and_nothing_is_left(old, tmp_path):
+    shutil.copytree(old, tmp_path / "other")
+    with pytest.raises(UserMistake, match=r"schema 2 or later\), got an older one"):
+        merge([old, tmp_path / "other"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

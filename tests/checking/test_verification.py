@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -151,17 +152,14 @@ def test_links_and_devices_are_refused(whole: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (whole / "spec.toml").unlink(missing_ok=True)
     (whole / "spec.toml").symlink_to(tmp_path / "secret")
-    with pytest.raises(UserMistake, match=r"spec.toml: expected a plain file .*, got a link"):
-        verify(whole)
+    assert re.search(r"spec.toml: expected a plain file .*, got a link", said(whole))
     (whole / "spec.toml").unlink()
     os.mkfifo(whole / "spec.toml")
-    with pytest.raises(UserMistake, match=r"spec.toml: expected a plain file .*, got something else"):
-        verify(whole)
+    assert re.search(r"spec.toml: expected a plain file .*, got something else", said(whole))
     (whole / "spec.toml").unlink()
     shutil.move(whole / "data.zarr", tmp_path / "data.zarr")
     (whole / "data.zarr").symlink_to(tmp_path / "data.zarr")
-    with pytest.raises(UserMistake, match=r"data.zarr: expected a plain file or folder .*, got a link"):
-        verify(whole)
+    assert re.search(r"data.zarr: expected a plain file or folder .*, got a link", said(whole))
 
 
 def test_nothing_is_no_archive(tmp_path: Path) -> None:

@@ -89,6 +89,14 @@ def test_what_is_refused_leaves_archives_as_they_are(cli: Cli) -> None:
     assert list(Path("new").iterdir()) == []
 
 
+def test_a_spec_is_no_log(cli: Cli) -> None:
+    before = Path("tiny.toml").read_text()
+    result = cli("run", "tiny.toml", "-o", "a", "--log", "tiny.toml")
+    assert result.exit_code == 2
+    assert "--log: expected a file for the log, got tiny.toml, which looks like a spec" in result.stderr
+    assert Path("tiny.toml").read_text() == before
+
+
 def test_mistakes_are_in_it(cli: Cli) -> None:
     result = cli("run", "tiny.toml", "-o", "a", "--set", "network.hiden=3", "--log", "run.log")
     assert result.exit_code == 2

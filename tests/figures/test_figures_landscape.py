@@ -63,13 +63,13 @@ def test_every_rule_has_its_way(landscape):
             np.testing.assert_array_equal(line.get_xdata(), one["descent_first"].values)
             np.testing.assert_array_equal(line.get_ydata(), one["descent_second"].values)
     assert len({line.get_color() for line in descents(figure.axes[0])}) == 2
-    assert legend_texts(figure) == ["off", "norm(0.5)"]
+    assert legend_texts(figure) == ["off", "norm(0.5)", "overflowed"]
 
 
 def test_landscape_without_descents(landscape):
     figure = plot(landscape.isel(update=[0]))
     assert descents(figure.axes[0]) == []
-    assert figure.legends == []
+    assert legend_texts(figure) == ["overflowed"]
 
 
 def test_one_rule_alone(landscape):
@@ -103,3 +103,27 @@ def test_what_replicate_is_shown_is_said(landscape):
     two = xr.concat([one, one.assign_coords(replicate=[1])], "replicate")
     assert "replicate: 0" in plot(two).get_suptitle()
     assert "replicate" not in plot(one).get_suptitle()
+
+
+def test_what_has_no_colour_is_explained(landscape):
+    ds = landscape.copy(deep=True)
+    ds["surface_loss"][..., 0, :] = 0.0
+    ds["log10_surface_gradient_norm"][..., 0, :] = -np.inf
+    figure = plot(ds)
+    assert {"zero gradient", "overflowed"} <= set(legend_texts(figure))
+    loss, norm = figure.axes[:2]
+    assert [c.get_gid() for c in loss.collections if c.get_gid()] == []  # below the scale, as the bar says
+    (zero,) = [c for c in norm.collections if c.get_gid() == "zero"]
+    shown = ~np.ma.getmaskarray(zero.get_array()).reshape(7, 9)
+    assert shown[0].all()
+    assert not shown[1:].any()
+    assert "zero gradient" not in legend_texts(plot(landscape))
+
+
+def test_the_bar_says_where_losses_lie_beyond_it(landscape):
+    bars = [ax for ax in plot(landscape).axes[2:] if hasattr(ax, "_colorbar")]
+    assert [ax._colorbar.extend for ax in bars] == ["min", "neither"]
+    ds = landscape.copy(deep=True)
+    ds["surface_loss"] = ds["surface_loss"] + 1.0
+    bars = [ax for ax in plot(ds).axes[2:] if hasattr(ax, "_colorbar")]
+    assert [ax._colorbar.extend for ax in bars] == ["neither", "neither"]

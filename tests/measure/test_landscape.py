@@ -239,3 +239,19 @@ def test_what_is_no_parameter_of_a_gru_is_refused(parameter, entry, message):
     along = {"parameter": parameter, "entry": entry, "start": 0.0, "stop": 0.5, "num": 2}
     with pytest.raises(UserMistake, match=message):
         check_lines(settings(along), network(hidden=2, cell="gru"), task(name="noise", features=2))
+
+
+def test_a_direction_without_length_has_no_gradient():
+    zeros = {"name": "constant", "value": 0.0}
+    spec = {
+        "measure": "landscape",
+        "network": {"hidden": 1, "spectrum": zeros, "input": zeros, "readout": zeros},
+        "task": {"name": "level", "length": 5},
+        "landscape": {
+            axis: {"direction": i, "start": -1.0, "stop": 1.0, "num": 5}
+            for i, axis in enumerate(("first", "second"))
+        },
+    }
+    ds = gradlab.run(spec)
+    assert (ds["status"] == 1).all()
+    assert np.isneginf(ds["log10_surface_gradient_norm"]).all()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from training import trainee
 
@@ -136,3 +137,9 @@ def test_a_training_that_does_not_fit_is_refused():
     with pytest.raises(UserMistake, match="memory: expected at least"):
         check_training_memory(block, ORDINARY, 100 * MIB)
     check_training_memory(block, ORDINARY, 1000 * MIB)
+
+
+@pytest.mark.parametrize("updates", [1, 2, 3, 10, 1000])
+def test_more_records_than_updates_are_all_updates_and_cost_nothing(updates):
+    many = Training(updates, "log", records=10**15).recorded()
+    np.testing.assert_array_equal(many, np.arange(updates))

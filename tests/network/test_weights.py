@@ -90,6 +90,17 @@ def test_of_several_linear_layers_one_is_to_be_chosen():
     ]
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 1)])
+@pytest.mark.parametrize("named", [True, False])
+def test_the_bias_of_the_readout_has_a_number_for_each_output(shape, named):
+    arrays = network() | linear("fc", outputs=2)
+    arrays["fc.bias"] = np.zeros(shape)
+    options = {"readout": "fc"} if named else {}
+    assert problems(arrays, **options) == [
+        f"fc.bias: expected finite numbers of shape (2,) (outputs), got shape {shape}"
+    ]
+
+
 def test_a_layer_without_bias_is_a_readout_only_if_it_is_named():
     arrays = network() | linear("embedding", bias=False)
     assert read_weights(arrays).readout is None

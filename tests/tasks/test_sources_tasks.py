@@ -168,7 +168,8 @@ def test_bits_of_unigrams_and_bigrams(text):
     np.testing.assert_allclose(
         bits["bigram"], -(2 * np.log2(after_a) + np.log2(after_b)) / 3, rtol=1e-14, atol=0
     )
-    np.testing.assert_allclose(work.chance(), math.log(2), rtol=1e-15, atol=0)
+    entropy = -sum(share * math.log(share) for share in (9 / 19, 10 / 19))  # of all but the first of twenty
+    np.testing.assert_allclose(work.chance(), entropy, rtol=1e-14, atol=0)
 
 
 def test_the_metric_is_in_bits(text):
@@ -317,8 +318,22 @@ def test_the_last_value_is_off_by_one_step(counted):
     work = counted(length=10, features=3, at="every")
     assert work.baselines(0, 0) == {"last_value": 1.0}
     final = counted(length=10, features=3)
-    expected = np.mean((np.arange(80, 100) - 39.5) ** 2)
-    np.testing.assert_allclose(final.chance(), expected, rtol=1e-14, atol=0)
+    # Sequences of training end anywhere from the tenth window, whose target is 12, to the last before 80.
+    np.testing.assert_allclose(final.chance(), np.var(np.arange(12, 80)), rtol=1e-14, atol=0)
+
+
+def test_chance_is_the_loss_in_training_of_who_says_the_mean(counted):
+    work = counted(length=10, features=3, at="every", batch=4000)
+    targets = work.examples("training", 0, 0, 0).targets[:, 0]
+    said = ((targets - targets.mean()) ** 2).mean() * len(work.looks())
+    np.testing.assert_allclose(work.chance(), said, rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize("held_out", [0.98, 0.99])
+def test_a_record_that_is_all_held_out_is_told_as_such(counted, held_out):
+    work = counted(length=10, features=3, held_out=held_out, standardise=True)
+    with pytest.raises(UserMistake, match="held_out: expected a sequence in each part"):
+        work.check_training()
 
 
 def test_trained_networks_see_readings_standardised_by_what_they_may_know(counted):
@@ -345,3 +360,20 @@ def test_a_series_too_short_for_two_parts(counted):
         counted(length=20, held_out=0.8).check_training()
     assert math.isnan(work.chance())
     assert work.baselines(0, 0) == {}
+
+
+def test_a_mark_of_the_byte_order_is_no_character(tmp_path):
+    words = "abcab cabba " * 20
+    plain, marked = tmp_path / "plain.txt", tmp_path / "marked.txt"
+    plain.write_text(words, encoding="utf-8")
+    marked.write_text(words, encoding="utf-8-sig")
+    one, other = (task("characters", file=str(path), length=5) for path in (plain, marked))
+    assert one.sizes() == other.sizes() == (4, 4)
+    assert one.digest == other.digest
+
+
+def test_chance_of_characters_is_the_entropy_of_what_is_trained_on(tmp_path):
+    (tmp_path / "text").write_text("aaab" * 30)
+    work = task("characters", file=str(tmp_path / "text"), length=5, held_out=0.1)
+    shares = np.unique(list("aaab" * 27)[1:], return_counts=True)[1] / 107
+    np.testing.assert_allclose(work.chance(), -(shares * np.log(shares)).sum(), rtol=1e-14, atol=0)

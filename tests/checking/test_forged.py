@@ -1,0 +1,164 @@
+"""Archives that somebody altered and sealed again, or hid something in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checked_sweep import SPEC
+
+import gradlab
+from gradlab.archive.export import export
+from gradlab.archive.manifest import seal
+from gradlab.archive.packed import pack
+from gradlab.checking import diff, verify
+from gradlab.core.errors import UserMistake
+
+Rewritten = Callable[[Path, str, Callable[[np.ndarray], object]], None]
+
+
+def said(path: Path, **how: object) -> str:
+    return "\n".join(map(str, verify(path, **how).problems))  # type: ignore[arg-type]
+
+
+def told(path: Path, name: str, change: Callable[[dict], object]) -> None:
+    """Change what the metadata of an array say, in both places, and seal again."""
+    root, own = path / "data.zarr/zarr.json", path / f"data.zarr/{name}/zarr.json"
+    for file in (root, own):
+        metadata = json.loads(file.read_text())
+        change(metadata["consolidated_metadata"]["metadata"][name] if file == root else metadata)
+        file.write_text(json.dumps(metadata))
+    seal(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x.partial", "data.zarr/status/malware.partial", "next/q", "data.zarr.old/x", "checkpoints/run.exe"],
+)
+def test_whatever_its_name_a_file_in_a_sealed_archive_is_accounted_for(whole: Path, name: str) -> None:
+    (whole / name).parent.mkdir(exist_ok=True)
+    (whole / name).write_text("payload")
+    assert f"{whole / name}: expected no file" in said(whole)
+
+
+@pytest.mark.parametrize("attribute", [{"scale_factor": 10.0}, {"add_offset": 1.0}, {"missing_value": 0.5}])
+def test_attributes_that_would_change_numbers_are_refused(whole: Path, attribute: dict[str, float]) -> None:
+    told(whole, "status", lambda array: None)  # sealing again alone changes nothing
+    assert verify(whole).verified
+    root, own = whole / "data.zarr/zarr.json", whole / "data.zarr/loss/zarr.json"
+    for file in (root, own):
+        metadata = json.loads(file.read_text())
+        array = metadata["consolidated_metadata"]["metadata"]["loss"] if file == root else metadata
+        array["attributes"] |= attribute
+        file.write_text(json.dumps(metadata))
+    assert "loss: expected attributes that change no number" in said(whole)
+    with pytest.raises(UserMistake, match="attributes that change no number"):
+        gradlab.open_archive(whole)
+
+
+def test_a_coordinate_is_that_of_the_settings(whole: Path, rewritten: Rewritten) -> None:
+    def reverse(values: np.ndarray) -> None:
+        values[:] = values[::-1].copy()
+
+    rewritten(whole, "lag", reverse)
+    assert "lag: expected the coordinate that the settings give, got another one" in said(whole)
+
+
+def test_a_zipped_coordinate_is_that_of_the_settings(tmp_path: Path, rewritten: Rewritten) -> None:
+    spec = {
+        "network": {"hidden": 3},
+        "task": {"name": "noise", "features": 2, "batch": 2},
+        "sweep": {"network.spectrum.radius": [0.5, 1.0], "task.length": [6, 8]}
+        | {"zip": [["network.spectrum.radius", "task.length"]]},
+    }
+    gradlab.run(spec, tmp_path / "a")
+    assert verify(tmp_path / "a").verified
+    rewritten(tmp_path / "a", "length", lambda values: np.copyto(values, values[::-1].copy()))
+    assert "length: expected the coordinate that the settings give" in said(tmp_path / "a")
+
+
+def test_a_record_that_was_taken_out_is_missed(whole: Path) -> None:
+    shutil.rmtree(whole / "data.zarr/growth_rate")
+    root = whole / "data.zarr/zarr.json"
+    metadata = json.loads(root.read_text())
+    del metadata["consolidated_metadata"]["metadata"]["growth_rate"]
+    root.write_text(json.dumps(metadata))
+    seal(whole)
+    assert "growth_rate: expected this record, which the settings ask for, got nothing" in said(whole)
+
+
+def test_what_was_to_be_measured_again_and_was_not_is_not_verified(tmp_path: Path) -> None:
+    (tmp_path / "record.csv").write_text("x\n" + "\n".join(map(str, np.sin(np.arange(30.0)))) + "\n")
+    task = {"name": "series", "file": str(tmp_path / "record.csv"), "column": "x", "length": 5, "features": 2}
+    gradlab.run({"network": {"hidden": 3}, "task": task}, tmp_path / "a")
+    assert verify(tmp_path / "a").verified
+    assert "expected settings by which cases are measured again" in said(tmp_path / "a", sample=None)
+    assert verify(tmp_path / "a", sample=None, outside=tmp_path).verified
+
+
+def test_a_damaged_packed_file_is_not_verified_rather_than_no_archive(
+    sound_zip: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(sound_zip.read_bytes()[:-100])
+    assert not verify(cut).verified
+
+
+@pytest.mark.parametrize("name", ["lock.json", "manifest.json.partial", "next", "data.zarr.old", "figures"])
+@pytest.mark.parametrize("there", [True, False])
+def test_nothing_is_written_through_a_link(whole: Path, tmp_path: Path, name: str, there: bool) -> None:
+    victim = tmp_path / "victim"
+    if there:
+        victim.mkdir() if name in ("next", "data.zarr.old", "figures") else victim.write_text("precious")
+    if name == "figures":
+        shutil.rmtree(whole / name)
+    (whole / name).symlink_to(victim)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    assert "got a link" in said(whole)
+    longer = {**SPEC, "replicates": 3}
+    with pytest.raises(UserMistake, match="got a link"):
+        gradlab.run(longer, whole)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    assert not victim.is_file() or victim.read_text() == "precious"
+
+
+def test_what_lies_in_a_sealed_archive_does_not_take_the_place_of_its_data(whole: Path) -> None:
+    shutil.copytree(whole / "data.zarr", whole / "next/data.zarr")
+    (whole / "next/data.zarr/fresh").touch()
+    (whole / "next/data.zarr/loss/c.0.0.0.0").write_bytes(b"others")
+    with pytest.raises(UserMistake, match="surplus"):
+        gradlab.run({**SPEC, "replicates": 3}, whole)
+    shutil.rmtree(whole / "next")
+    assert verify(whole).verified
+
+
+def test_a_part_lacks_what_the_whole_has(tmp_path: Path) -> None:
+    spec = {
+        "network": {"hidden": 3},
+        "task": {"name": "noise", "features": 2, "batch": 2, "length": 4},
+        "sweep": {"network.spectrum.radius": [0.5, 1.0, 1.5]},
+    }
+    gradlab.run(spec, tmp_path / "whole")
+    gradlab.run(spec, tmp_path / "part", partition="1/3")
+    found = diff(tmp_path / "part", tmp_path / "whole")
+    assert (found.common, len(found.only[0]), len(found.only[1])) == (1, 0, 2)
+    assert all(one.different == 0 for one in found.variables)
+
+
+def test_nothing_is_put_into_an_archive(whole: Path) -> None:
+    for make in (pack, lambda path, out: export(path, "csv", out)):
+        with pytest.raises(UserMistake, match="expected a place outside of the archive"):
+            make(whole, whole / "figures" / "x")
+    assert verify(whole).verified
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are bytes only there")
+def test_a_name_that_is_no_text_is_told(whole: Path) -> None:
+    with open(os.fsencode(whole / "figures") + b"/\xff.png", "wb"):
+        pass
+    assert "expected a name in UTF-8" in said(whole)
