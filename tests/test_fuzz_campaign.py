@@ -23,7 +23,7 @@ def test_mutated_archives() -> None:
     ends, faults = fuzz.archives(80)
     assert faults == []
     assert sum(ends.values()) == 80
-    assert {"directory: not verified", "hostile zip: refused"} <= set(ends)
+    assert {"directory: not verified", "hostile zip: not verified"} <= set(ends)
 
 
 def test_a_traceback_and_a_hang_are_faults(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,8 @@ def unite(old: Held, new: Held, keep: NDArray[np.bool_], names: Sequence[str], w
     ours, theirs = old.layout, new.layout
     if ours.case_dims != theirs.case_dims:
         expected = f"the axes that the archive has, {_listed(ours.case_dims)}, to put its cases beside"
-        hint = "An axis may have a single value."
+        same = set(ours.case_dims) == set(theirs.case_dims)
+        hint = "Write them in this order in [sweep]." if same else "An axis may have a single value."
         raise UserMistake(Problem(where, expected, _listed(theirs.case_dims), hint))
     coordinates: dict[str, Coordinate] = {}
     from_old, from_new = [], []

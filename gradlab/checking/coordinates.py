@@ -16,6 +16,7 @@ from gradlab.checking.settings import Cases, positions
 from gradlab.core.errors import Problem
 from gradlab.experiment.grid import Grid
 from gradlab.experiment.measures import measure_of
+from gradlab.experiment.measures.train import NO_PREDICTOR
 from gradlab.experiment.plan import records_of
 
 
@@ -57,13 +58,15 @@ def check_coordinates(
 
 
 def _agree(stored: list[Any], own: list[list[Any]]) -> bool:
-    """Whether labels are those of all settings: in their order, with others only where some are former."""
+    """Whether labels are those of all settings, numbers in their order, with others where some are former."""
     if len(own) == 1 and len(stored) == len(own[0]):
         return stored == own[0]
+    own = [[label for label in labels if label != NO_PREDICTOR] for labels in own]
     place = {label: i for i, label in enumerate(stored)}
     if len(place) < len(stored) or any(label not in place for labels in own for label in labels):
         return False
-    return all((np.diff([place[label] for label in labels]) > 0).all() for labels in own)
+    numbers = all(isinstance(label, int | float) for label in stored)
+    return not numbers or all((np.diff([place[label] for label in labels]) > 0).all() for labels in own)
 
 
 def _other(files: Files, name: str) -> Problem:

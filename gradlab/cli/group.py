@@ -41,6 +41,9 @@ class Commands(TyperGroup):
 
             tell(f"Error: {clean(too_long('a path', error.filename))}")
             raise typer.Exit(MISTAKE) from None
+        except MemoryError as error:
+            tell(f"Error: memory: expected room for all that is asked for, got none ({clean(error)}).")
+            raise typer.Exit(MISTAKE) from None
         except KeyboardInterrupt:
             tell("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None

@@ -69,7 +69,8 @@ def write_starter(name: str) -> Path:
     """
     path = Path(name if name.endswith(".toml") else f"{name}.toml")
     stem = path.stem
-    if not name.strip() or not name.isprintable() or stem in ("", ".toml") or name.endswith(("/", "\\")):
+    nameless = not name.strip() or stem in ("", ".", "..", ".toml") or name.endswith(("/", "\\"))
+    if nameless or not name.isprintable():
         raise UserMistake(Problem("NAME", "a name for a file", shown(name)))
     text = TEXT.format(file=shlex.quote(as_argument(path)), title=json.dumps(stem, ensure_ascii=False))
     try:

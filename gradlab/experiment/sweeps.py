@@ -17,10 +17,10 @@ from gradlab.experiment.tables import Table
 
 OPTIONS = ("zip", "where", "rename")
 FIXED = ("title", "question", "measure", "replicates", "record", "memory", "sweep")
-#: Names that no axis may have: those of dimensions and of what every archive has, and words of filters.
+#: Names that no axis may have. What only a record on request runs along is free until it is asked for.
 RESERVED = (
-    *("replicate", "layer", "direction", "gate", "path", "predictor", "lag", "loss_time", "time", "update"),
-    *("first", "second", "status", "settings_key", "code_key", "case_key"),
+    *("replicate", "layer", "direction", "gate", "predictor", "lag", "update", "first", "second"),
+    *("status", "settings_key", "code_key", "case_key"),
     *("and", "or", "not", "in", "true", "false"),
 )
 _FIRST = (*SECTIONS, "seed")  # what the key of an axis begins with

@@ -32,8 +32,10 @@ MOST_PANELS = 40
 
 def axes_of(ds: xr.Dataset) -> list[str]:
     """Return the names of the sweep's axes, in order, then layer and direction where records have them."""
-    dims = ds["status"].dims if "status" in ds else ds.dims
-    axes = [str(dim) for dim in dims if dim not in NOT_AXES]
+    if "status" in ds:
+        axes = [str(dim) for dim in ds["status"].dims if dim != "replicate"]
+    else:
+        axes = [str(dim) for dim in ds.dims if dim not in NOT_AXES]
     return axes + [dim for dim in _OF_NETWORK if dim in ds.dims and dim not in axes]
 
 

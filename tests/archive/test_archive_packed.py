@@ -201,10 +201,11 @@ def hostile(packed: Path, target: Path, name: str, data: bytes = b"evil", mode: 
 )
 def test_names_that_lead_elsewhere_are_refused(packed: Path, tmp_path: Path, name: str) -> None:
     path = hostile(packed, tmp_path / "a.zip", name)
-    for reader in (gradlab.open_archive, verify):
-        with pytest.raises(UserMistake, match="expected names of files below the archive") as caught:
-            reader(path)
-        assert str(caught.value).isprintable()
+    with pytest.raises(UserMistake, match="expected names of files below the archive") as caught:
+        gradlab.open_archive(path)
+    (problem,) = verify(path).problems
+    assert str(problem) == str(caught.value)
+    assert str(problem).isprintable()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip"]
 
 

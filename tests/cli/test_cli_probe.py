@@ -179,7 +179,7 @@ def test_a_probe_leaves_an_archive_that_show_and_plot_understand(files: Cli) -> 
     result = files("probe", "trained.safetensors", "--inputs", "x.npy", "--targets", "y.npy", "--out", "a")
     assert result.exit_code == 0, result.stderr
     assert (
-        "lstm: 1 layer, 4 hidden units, 3 features, float64, prefix model.lstm., readout fc." in result.stderr
+        "lstm: 1 layer, 4 hidden units, 3 features, float64, prefix model.lstm, readout fc." in result.stderr
     )
     assert "decades per time step" in result.stdout
     assert "Of 1 case: 1 vanishes." in result.stdout

@@ -26,7 +26,7 @@ def test_beyond_the_wall_only_the_clipped_descent_stays_on_the_plane(ran: Ran) -
     inside = (first >= 4.2) & (first <= 5.2) & (second >= -2.75) & (second <= -2.1)
     assert bool(inside.sel(clip="norm(1.0)").all())
     assert not bool(inside.sel(clip="off").isel(update=-1))
-    ends = loss.isel(update=-1)
+    ends = loss.isel(update=slice(-100, None)).median("update")  # at the wall single losses are chaotic
     assert float(ends.sel(clip="norm(1.0)")) < 0.1 * float(ends.sel(clip="off"))
 
 

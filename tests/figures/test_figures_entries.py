@@ -127,7 +127,7 @@ def test_sequences_of_one_step(small):
     for figure in (plot(name, one) for name in ("profile", "phase", "lengths", "clipping")):
         figure.canvas.draw()
     assert all(line.get_marker() == "o" for line in plot("profile", one).axes[0].lines[:5])
-    assert "no rate" in legend_texts(plot("phase", one))
+    assert "no rate, or gradient zero" in legend_texts(plot("phase", one))
 
 
 def test_profile_of_one_case_alone(small):

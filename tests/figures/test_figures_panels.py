@@ -131,9 +131,9 @@ def test_the_map_leaves_points_white_that_were_filtered_out(small):
     small["status"][0] = selection.NOT_RUN
     figure = plot("phase", small)
     assert "not in the sweep" in legend_texts(figure)
-    assert "no rate" not in legend_texts(figure)
+    assert "no rate, or gradient zero" not in legend_texts(figure)
     (white,) = [c for c in figure.axes[0].collections if c.get_gid() == "outside"]
     assert len(white.get_paths()) == small.sizes["length"]
     assert to_rgb(white.get_facecolor()[0][:3]) == (1.0, 1.0, 1.0)
     small["case_key"][0] = "k"
-    assert "no rate" in legend_texts(plot("phase", small))
+    assert "no rate, or gradient zero" in legend_texts(plot("phase", small))

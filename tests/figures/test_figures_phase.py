@@ -38,12 +38,12 @@ def test_phase_hatches_what_overflowed(dataset):
     assert len(hatched.get_paths()) == 3
     assert hatched.get_hatch()
     assert "state overflowed" in legend_texts(figure)
-    assert "no rate" not in legend_texts(figure)
+    assert "no rate, or gradient zero" not in legend_texts(figure)
 
 
 def test_phase_leaves_cells_without_a_rate_grey(small):
     small["status"][2, 0, 0, 0] = NOT_RUN
-    assert "no rate" in legend_texts(plot("phase", small))
+    assert "no rate, or gradient zero" in legend_texts(plot("phase", small))
 
 
 def test_phase_with_rows_of_labels_marks_each_crossing(dataset):
