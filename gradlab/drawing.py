@@ -83,8 +83,9 @@ def _matrices_of(
     settings: dict[str, Any] | list[str], figure: str, where: str
 ) -> dict[str, NDArray[np.float64]]:
     """Return the recurrent matrices of an archive, by its resolved spec."""
+    from gradlab.archive.reading import is_of_file
     from gradlab.experiment.spec import Spec
-    from gradlab.trained import is_of_file, matrices_in
+    from gradlab.trained import matrices_in
 
     if where:
         got, hint = shown(where), "It shows matrices of all settings, which are drawn again from the spec."

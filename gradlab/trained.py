@@ -361,12 +361,6 @@ def settings_key(table: Mapping[str, Any]) -> str:
     return digest(_by_content({k: v for k, v in table.items() if k not in apart}))
 
 
-def is_of_file(table: Mapping[str, Any]) -> bool:
-    """Whether an archive's settings are those of a network that was read, and not drawn."""
-    network = table.get("network")
-    return isinstance(network, dict) and isinstance(network.get("weights"), dict)
-
-
 def matrices_in(table: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
     """Read the recurrent matrices again from the file that an archive's settings name, by label.
 

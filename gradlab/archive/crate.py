@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 from gradlab.archive import directory
 from gradlab.archive.files import Files
 from gradlab.archive.manifest import read_manifest
-from gradlab.archive.reading import provenance_in, settings_in
+from gradlab.archive.reading import is_of_file, provenance_in, settings_in
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment.tables import PATH_SETTINGS
@@ -262,7 +262,7 @@ def _paths(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 def _check_again(settings: Mapping[str, Any]) -> str:
     """Return how the cases of an archive are measured again, as far as that can be done from it."""
-    if _is_of_file(settings):
+    if is_of_file(settings):
         return "\nThe network was read from a file: what it gives again, `gradlab probe` tells (below).\n"
     named = sorted({name for _, name in _paths(settings)})
     if not named:
@@ -277,7 +277,7 @@ def _check_again(settings: Mapping[str, Any]) -> str:
 
 def _run_again(files: Files, settings: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
     """Return the commands that measure the cases of an archive anew."""
-    if _is_of_file(settings):
+    if is_of_file(settings):
         command = runs[-1].get("command") if runs else None
         words = (
             " ".join(map(_word, command)) if isinstance(command, list) else "gradlab probe WEIGHTS --inputs X"
@@ -302,12 +302,6 @@ def _run_again(files: Files, settings: Mapping[str, Any], runs: Sequence[Mapping
 def _word(text: object) -> str:
     """Return a word of a command as it stands in Markdown: quoted, on one line, without tags."""
     return shlex.quote("".join(c if c.isprintable() and c != "<" else "?" for c in str(text)))
-
-
-def _is_of_file(settings: Mapping[str, Any]) -> bool:
-    """Whether the settings are those of a network that was read, and not drawn."""
-    network = settings.get("network")
-    return isinstance(network, dict) and isinstance(network.get("weights"), dict)
 
 
 def _readme(

@@ -13,7 +13,7 @@ from gradlab.archive.files import Files, PackedFiles, files_of
 from gradlab.archive.forms import MOST_CHUNK, Form
 from gradlab.archive.manifest import ASIDE, OF_PACKED, check, chunk_names, content_digest
 from gradlab.archive.packed import check_packed
-from gradlab.archive.reading import forms_of
+from gradlab.archive.reading import forms_of, is_of_file
 from gradlab.archive.variables import STATUS
 from gradlab.archive.verify import structure
 from gradlab.checking import settings
@@ -21,7 +21,6 @@ from gradlab.checking.coordinates import check_coordinates, check_records
 from gradlab.checking.replay import TOLERANCE, Replay, replay
 from gradlab.checking.settings import Cases
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.trained import is_of_file
 
 _FILES = (
     directory.MARKER,
