@@ -16,7 +16,8 @@ LANDSCAPE = (
         "surface_loss",
         "loss",
         "1",
-        "loss (mean over the batch) at a place of the plane; +inf where the forward state overflowed",
+        "loss (mean over the batch) at a place of the plane; +inf where the forward state, or the loss "
+        "itself, left the range",
         _PLACE,
     ),
     Variable("log10_surface_gradient_norm", "gradient norm", "log10 of a norm", _BY_PLACE, _PLACE),

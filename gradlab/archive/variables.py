@@ -161,7 +161,8 @@ _ALL = (
         "clip_angle",
         "turn of the gradient by clipping",
         "rad",
-        "angle between the parameter gradients before and after clipping; 0 where only the length changed",
+        "angle between the parameter gradients before and after clipping; 0 where only the length changed, "
+        "+inf where a run diverged",
         _EACH,
     ),
     Variable(
