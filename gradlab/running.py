@@ -223,13 +223,14 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
             def meanwhile() -> None:
                 sink.begin()
                 made_by.update(collect(command, plan.grid.spec.seed, processes.linear_algebra()))
+                write_provenance(out, made_by, None, workers=processes.count)
                 if way.labels:
                     load_labels()
 
             before = int(sink.finished().sum())
             try:
                 outcome = _execute(plan, meeting, sink, way, processes, meanwhile)
-            finally:  # also of a run that was interrupted it is told what measured
+            finally:  # of a run that was interrupted it is told, too, what it came to
                 if made_by:
                     took, done = time.perf_counter() - begun, int(sink.finished().sum()) - before
                     write_provenance(out, made_by, took, workers=processes.count, cases=done)

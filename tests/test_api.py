@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,33 @@ def test_an_archive_interrupted_and_continued_is_byte_for_byte_one_that_was_not(
         str(f) for f in files if (tmp_path / "a" / f).read_bytes() != (tmp_path / "b" / f).read_bytes()
     ]
     assert different == []
+
+
+KILLED = """
+import os, signal, sys, gradlab
+from test_api import TABLE
+
+def die(done, failed):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+gradlab.run(TABLE, out=sys.argv[1], progress=die)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_what_measured_is_told_also_of_a_run_that_was_killed(tmp_path):
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    killed = [sys.executable, "-c", KILLED, str(tmp_path / "a")]
+    subprocess.run(killed, check=False, env={**os.environ, "PYTHONPATH": paths})
+    (first,) = read_provenance(tmp_path / "a")
+    assert first["libraries"]["numpy"] == np.__version__
+    assert first["finished"] is first["cases"] is None
+    gradlab.run(TABLE, out=tmp_path / "a")
+    first, second = read_provenance(tmp_path / "a")
+    assert first["finished"] is None
+    assert 0 < second["cases"] < 32
+    assert second["finished"] is not None
+    assert first["begun"] < second["begun"]
 
 
 def test_a_value_added_to_an_axis_changes_no_other_number(dataset):

@@ -34,6 +34,7 @@ def collect(command: Sequence[str], seed: int, blas: Sequence[Mapping[str, Any]]
         Its libraries of linear algebra, from `gradlab.experiment.worker.linear_algebra`.
     """
     return {
+        "begun": _now("microseconds"),
         "command": list(command),
         "seed": seed,
         "gradlab": _version("gradlab"),
@@ -105,12 +106,12 @@ def _simd() -> list[str]:
 def write_provenance(
     path: str | Path,
     collected: Mapping[str, Any],
-    wall_time: float,
+    wall_time: float | None,
     *,
     workers: int | None = None,
     cases: int | None = None,
 ) -> None:
-    """Add one run to the archive's provenance.
+    """Add one run to the archive's provenance; what has been written of it before makes room.
 
     Parameters
     ----------
@@ -118,8 +119,8 @@ def write_provenance(
         The archive's directory.
     collected : mapping
         From `collect`.
-    wall_time : float
-        Seconds the run took.
+    wall_time : float or None
+        Seconds the run took; None while it goes on: that is what stays of one that is killed.
     workers, cases : int, optional
         Processes that computed; cases that this run wrote.
 
@@ -129,17 +130,23 @@ def write_provenance(
         If the disk refuses.
     """
     file = Path(path) / directory.PROVENANCE
-    finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    runs = read_provenance(path)
+    if runs and "begun" in collected and runs[-1].get("begun") == collected["begun"]:
+        runs.pop()
     entry = {
         **collected,
-        "finished": finished,
-        "wall_time_seconds": round(wall_time, 3),
+        "finished": None if wall_time is None else _now("seconds"),
+        "wall_time_seconds": None if wall_time is None else round(wall_time, 3),
         "workers": workers,
         "cases": cases,
     }
-    text = json.dumps({"runs": [*read_provenance(path), entry]}, indent=2) + "\n"
+    text = json.dumps({"runs": [*runs, entry]}, indent=2) + "\n"
     with directory.disk(file, "Every case that was written is kept"):
         directory.replace_text(file, text)
+
+
+def _now(timespec: str) -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec=timespec)
 
 
 def command_line() -> list[str]:

@@ -112,7 +112,8 @@ def _run_line(run: Mapping[str, Any]) -> str:
     git = run.get("git")
     source = f", commit {str(git.get('commit'))[:10]}" if isinstance(git, dict) and git.get("commit") else ""
     dirty = " (changed)" if isinstance(git, dict) and git.get("dirty") else ""
-    made = f"{run.get('cases')} cases{took}, gradlab {run.get('gradlab')}{source}{dirty}, {run.get('cpu')}"
+    count = "ended by force" if run.get("cases") is None else f"{run['cases']} cases"
+    made = f"{count}{took}, gradlab {run.get('gradlab')}{source}{dirty}, {run.get('cpu')}"
     return safe(f"Run: {command} ({made})")
 
 
