@@ -20,6 +20,7 @@ import gradlab
 from gradlab.archive import lock
 from gradlab.archive.lock import holder, writing
 from gradlab.core.errors import UserMistake
+from gradlab.drawing import draw_figures
 
 ROOT = str(Path(__file__).parents[2])
 HOLD = """
@@ -209,3 +210,23 @@ def test_what_others_are_told_is_no_secret_and_no_novel(tmp_path):
     with writing(tmp_path / "a", ["gradlab"] + ["x" * 50] * 50):
         text = str(lock._held(tmp_path / "a"))
     assert len(text) < 600
+
+
+def test_who_draws_while_another_writes_leaves_the_seal_alone(tmp_path):
+    gradlab.run(BASE, tmp_path / "a")
+    manifest = (tmp_path / "a/manifest.json").read_bytes()
+    holding = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "a")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT},
+    )
+    assert holding.stdout is not None
+    assert holding.stdout.readline() == "held\n"
+    draw_figures(tmp_path / "a", names=["profile"], formats=("png",))
+    assert (tmp_path / "a/figures/profile.png").exists()
+    assert (tmp_path / "a/manifest.json").read_bytes() == manifest
+    holding.kill()
+    holding.communicate()
+    draw_figures(tmp_path / "a", names=["profile"], formats=("png",))
+    assert "figures/profile.png" in json.loads((tmp_path / "a/manifest.json").read_text())["files"]

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -260,3 +261,38 @@ def test_nothing_is_unpickled_or_evaluated_and_no_codec_but_ours_is_imported(pac
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def page_of(path: Path) -> str:
+    with zipfile.ZipFile(pack(path)) as file:
+        return file.read("README.md").decode()
+
+
+def test_the_page_of_an_archive_of_several_specs_runs_them_all(tmp_path: Path) -> None:
+    gradlab.run(SPEC, tmp_path / "a")
+    gradlab.run({**SPEC, "sweep": {"network.spectrum.radius": [3.0]}}, tmp_path / "a")
+    former = [path.name for path in (tmp_path / "a/specs").iterdir()]
+    assert former
+    page = page_of(tmp_path / "a")
+    for name in former:
+        assert f"    gradlab run specs/{name} --out again\n" in page
+    assert "    gradlab run spec.resolved.toml --out again\n" in page
+
+
+def test_the_page_of_an_archive_with_files_outside_says_which(tmp_path: Path) -> None:
+    (tmp_path / "my record.csv").write_text("x\n" + "\n".join(str(i % 7) for i in range(40)) + "\n")
+    task = {"name": "series", "file": str(tmp_path / "my record.csv"), "column": "x", "length": 5, "batch": 2}
+    gradlab.run({"network": {"hidden": 3}, "task": task}, tmp_path / "a")
+    page = page_of(tmp_path / "a")
+    assert "gradlab verify FILE.zip --replay all --outside FOLDER" in page
+    assert "gradlab run spec.resolved.toml --set 'task.file=my record.csv' --out again" in page
+    assert str(tmp_path) not in page
+
+
+def test_the_page_of_a_network_from_arrays_does_not_run_a_spec(tmp_path: Path) -> None:
+    stream = np.random.default_rng(0)
+    weights = {"weight_ih_l0": stream.standard_normal((4, 2)), "weight_hh_l0": stream.standard_normal((4, 4))}
+    gradlab.probe(weights, stream.standard_normal((5, 3, 2)), out=tmp_path / "a")
+    page = page_of(tmp_path / "a")
+    assert "as it was done" in page
+    assert "gradlab run" not in page

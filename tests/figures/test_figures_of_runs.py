@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -120,3 +122,18 @@ def test_flow_shows_the_lags_of_what_it_shows():
     ds = gradlab.run(spec)
     figure = registry.build("flow").plot(ds.sel(length=[2]))
     assert figure.axes[0].get_ylim() == (-0.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    "radii", [[0.95, 0.99, 1.0, 1.5], [1e-9, 1e9], [1e150, 1e200], [0.5, 1.0], [0.8, 1.0, 1.2]]
+)
+def test_ticks_do_not_run_into_each_other(radii):
+    sweep = {"network.spectrum.radius": radii, "network.activation": ["tanh", "logistic"]}
+    sweep["task.length"] = [5, 6]
+    figure = registry.build("phase").plot(ran(network={"spectrum": "orthogonal"}, sweep=sweep))
+    figure.draw_without_rendering()
+    for ax in figure.axes[:2]:
+        labels = [label for label in ax.get_xticklabels() if label.get_text()]
+        boxes = [label.get_window_extent() for label in labels]
+        assert all(one.x1 <= next_one.x0 for one, next_one in itertools.pairwise(boxes))
+        assert all(len(label.get_text()) < 12 for label in labels)
