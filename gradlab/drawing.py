@@ -70,8 +70,9 @@ def _named(axis: str, value: Any) -> str:
 
 def _readable(settings: dict[str, Any], outside: Path | None, own: bool) -> dict[str, Any] | list[str]:
     """Return settings whose files may be read; or the files that they name, where none may be."""
-    from gradlab.checking.settings import file_name, located
+    from gradlab.checking.settings import located
     from gradlab.checking.settings import outside as named_in
+    from gradlab.experiment.tables import file_name
 
     named = sorted({file_name(name) for name in named_in(settings)})
     if own or not named:

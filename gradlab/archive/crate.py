@@ -12,7 +12,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -22,7 +21,7 @@ from gradlab.archive.manifest import read_manifest
 from gradlab.archive.reading import is_of_file, provenance_in, settings_in
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.experiment.tables import PATH_SETTINGS
+from gradlab.experiment.tables import file_name, paths_in
 
 LICENCE = "CC-BY-4.0"
 METADATA = "ro-crate-metadata.json"
@@ -250,21 +249,11 @@ without Zarr: `gradlab export FILE.zip --to netcdf` or `--to csv`.
 """
 
 
-def _paths(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the settings that are paths, by dotted key, outside of a sweep."""
-    for key, value in table.items():
-        dotted = f"{prefix}{key}"
-        if isinstance(value, dict) and dotted != "sweep":
-            yield from _paths(value, f"{dotted}.")
-        elif key in PATH_SETTINGS and isinstance(value, str) and value:
-            yield dotted, PurePath(value.replace("\\", "/")).name
-
-
 def _check_again(settings: Mapping[str, Any]) -> str:
     """Return how the cases of an archive are measured again, as far as that can be done from it."""
     if is_of_file(settings):
         return "\nThe network was read from a file: what it gives again, `gradlab probe` tells (below).\n"
-    named = sorted({name for _, name in _paths(settings)})
+    named = sorted({file_name(path) for _, path in paths_in(settings) if path})
     if not named:
         return "    gradlab verify FILE.zip --replay all\n"
     files = ", ".join(map(plain, named))
@@ -283,7 +272,9 @@ def _run_again(files: Files, settings: Mapping[str, Any], runs: Sequence[Mapping
             " ".join(map(_word, command)) if isinstance(command, list) else "gradlab probe WEIGHTS --inputs X"
         )
         return f"With the files of the network and its inputs, as it was done:\n\n    {words}\n"
-    given = "".join(f" --set {_word(f'{key}={name}')}" for key, name in _paths(settings))
+    paths = [(key, file_name(path)) for key, path in paths_in(settings) if path]
+    own = [f"{key}={name}" for key, name in paths if not key.startswith("sweep.")]
+    given = "".join(f" --set {_word(one)}" for one in own)
     former = [_word(name) for name in files.sizes if name.startswith(f"{directory.FORMER}/")]
     specs = [*former, directory.RESOLVED]
     lines = [f"    unzip FILE.zip {' '.join(specs)}"]

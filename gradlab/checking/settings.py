@@ -20,7 +20,7 @@ from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.fingerprint import case_key
 from gradlab.experiment.grid import Grid, expand
 from gradlab.experiment.spec import Spec
-from gradlab.experiment.tables import PATH_SETTINGS
+from gradlab.experiment.tables import PATH_SETTINGS, file_name, paths_in
 from gradlab.trained import settings_key
 
 MOST_OUTSIDE = 2 << 30  # bytes of a file that settings name
@@ -92,17 +92,7 @@ def tables_in(files: Files) -> list[dict[str, Any]]:
 
 def outside(table: Any) -> Iterator[str]:
     """Yield the files outside the archive that settings name."""
-    if isinstance(table, Mapping):
-        for key, value in table.items():
-            last = str(key).rpartition(".")[2]
-            if last in PATH_SETTINGS:
-                yield from (
-                    one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)
-                )
-            yield from outside(value)
-    elif isinstance(table, list):
-        for one in table:
-            yield from outside(one)
+    return (path for _, path in paths_in(table))
 
 
 def located(table: Any, folder: Path, key: str = "") -> Any:
@@ -114,11 +104,6 @@ def located(table: Any, folder: Path, key: str = "") -> Any:
     if isinstance(table, str) and table and key in PATH_SETTINGS:
         return str(folder / file_name(table))
     return table
-
-
-def file_name(path: str) -> str:
-    """Return the last part of a path of any system."""
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
 
 
 def grid_of(table: dict[str, Any], folder: Path | None) -> Grid:

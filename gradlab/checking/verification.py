@@ -21,6 +21,7 @@ from gradlab.checking.coordinates import check_coordinates, check_records
 from gradlab.checking.replay import TOLERANCE, Replay, replay
 from gradlab.checking.settings import Cases
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.experiment.tables import file_name
 
 _FILES = (
     directory.MARKER,
@@ -164,7 +165,7 @@ def _cases(
         problems += mistake.problems
     try:
         tables = settings.tables_in(files)
-        named = sorted({settings.file_name(name) for name in settings.outside(tables)})
+        named = sorted({file_name(name) for name in settings.outside(tables)})
         if is_of_file(tables[0]):
             problems += settings.check_keys_of_file(cases, tables[0])
             keys = int((cases.settings != "").sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,25 @@ def with_paths(value: Any, base: Path, key: str = "") -> Any:
     if isinstance(value, str) and value and key in PATH_SETTINGS and value is not GAP:
         return os.path.abspath(os.path.join(base, os.path.expanduser(value)))
     return value
+
+
+def paths_in(table: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every path that settings name, with its dotted key."""
+    if isinstance(table, Mapping):
+        for key, value in table.items():
+            dotted = f"{where}.{key}" if where else str(key)
+            if dotted.rpartition(".")[2] in PATH_SETTINGS:
+                values = value if isinstance(value, list) else [value]
+                yield from ((dotted, one) for one in values if isinstance(one, str))
+            yield from paths_in(value, dotted)
+    elif isinstance(table, list):
+        for one in table:
+            yield from paths_in(one, where)
+
+
+def file_name(path: str) -> str:
+    """Return the last part of a path of any system."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
 
 
 def put(

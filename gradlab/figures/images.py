@@ -31,9 +31,14 @@ def finite(images: Sequence[Image]) -> Image:
 def draw(ax: Axes, x: NDArray[Any], y: NDArray[Any], image: Image, norm: Normalize) -> None:
     """Draw an image between borders of cells; what is -inf, a zero gradient, is pale."""
     ax.pcolormesh(x, y, image, cmap=style.sequential(), norm=norm, rasterized=True)
-    zero = np.where(np.isneginf(image), 0.0, np.nan)
-    if not np.isnan(zero).all():
-        ax.pcolormesh(x, y, zero, cmap=ListedColormap([style.PALE]), rasterized=True, gid="zero")
+    mark_zero(ax, x, y, np.isneginf(image))
+
+
+def mark_zero(ax: Axes, x: NDArray[Any], y: NDArray[Any], zero: NDArray[np.bool_], **look: Any) -> None:
+    """Make the cells pale where a gradient is zero."""
+    if zero.any():
+        pale = np.where(zero, 0.0, np.nan)
+        ax.pcolormesh(x, y, pale, cmap=ListedColormap([style.PALE]), rasterized=True, gid="zero", **look)
 
 
 def zero_handles(images: Sequence[Image]) -> list[Patch]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -105,10 +105,7 @@ def _image(ax: Axes, ds: xr.Dataset, image: NDArray[np.float64], norm: Normalize
     if beyond != "neither":  # a loss of zero is below the scale like others; a gradient of zero is marked
         shown, zero = np.where(zero, norm.vmin or 0.0, shown), np.zeros_like(zero)
     ax.pcolormesh(x, y, shown, cmap=style.sequential(), norm=norm, rasterized=True, shading="nearest")
-    if zero.any():
-        pale = np.where(zero, 0.0, np.nan)
-        cmap = ListedColormap([style.PALE])
-        ax.pcolormesh(x, y, pale, cmap=cmap, rasterized=True, shading="nearest", gid="zero")
+    images.mark_zero(ax, x, y, zero, shading="nearest")
     ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
     ticks.plain(ax.xaxis, 4)
     ticks.plain(ax.yaxis, 5)

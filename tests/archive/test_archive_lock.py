@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import multiprocessing
@@ -32,11 +33,11 @@ with writing(sys.argv[1], ["gradlab", "run", "theirs.toml"]):
 """
 
 
-@pytest.fixture
-def theirs(tmp_path):
-    """Another process that writes into ``a``."""
+@contextlib.contextmanager
+def another(path):
+    """Another process that writes into an archive."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "a")],
+        [sys.executable, "-c", HOLD, str(path)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": ROOT},
@@ -46,6 +47,12 @@ def theirs(tmp_path):
     yield process
     process.kill()
     process.communicate()
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    with another(tmp_path / "a") as process:
+        yield process
 
 
 def test_a_second_writer_is_told_who_holds_it(tmp_path, theirs):
@@ -215,18 +222,9 @@ def test_what_others_are_told_is_no_secret_and_no_novel(tmp_path):
 def test_who_draws_while_another_writes_leaves_the_seal_alone(tmp_path):
     gradlab.run(BASE, tmp_path / "a")
     manifest = (tmp_path / "a/manifest.json").read_bytes()
-    holding = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "a")],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": ROOT},
-    )
-    assert holding.stdout is not None
-    assert holding.stdout.readline() == "held\n"
-    draw_figures(tmp_path / "a", names=["profile"], formats=("png",))
-    assert (tmp_path / "a/figures/profile.png").exists()
-    assert (tmp_path / "a/manifest.json").read_bytes() == manifest
-    holding.kill()
-    holding.communicate()
+    with another(tmp_path / "a"):
+        draw_figures(tmp_path / "a", names=["profile"], formats=("png",))
+        assert (tmp_path / "a/figures/profile.png").exists()
+        assert (tmp_path / "a/manifest.json").read_bytes() == manifest
     draw_figures(tmp_path / "a", names=["profile"], formats=("png",))
     assert "figures/profile.png" in json.loads((tmp_path / "a/manifest.json").read_text())["files"]

@@ -27,12 +27,16 @@ HOLDING_BACK = (
     "DNNL_MAX_CPU_ISA",
     "XLA_FLAGS",
 )
+AS_SET = "GRADLAB_BENCHMARK_AS_SET"
 _ASK = "import numpy, threadpoolctl as t; print(*{p['architecture'] for p in t.threadpool_info()})"
 
 
 def environment(threads: int) -> dict[str, str]:
-    """This process's environment with so many threads for linear algebra, and nothing that holds back."""
-    kept = {name: value for name, value in os.environ.items() if name not in HOLDING_BACK}
+    """This process's environment with so many threads for linear algebra, and nothing that holds back.
+
+    With `AS_SET` in it, for those who ask what holding back costs, it is as it is.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _left_out()}
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {**kept, **dict.fromkeys(names, str(threads)), "JAX_PLATFORMS": "cpu"}
 
@@ -42,9 +46,13 @@ def machine() -> str:
     told = subprocess.run(
         [sys.executable, "-c", _ASK], env=environment(1), text=True, stdout=subprocess.PIPE, check=True
     )
-    left_out = [f"{name}={os.environ[name]}" for name in HOLDING_BACK if name in os.environ]
+    left_out = [f"{name}={os.environ[name]}" for name in _left_out() if name in os.environ]
     text = f"{_processor()}; NumPy's matrix products by OpenBLAS's kernels for {told.stdout.strip()}"
     return f"{text}; left out of the environment: {', '.join(left_out) or 'nothing'}"
+
+
+def _left_out() -> tuple[str, ...]:
+    return () if os.environ.get(AS_SET) else HOLDING_BACK
 
 
 def _processor() -> str:

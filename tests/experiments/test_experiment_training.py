@@ -30,6 +30,15 @@ def test_beyond_the_wall_only_the_clipped_descent_stays_on_the_plane(ran: Ran) -
     assert float(ends.sel(clip="norm(1.0)")) < 0.1 * float(ends.sel(clip="off"))
 
 
+@pytest.mark.parametrize("start", ["4.9", "4.900000000000001", "4.899999999999999"])
+def test_where_the_clipped_descent_ends_does_not_hang_on_the_last_digit(ran: Ran, start: str) -> None:
+    begin = f"landscape.begin=[{start}, -2.45]"
+    ds = ran("pascanu-cliff", "landscape.first.num=5", "landscape.second.num=5", begin)
+    ends = ds["descent_loss"].isel(replicate=0, update=slice(-100, None)).median("update")
+    assert float(ends.sel(clip="off")) == pytest.approx(0.09, rel=1e-3, abs=0.0)
+    assert 0.0038 / 1.5 < float(ends.sel(clip="norm(1.0)")) < 0.0048 * 1.5
+
+
 def test_reading_word_by_word_beats_the_bag_of_words(ran: Ran, folder: Path) -> None:
     ds = ran("negation", "replicates=1", "training.updates=400", "training.records=2")
     (bound,) = baselines(folder, "negation")
