@@ -134,7 +134,7 @@ def same_grid(one: Held, other: Held) -> bool:
 
 
 def unite(old: Held, new: Held, keep: NDArray[np.bool_], names: Sequence[str], where: str) -> United:
-    """Return two grids in one.
+    """Return two grids in one, its axes in the order of the new side.
 
     Parameters
     ----------
@@ -157,11 +157,14 @@ def unite(old: Held, new: Held, keep: NDArray[np.bool_], names: Sequence[str], w
         places = tuple(np.arange(n, dtype=np.int64) for n in new.settings.shape)
         return United(layout, new.settings, left, places)
     ours, theirs = old.layout, new.layout
-    if ours.case_dims != theirs.case_dims:
+    if set(ours.case_dims) != set(theirs.case_dims):
         expected = f"the axes that the archive has, {_listed(ours.case_dims)}, to put its cases beside"
-        same = set(ours.case_dims) == set(theirs.case_dims)
-        hint = "Write them in this order in [sweep]." if same else "An axis may have a single value."
+        hint = "An axis may have a single value."
         raise UserMistake(Problem(where, expected, _listed(theirs.case_dims), hint))
+    if ours.case_dims != theirs.case_dims:
+        order = [ours.case_dims.index(dim) for dim in theirs.case_dims]
+        united = unite(_turned(old, order), new, keep.transpose(order), names, where)
+        return replace(united, left=left)
     coordinates: dict[str, Coordinate] = {}
     from_old, from_new = [], []
     for axis, dim in enumerate(ours.case_dims):
@@ -186,6 +189,13 @@ def unite(old: Held, new: Held, keep: NDArray[np.bool_], names: Sequence[str], w
         raise UserMistake(Problem(where, "the settings that the archive's cases have", got, hint))
     settings[target] = old.settings[left]
     return United(layout, settings, left, tuple(from_new))
+
+
+def _turned(held: Held, order: Sequence[int]) -> Held:
+    """Return a grid with its axes in another order."""
+    layout = replace(held.layout, case_dims=tuple(held.layout.case_dims[axis] for axis in order))
+    settings, code, status = (each.transpose(order) for each in (held.settings, held.code, held.status))
+    return replace(held, layout=layout, settings=settings, code=code, status=status, chunks={})
 
 
 def point(layout: Layout, place: Sequence[int]) -> str:

@@ -38,6 +38,11 @@ def axes(radius=(0.5, 1.5), activation=("tanh", "relu")):
     return changed(sweep={RADIUS: list(radius), ACTIVATION: list(activation)})
 
 
+def turned(table):
+    """The same cases, the axes in the opposite order."""
+    return table | {"sweep": dict(reversed(table["sweep"].items()))}
+
+
 def data(path):
     """Every file of the data with its bytes."""
     root = path / "data.zarr"
@@ -172,6 +177,7 @@ def test_settings_that_are_zipped_keep_their_own_labels(tmp_path, first, second)
                     st.sampled_from(["tanh", "relu", "identity"]), min_size=1, max_size=3, unique=True
                 ),
                 "replicates": st.integers(1, 3),
+                "turned": st.booleans(),
             }
         ),
         min_size=1,
@@ -184,6 +190,7 @@ def test_any_sequence_of_specs_keeps_every_case_with_its_numbers(tmp_path_factor
     known = {}
     for step in steps:
         table = axes(step["radius"], step["activation"]) | {"replicates": step["replicates"]}
+        table = turned(table) if step["turned"] else table
         alone = numbers(gradlab.run(table))
         new = len(alone.keys() - known.keys())
         counts = planned(table, folder / "a")
@@ -212,6 +219,22 @@ def test_what_the_spec_has_not_stays_beside_until_it_is_pruned(tmp_path):
     assert measured(axes(radius=[1.0]), tmp_path / "a", prune=True) == 0
     assert_same(tmp_path / "a", tmp_path / "alone")
     assert not (tmp_path / "a" / "specs").exists()
+
+
+@pytest.mark.parametrize("radius", [[0.5, 1.0, 1.5], [1.0]])
+def test_axes_in_another_order_are_the_same_axes(tmp_path, radius):
+    """What is there is taken over, also what stays beside; the last spec says in which order they stand."""
+    gradlab.run(BASE, tmp_path / "a")
+    asked = turned(axes(radius=radius))
+    counts = planned(asked, tmp_path / "a")
+    there = 8 if len(radius) > 1 else 0
+    assert (counts["there"], counts["new"], counts["beside"]) == (there, 4, 8 - there)
+    assert measured(asked, tmp_path / "a") == 4
+    gradlab.run(turned(axes(radius=[0.5, 1.0, 1.5])), tmp_path / "whole")
+    assert digest(tmp_path / "a") == digest(tmp_path / "whole")
+    report = verify(tmp_path / "a", sample=None)
+    assert report.verified and report.replay.cases == 12
+    assert all(one.identical == 12 for one in report.replay.variables)
 
 
 def test_the_specs_of_what_is_beside_are_kept(tmp_path):

@@ -11,7 +11,7 @@ import xarray as xr
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_archive_extend import BASE, CELL, RADIUS, assert_same, axes, changed, data, digest, of_code
+from test_archive_extend import BASE, CELL, RADIUS, assert_same, axes, changed, data, digest, of_code, turned
 
 import gradlab
 from gradlab.api import merge
@@ -21,6 +21,7 @@ from gradlab.archive.manifest import check, seal
 from gradlab.archive.packed import pack
 from gradlab.archive.reading import read_failures
 from gradlab.archive.variables import STATUS
+from gradlab.checking import verify
 from gradlab.core.errors import UserMistake
 
 SWEEP = changed(
@@ -79,6 +80,23 @@ def test_two_peoples_archives_are_united_on_the_axes_of_both(tmp_path):
     assert digest(tmp_path / "both") == digest(tmp_path / "c")
     assert [s.title for s in gradlab.api.specs_of(tmp_path / "both")] == ["Base", "Other"]
     assert len(json.loads((tmp_path / "both" / "provenance.json").read_text())["runs"]) == 2
+
+
+def test_archives_whose_axes_stand_in_another_order_are_united(tmp_path):
+    """In the order of the later one; a third one, of the first's order, is found among them."""
+    one, other = axes(radius=[0.5, 1.5]), turned(axes(radius=[1.0, 1.5], activation=["relu", "identity"]))
+    gradlab.run(one, tmp_path / "a")
+    gradlab.run(other, tmp_path / "b")
+    gradlab.run(axes(radius=[1.0], activation=["relu", "identity"]), tmp_path / "c")
+    ds = merge([tmp_path / name for name in "abc"], tmp_path / "both").load()
+    assert ds["status"].dims == ("activation", "radius", "replicate")
+    assert int((ds["status"] == STATUS["ok"]).sum()) == 14
+    gradlab.run(one, tmp_path / "run")
+    gradlab.run(other, tmp_path / "run")
+    assert digest(tmp_path / "both") == digest(tmp_path / "run")
+    report = verify(tmp_path / "both", sample=None)
+    assert report.verified and report.replay.cases == 14
+    assert all(one.identical == 14 for one in report.replay.variables)
 
 
 def test_an_archive_that_has_all_of_another_stays_as_it_is(tmp_path):
