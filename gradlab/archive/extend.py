@@ -17,13 +17,12 @@ from gradlab.archive.creation import create_data, write_attributes, write_keys
 from gradlab.archive.directory import State
 from gradlab.archive.manifest import unseal
 from gradlab.archive.united import FINISHED, Held, Index, United, among, carried, read_held, same_grid, unite
-from gradlab.archive.variables import KEYS, STATUS, VARIABLES
+from gradlab.archive.variables import KEYS, OF_LAST_RUN, STATUS, VARIABLES
 from gradlab.archive.verify import check_structure
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.fingerprint import case_key
 from gradlab.core.streams import digest
 
-_OF_RUN = ("title", "question", "measure", "seed")  # attributes that are the last run's
 LONELY = {name for name, variable in VARIABLES.items() if "gate" in variable.over}
 _ASIDE = ("title", "question", "memory")  # of a spec: they change no number
 _AWAY = "Or give another --out, or --prune, which drops the cases that the spec has not."
@@ -326,7 +325,7 @@ def _after(old: Held, wanted: Wanted, united: United, source: Index, target: Ind
     attrs = {
         key: value
         for key, value in new.attrs.items()
-        if key in _OF_RUN or not united.left.any() or old.attrs.get(key) == value
+        if key in OF_LAST_RUN or not united.left.any() or old.attrs.get(key) == value
     }
     return replace(new, layout=united.layout, settings=united.settings, code=code, status=status, attrs=attrs)
 

@@ -22,7 +22,7 @@ from gradlab.archive.manifest import check_unaltered, seal
 from gradlab.archive.packed import unpacked
 from gradlab.archive.reading import read_provenance
 from gradlab.archive.united import FINISHED, Held, Index, among, carried, point, read_held, same_grid, unite
-from gradlab.archive.variables import STATUS
+from gradlab.archive.variables import OF_LAST_RUN, STATUS
 from gradlab.archive.verify import check_structure
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
@@ -169,8 +169,7 @@ def _all_in_one(sources: Sequence[_Source]) -> Held:
         united = unite(one, two, one.settings != "", one.layout.names, str(other.path))
         if not united.left.any():
             return two
-        of_run = ("title", "question", "measure", "seed")
-        attrs = {k: v for k, v in one.attrs.items() if k in of_run or two.attrs.get(k) == v}
+        attrs = {k: v for k, v in one.attrs.items() if k in OF_LAST_RUN or two.attrs.get(k) == v}
         lone = one.lone if one.lone == two.lone else ""
         status = np.zeros(united.settings.shape, dtype=np.int8)
         code = np.full(united.settings.shape, "", dtype="<U16")

@@ -194,8 +194,10 @@ def unite(old: Held, new: Held, keep: NDArray[np.bool_], names: Sequence[str], w
 def _turned(held: Held, order: Sequence[int]) -> Held:
     """Return a grid with its axes in another order."""
     layout = replace(held.layout, case_dims=tuple(held.layout.case_dims[axis] for axis in order))
-    settings, code, status = (each.transpose(order) for each in (held.settings, held.code, held.status))
-    return replace(held, layout=layout, settings=settings, code=code, status=status, chunks={})
+    settings, code, status = held.settings, held.code.transpose(order), held.status.transpose(order)
+    return replace(
+        held, layout=layout, settings=settings.transpose(order), code=code, status=status, chunks={}
+    )
 
 
 def point(layout: Layout, place: Sequence[int]) -> str:

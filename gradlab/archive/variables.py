@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 3
+#: Attributes of the data that are those of the last settings run, whatever else stands beside.
+OF_LAST_RUN = ("title", "question", "measure", "seed")
 #: Schema version from which on an archive has the variable; others are there since version 1.
 SINCE = {"settings_key": 2, "code_key": 2, "baseline": 3}
 #: What tells which case stands at a point, and which code measured it.

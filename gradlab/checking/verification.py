@@ -20,6 +20,7 @@ from gradlab.checking import settings
 from gradlab.checking.coordinates import check_coordinates, check_records
 from gradlab.checking.replay import TOLERANCE, Replay, replay
 from gradlab.checking.settings import Cases
+from gradlab.checking.words import check_attributes, check_units, other_words
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment.tables import file_name
 
@@ -183,6 +184,10 @@ def _cases(
             keys = int((cases.settings != "").sum())
             problems += check_records(files, forms, grids[0])
             problems += check_coordinates(files, forms, cases, grids)
+            problems += check_attributes(files, grids)
+            problems += check_units(files, forms, grids)
+            if others := other_words(forms, grids):
+                notes.append(f"Described in other words than those of this gradlab: {', '.join(others)}.")
             if how.sample != 0:
                 replayed = replay(files, forms, cases, grids, how.sample, how.tolerance, how.workers)
                 problems += replayed.problems

@@ -162,3 +162,53 @@ def test_a_name_that_is_no_text_is_told(whole: Path) -> None:
     with open(os.fsencode(whole / "figures") + b"/\xff.png", "wb"):
         pass
     assert "expected a name in UTF-8" in said(whole)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        ({"title": "Other"}, "title: expected what the settings give"),
+        ({"looks": "several"}, "looks: expected what the settings give, 'one', got 'several'"),
+        ({"note": "made up"}, "note: expected what the settings give, no such attribute, got 'made up'"),
+        ({"seed": None}, "seed: expected what the settings give, 0, got nothing"),
+    ],
+)
+def test_what_is_told_of_all_numbers_is_what_the_settings_give(
+    whole: Path, attribute: dict[str, str | None], message: str
+) -> None:
+    root = whole / "data.zarr/zarr.json"
+    metadata = json.loads(root.read_text())
+    metadata["attributes"] = {
+        key: value for key, value in (metadata["attributes"] | attribute).items() if value is not None
+    }
+    root.write_text(json.dumps(metadata))
+    seal(whole)
+    assert message in said(whole)
+
+
+@pytest.mark.parametrize("name", ["lag", "radius"])  # of a variable they are looked at by every reader
+def test_units_of_a_coordinate_are_those_of_the_schema(whole: Path, name: str) -> None:
+    told(whole, name, lambda array: array["attributes"].update(units="furlong"))
+    assert f"{name}: expected unit " in said(whole)
+    assert "got 'furlong'" in said(whole)
+
+
+@pytest.mark.parametrize("name", ["growth_rate", "lag", "radius"])
+def test_other_words_for_a_variable_are_told_and_do_no_harm(whole: Path, name: str) -> None:
+    assert verify(whole).notes == ()
+    told(whole, name, lambda array: array["attributes"].update(description="the largest ever"))
+    found = verify(whole)
+    assert found.verified
+    assert found.notes == (f"Described in other words than those of this gradlab: {name}.",)
+
+
+def test_the_words_of_several_specs_and_of_united_archives_verify(tmp_path: Path) -> None:
+    first, second = SPEC, SPEC | {"title": "Second", "seed": 3}
+    gradlab.run(first, tmp_path / "a")
+    gradlab.run(second | {"sweep": first["sweep"] | {"seed": [3]}}, tmp_path / "b")
+    gradlab.run(first | {"sweep": first["sweep"] | {"seed": [0]}}, tmp_path / "b")
+    gradlab.api.merge([tmp_path / "b", tmp_path / "b"], tmp_path / "c")
+    for name in "abc":
+        found = verify(tmp_path / name)
+        assert found.verified
+        assert found.notes == ()
