@@ -24,6 +24,7 @@ def start_early(arguments: Sequence[str]) -> None:
         from gradlab.experiment import startup
 
         if startup.cores() > 1:
+            startup.one_thread_from_the_start()
             startup.prepare_fork()
 
 

@@ -45,11 +45,18 @@ def start(tell: Connection, all_started: Event) -> None:
     all_started.wait()
 
 
-def load() -> None:
-    """Load all that a worker needs, linear algebra with one thread."""
-    # A limit on threads that are there already leaves them spinning for a while, on the other workers' cores.
+def one_thread_from_the_start() -> None:
+    """Have linear algebra that is not loaded yet start with one thread.
+
+    A limit on threads that are there already leaves them spinning for a while, on the workers' cores.
+    """
     for library in ("OPENBLAS", "MKL", "OMP"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
+
+
+def load() -> None:
+    """Load all that a worker needs, linear algebra with one thread."""
+    one_thread_from_the_start()
     from gradlab.experiment import worker
 
     importlib.import_module("gradlab.measure.probe")  # most blocks are of that kind

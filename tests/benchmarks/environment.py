@@ -31,13 +31,17 @@ AS_SET = "GRADLAB_BENCHMARK_AS_SET"
 _ASK = "import numpy, threadpoolctl as t; print(*{p['architecture'] for p in t.threadpool_info()})"
 
 
-def environment(threads: int) -> dict[str, str]:
+def environment(threads: int | None) -> dict[str, str]:
     """This process's environment with so many threads for linear algebra, and nothing that holds back.
+
+    None leaves to each tool how many it takes, as on the machine of a user who has set nothing.
 
     With `AS_SET` in it, for those who ask what holding back costs, it is as it is.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _left_out()}
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    if threads is None:
+        return {name: value for name, value in kept.items() if name not in names}
     return {**kept, **dict.fromkeys(names, str(threads)), "JAX_PLATFORMS": "cpu"}
 
 
