@@ -49,6 +49,11 @@ class PlannedBlock:
         """Number of cases."""
         return int(self.index.shape[0] * self.index.shape[1])
 
+    @property
+    def seconds(self) -> float:
+        """About how long it takes; see `AbstractBlock.run_seconds`."""
+        return self.block.size * self.block.run_seconds
+
 
 @dataclass(frozen=True)
 class Plan:

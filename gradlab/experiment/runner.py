@@ -30,6 +30,11 @@ Array = NDArray[Any]
 PARENT_BYTES = 240 << 20
 WORKER_BYTES = 110 << 20
 
+#: Work that is handed to each worker ahead, for this process may be busy with something else: at least
+#: some blocks, and more where they are short.
+AHEAD_BLOCKS, MOST_AHEAD_BLOCKS = 2, 8
+AHEAD_SECONDS = 1.0
+
 
 @dataclass
 class Outcome:
@@ -111,7 +116,7 @@ def execute(
         share = memory_share(memory, count)
         check_blocks(blocks, plan.record, memory, count)
         # The heavy blocks first: the last ones to finish are then light.
-        blocks.sort(key=lambda b: -b.block.size * b.block.run_seconds)
+        blocks.sort(key=lambda planned: -planned.seconds)
         order = Order(plan.record, share, None if checkpoints is None else str(checkpoints))
         meanwhile = meanwhile or _nothing
         long = checkpoints is not None and any(b.block.checkpoint_name(plan.record) for b in blocks)
@@ -303,8 +308,8 @@ def _submit(
 ) -> bool:
     """Keep the workers fed; suspects go alone. Return whether anything is in flight."""
     while suspects or pending:
-        queue, most = (suspects, 1) if suspects else (pending, 2 * workers.count)
-        if len(flying) >= most:
+        queue = suspects or pending
+        if flying and (suspects or _enough(flying.values(), workers.count)):
             break
         planned = queue[-1]
         future = workers.submit(planned.block, order)
@@ -312,6 +317,14 @@ def _submit(
         queue.pop()
         arrivals.expect(future)
     return bool(flying)
+
+
+def _enough(flying: Collection[PlannedBlock], workers: int) -> bool:
+    """Whether the workers have got so much that none waits for a while."""
+    if len(flying) < AHEAD_BLOCKS * workers:
+        return False
+    seconds = sum(planned.seconds for planned in flying)
+    return seconds >= AHEAD_SECONDS * workers or len(flying) >= MOST_AHEAD_BLOCKS * workers
 
 
 def _tapered(blocks: list[PlannedBlock], workers: int) -> list[PlannedBlock]:

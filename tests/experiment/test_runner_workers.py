@@ -19,7 +19,8 @@ from runs import plan_of, run
 
 from gradlab.core.errors import UserMistake
 from gradlab.experiment import startup
-from gradlab.experiment.runner import _tapered
+from gradlab.experiment.plan import PlannedBlock
+from gradlab.experiment.runner import _enough, _tapered
 from gradlab.experiment.worker import linear_algebra
 from gradlab.experiment.workers import Workers
 from gradlab.measure.records import FAILED
@@ -352,3 +353,12 @@ def test_the_last_blocks_are_cut_so_that_the_workers_end_together():
     assert [len(planned.block.runs) for planned in tapered[-8:]] == [2] * 8
     places = np.concatenate([planned.index.reshape(-1, planned.index.shape[-1]) for planned in tapered])
     assert len(np.unique(places, axis=0)) == len(places) == sum(planned.cases for planned in blocks)
+
+
+@pytest.mark.parametrize(("seconds", "ahead"), [(10.0, 4), (0.5, 4), (0.3, 7), (0.0, 16)])
+def test_short_blocks_are_handed_over_in_larger_numbers(monkeypatch, seconds, ahead):
+    """While this process loads what it needs, two workers have a second of work each, within bounds."""
+    monkeypatch.setattr(PlannedBlock, "seconds", seconds)
+    planned = next(plan_of(MANY).blocks())
+    enough = [_enough([planned] * count, 2) for count in range(20)]
+    assert enough == [count >= ahead for count in range(20)]
