@@ -94,13 +94,12 @@ def load_labels() -> None:
 def attributes(grid: Grid) -> dict[str, Any]:
     """Return the attributes of a grid's dataset; nothing in them depends on a clock or a machine.
 
-    Besides title, question, measure and seed: the names of cell, spectrum, activation and clip rule
-    that all cases share, and that of the learner where it is not back-propagation through time. Of one
-    clip rule with one threshold it is the label, for figures draw the threshold.
+    Besides title, question, measure and seed: the names of cell and spectrum, and the labels of activation
+    and clip rule, that all cases share; and the learner where it is not back-propagation through time. Of
+    activations, and of clip rules, that differ in their settings alone it is the name.
     """
-    from gradlab.experiment.labels import labels_of
+    from gradlab.experiment.labels import shared_label
     from gradlab.experiment.measures import measure_of
-    from gradlab.experiment.sections import to_table
 
     spec = grid.spec
     table: dict[str, Any] = {
@@ -112,14 +111,15 @@ def attributes(grid: Grid) -> dict[str, Any]:
     names = {
         "cell": {network.cell.name for network in grid.networks},
         "spectrum": {family.name for network in grid.networks for family in network.spectra},
-        "activation": {network.activation.name for network in grid.networks},
-        "clip": {clip.name for clip in grid.clips},
     }
-    if len(rules := set(grid.clips)) == 1:
-        names["clip"] = {*labels_of("clip", [to_table("clip", rule) for rule in rules])}
     if any(learner.name != "bptt" for learner in grid.learners):
         names["learner"] = {learner.name for learner in grid.learners}
     shared = {key: next(iter(found)) for key, found in names.items() if len(found) == 1}
+    labels = {
+        "activation": shared_label("network.activation", [network.activation for network in grid.networks]),
+        "clip": shared_label("clip", grid.clips),
+    }
+    shared |= {key: label for key, label in labels.items() if label is not None}
     return table | shared | measure_of(spec.measure).attributes(grid)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from gradlab.core.checks import checked_path, integer, text
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.experiment.labels import shared_label
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -79,8 +80,10 @@ class Trained:
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of the dataset, as those of a run."""
-        names = {key: getattr(self.prepared, key).name for key in ("cell", "activation", "clip")}
-        return {key: self.table[key] for key in ("title", "question", "measure", "seed")} | names
+        own = self.prepared
+        found = {key: self.table[key] for key in ("title", "question", "measure", "seed")}
+        found |= {"cell": own.cell.name, "activation": shared_label("network.activation", [own.activation])}
+        return found | {"clip": shared_label("clip", [own.clip])}
 
     def measure(self) -> dict[str, NDArray[Any]]:
         """Return the records of the only case, with the dimensions that `along` has."""

@@ -8,13 +8,14 @@ entry's defaults or from another value of the axis under the same name: ``norm(1
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core import streams
+from gradlab.core.registry import settings_of
 from gradlab.experiment import sections
 from gradlab.experiment.axes import Kind, numbers
 from gradlab.experiment.sections import Described
@@ -65,6 +66,17 @@ def labels_of(key: str, values: Sequence[Any]) -> list[str]:
         else _digested(label, _located(value, folder, setting))
         for label, value in zip(labels, values, strict=True)
     ]
+
+
+def shared_label(key: str, entries: Collection[Any]) -> str | None:
+    """Return the label of the one entry of the catalogue `key` that all cases share.
+
+    Where there are several of one name, that is their name; None where their names differ.
+    """
+    distinct, names = set(entries), {entry.name for entry in entries}
+    if len(distinct) == 1:
+        return labels_of(key, [settings_of(entry) for entry in distinct])[0]
+    return str(names.pop()) if len(names) == 1 else None
 
 
 def _paths(value: Any, key: str) -> list[str]:

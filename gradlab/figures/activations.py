@@ -36,11 +36,7 @@ class Activations(AbstractFigure):
     summary: ClassVar[str] = "value and derivative of each activation"
 
     def _draw(self, ds: xr.Dataset, matrices: Matrices) -> Figure:
-        labels = [str(ds.attrs["activation"])] if "activation" in ds.attrs else []
-        for name in ds.coords:
-            if name == "activation" or ds[name].attrs.get("description") == "the setting network.activation":
-                labels = [str(value) for value in ds[name].values.reshape(-1)]
-        shown = {label: from_label(label) for label in labels or catalogue.names()}
+        shown = {label: from_label(label) for label in _labels(ds) or catalogue.names()}
         page = panels.grid(list(shown), 1.2 if len(shown) > 1 else 2.0, share_x=True)
         z = np.linspace(-_REACH, _REACH, 801)
         for ax, activation in zip(page.axes, shown.values(), strict=True):
@@ -54,6 +50,19 @@ class Activations(AbstractFigure):
         panels.name_axes(page, "pre-activation (dimensionless)", "value, derivative (dimensionless)")
         panels.legend(page.figure, [Line2D([], [], **_VALUE), Line2D([], [], **_DERIVATIVE)])
         return page.figure
+
+
+def _labels(ds: xr.Dataset) -> list[str]:
+    """Return the labels of a dataset's activations; none where it does not tell them."""
+    labels = [str(ds.attrs["activation"])] if "activation" in ds.attrs else []
+    for name in ds.coords:
+        values = [str(value) for value in ds[name].values.reshape(-1)]
+        _, setting, key = str(ds[name].attrs.get("description")).partition("the setting network.activation")
+        if name == "activation" or (setting and not key):
+            labels = values
+        elif setting and len(labels) == 1:  # one that all cases share, but for this
+            labels = [f"{entry_name(labels[0])}({key.removeprefix('.')}={value})" for value in values]
+    return list(dict.fromkeys(labels))
 
 
 def from_label(label: str) -> AbstractActivation:

@@ -8,6 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from test_figures import assert_apart
 
+import gradlab
 from gradlab.figures import panels, registry, selection
 
 TEXT = np.dtypes.StringDType()
@@ -137,3 +138,19 @@ def test_the_map_leaves_points_white_that_were_filtered_out(small):
     assert to_rgb(white.get_facecolor()[0][:3]) == (1.0, 1.0, 1.0)
     small["case_key"][0] = "k"
     assert "no rate, or gradient zero" in legend_texts(plot("phase", small))
+
+
+@pytest.mark.parametrize(
+    ("activation", "axis", "slopes"),
+    [
+        ({"name": "leaky_relu", "slope": 0.3}, {}, [0.3]),
+        ("leaky_relu", {"network.activation.slope": [0.1, 0.5]}, [0.1, 0.5]),
+        ("tanh", {"network.activation": ["leaky_relu", {"name": "leaky_relu", "slope": 0.7}]}, [0.01, 0.7]),
+    ],
+)
+def test_activations_are_drawn_with_their_own_settings(activation, axis, slopes):
+    task = {"name": "noise", "features": 2, "batch": 2, "length": 4}
+    table = {"network": {"hidden": 3, "activation": activation}, "task": task}
+    figure = plot("activations", gradlab.run(table | ({"sweep": axis} if axis else {})))
+    drawn = [ax.lines[2].get_ydata()[0] / -4.0 for ax in figure.axes]
+    np.testing.assert_allclose(drawn, slopes, rtol=1e-14, atol=0)
