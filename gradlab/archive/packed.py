@@ -152,7 +152,13 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 
 def check_packed(files: PackedFiles) -> Iterator[Problem]:
-    """Yield what differs of a packed file from the bytes that `pack` writes of its members."""
+    """Yield what differs of a packed file from the bytes that `pack` writes of its members.
+
+    Raises
+    ------
+    UserMistake
+        If there is no room for these bytes among the system's temporary files.
+    """
     made = {}
     for name in OF_PACKED:
         if name not in files:
@@ -165,17 +171,23 @@ def check_packed(files: PackedFiles) -> Iterator[Problem]:
     if len(made) < len(OF_PACKED):
         return
     yield from crate.check_texts(files)
+    with directory.disk(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as target:
+        found = _damaged(files, made, target)
+        target.seek(0)
+        if not found and not _same(target, files.path):
+            hint = "Was it packed again by another program? Unpack it and give the directory."
+            got = "others between its files"
+            found.append(Problem(str(files.path), "the bytes that gradlab pack writes", got, hint))
+    yield from found
+
+
+def _damaged(files: PackedFiles, made: Mapping[str, str], target: IO[bytes]) -> list[Problem]:
+    """Write the packed form once more; return what cannot be read for it."""
     try:
-        with directory.disk(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as target:
-            write(files, made, target)
-            target.seek(0)
-            same = _same(target, files.path)
+        write(files, made, target)
     except UserMistake as mistake:
-        yield from mistake.problems
-        return
-    if not same:
-        hint = "Was it packed again by another program? Unpack it and give the directory."
-        yield Problem(str(files.path), "the bytes that gradlab pack writes", "others between its files", hint)
+        return list(mistake.problems)
+    return []
 
 
 def _same(one: IO[bytes], path: Path) -> bool:

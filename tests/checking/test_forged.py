@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,6 +194,20 @@ def test_units_of_a_coordinate_are_those_of_the_schema(whole: Path, name: str) -
     told(whole, name, lambda array: array["attributes"].update(units="furlong"))
     assert f"{name}: expected unit " in said(whole)
     assert "got 'furlong'" in said(whole)
+
+
+def test_no_room_for_temporary_files_says_nothing_of_the_archive(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    packed = pack(whole, tmp_path / "a.zip")
+    assert verify(packed).verified
+    monkeypatch.setattr(tempfile, "TemporaryFile", Full)
+    with pytest.raises(UserMistake, match="expected room on the disk, got a full disk"):
+        verify(packed)
 
 
 @pytest.mark.parametrize("name", ["growth_rate", "lag", "radius"])
