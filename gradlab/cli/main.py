@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -89,4 +90,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     finally:
+        # Nothing is left to be kept: an interruption ends what is left without a word of Python's.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         gc.freeze()  # all goes with the process: to look for what could go alone takes a tenth of a second

@@ -215,6 +215,23 @@ def test_a_bug_shows_its_traceback(tmp_path: Path) -> None:
     assert "ZeroDivisionError: a bug" in done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_an_interruption_when_all_is_done_is_no_traceback() -> None:
+    code = (
+        "import atexit, time\n"
+        "atexit.register(lambda: (print('late', flush=True), time.sleep(60)))\n"
+        "from gradlab.cli.main import main\nmain()\n"
+    )
+    command = [sys.executable, "-u", "-c", code, "list", "tasks", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "late\n":
+                process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (-signal.SIGINT, "")
+
+
 def test_no_arguments_show_the_help(program: Program) -> None:
     assert "Commands" in "".join(program().communicate())
 
