@@ -176,6 +176,8 @@ def _all_in_one(sources: Sequence[_Source]) -> Held:
         return Held(united.layout, united.settings, code, status, attrs, {}, lone)
 
     base = reduce(together, sources[1:], sources[0].held)
+    if whole := [source.held for source in sources if same_grid(source.held, base)]:
+        base = replace(base, attrs=whole[0].attrs)  # whose specs it gets
     empty = np.full(base.settings.shape, "", dtype="<U16")
     return replace(base, status=np.zeros_like(base.status), code=empty)
 

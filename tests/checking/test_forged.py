@@ -229,3 +229,14 @@ def test_the_words_of_several_specs_and_of_united_archives_verify(tmp_path: Path
         found = verify(tmp_path / name)
         assert found.verified
         assert found.notes == ()
+
+
+def test_parts_united_with_the_whole_have_the_words_of_the_whole(tmp_path: Path) -> None:
+    radius = "network.spectrum.radius"
+    for name, radii in (("a", [0.5]), ("b", [2.0]), ("c", [0.5, 2.0])):
+        gradlab.run(SPEC | {"title": name, "sweep": SPEC["sweep"] | {radius: radii}}, tmp_path / name)
+    for number, order in enumerate(("abc", "acb", "cab", "ab")):
+        out = tmp_path / str(number)
+        gradlab.api.merge([tmp_path / name for name in order], out)
+        assert verify(out).problems == ()
+        assert gradlab.open_archive(out).attrs["title"] == ("c" if "c" in order else "a")
