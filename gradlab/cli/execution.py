@@ -25,11 +25,12 @@ from gradlab.cli.report import (
     there_lines,
 )
 from gradlab.cli.terminal import cases, clean, duration, say, say_json, size, tell, write
-from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.errors import Problem, UserMistake, gathering
 from gradlab.core.notices import listening
 
 if TYPE_CHECKING:
     from gradlab.experiment.cluster import Cluster
+    from gradlab.experiment.partition import Partition
     from gradlab.experiment.plan import Plan, PlannedBlock
     from gradlab.experiment.spec import Spec
 
@@ -190,15 +191,10 @@ def _sweep(
 def _run(spec: Spec, text: str, wish: Wish, log: Log) -> dict[str, Any]:
     """Return what was found and done, as a plain table."""
     from gradlab.archive.plain import data_of
-    from gradlab.core.checks import checked_path
-    from gradlab.experiment.partition import parse_partition
-    from gradlab.experiment.spec import parse_memory
     from gradlab.experiment.workers import Workers
     from gradlab.running import Way, check_plan, plan_of, run_archive
 
-    log.check_outside(checked_path("--out", wish.out))
-    memory = spec.memory if wish.memory is None else parse_memory(wish.memory, "--memory")
-    partition = None if wish.partition is None else parse_partition(wish.partition, "--partition")
+    memory, partition = _understood(spec, wish, log)
     plan = plan_of(spec)
     workers, cluster, crew = _workers(wish, plan, memory)
     if not wish.out.exists():
@@ -230,6 +226,33 @@ def _run(spec: Spec, text: str, wish: Wish, log: Log) -> dict[str, Any]:
     result["workers"] = cluster.count if cluster else workers
     result["figures"] = _figures(wish, note) if wish.figures else {}
     return result
+
+
+def _understood(spec: Spec, wish: Wish, log: Log) -> tuple[int, Partition | None]:
+    """Return the memory and the part that were wished for.
+
+    Raises
+    ------
+    UserMistake
+        With all that is wrong with how the spec is to be run.
+    """
+    from gradlab.core.checks import checked_path
+    from gradlab.experiment.partition import parse_partition
+    from gradlab.experiment.spec import parse_memory
+
+    problems: list[Problem] = []
+    memory, partition = spec.memory, None
+    with gathering(problems):
+        log.check_outside(checked_path("--out", wish.out))
+    with gathering(problems):
+        memory = spec.memory if wish.memory is None else parse_memory(wish.memory, "--memory")
+    with gathering(problems):
+        partition = None if wish.partition is None else parse_partition(wish.partition, "--partition")
+    if wish.scheduler is not None and wish.workers is not None:
+        problems.append(Problem("--scheduler", "either --workers or --scheduler", "both"))
+    if problems:
+        raise UserMistake(problems)
+    return memory, partition
 
 
 def _beginning(
@@ -272,8 +295,6 @@ def _workers(wish: Wish, plan: Plan, memory: int) -> tuple[int, Cluster | None, 
     if wish.scheduler is None:
         count = wish.workers or useful_workers(list(plan.blocks()), plan.record, memory)
         return count, None, f"{count} worker{'s' * (count > 1)}"
-    if wish.workers is not None:
-        raise UserMistake(Problem("--scheduler", "either --workers or --scheduler", "both"))
     from gradlab.experiment.cluster import Cluster
 
     return 1, Cluster(wish.scheduler, "--scheduler"), f"the cluster {clean(wish.scheduler)}"

@@ -78,6 +78,11 @@ def test_parts_are_merged_to_the_whole(specs: Cli) -> None:
     assert digest("merged") == digest("whole")
     xr.testing.assert_identical(open_archive("merged").load(), open_archive("whole").load())
     assert specs("run", "finer.toml", "-o", "x", "--partition", "4/3", *REST).exit_code == 2
+    wrong = ("--partition", "4/3", "--memory", "much", "--scheduler", "local:2", "--workers", 2)
+    result = specs("run", "finer.toml", "-o", "x", *wrong)
+    assert result.exit_code == 2
+    told = [line.split()[1] for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert told == ["--memory:", "--partition:", "--scheduler:"]
     assert specs("merge", "part-1", "nowhere", "--out", "y").exit_code == 2
     assert not Path("y").exists()
 
