@@ -106,11 +106,11 @@ def run_spec(spec: Spec, text: str, wish: Wish, log: Log) -> None:
             tell(line)
         log.write(*told)
         raise typer.Exit(INTERRUPTED) from None
-    log.show(*closing(result))
     if wish.as_json:
         say_json(result)
-    elif not wish.quiet:
-        say(*closing(result))
+    for show, wanted in ((log.show, log.open), (say, not wish.as_json and not wish.quiet)):
+        if wanted:  # to lay tables out takes longer than the rest of a run's end
+            show(*closing(result))
     failed = result["counts"]["failed"]
     if failed:
         for line in failure_lines(failed, result["counts"]["all"], wish.out):
