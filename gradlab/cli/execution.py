@@ -109,7 +109,7 @@ def run_spec(spec: Spec, text: str, wish: Wish, log: Log) -> None:
     if wish.as_json:
         say_json(result)
     for show, wanted in ((log.show, log.open), (say, not wish.as_json and not wish.quiet)):
-        if wanted:  # to lay tables out takes longer than the rest of a run's end
+        if wanted:  # tables are laid out for who sees them
             show(*closing(result))
     failed = result["counts"]["failed"]
     if failed:

@@ -10,7 +10,6 @@ archive of as many cases is of small ones: hidden 8, length 10, four records.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import statistics
@@ -23,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import command
 from tests.benchmarks.cluster import SPEC as SMALL
 from tests.benchmarks.environment import environment, machine
 
@@ -33,7 +33,7 @@ CASES = 100_800
 REPEATS = 5
 
 
-def command(*words: str | Path, times: int = 1) -> float:
+def seconds_of(*words: str | Path, times: int = 1) -> float:
     """Run one command of gradlab as a user would, so many times at once; return the seconds until all end.
 
     ``{}`` in a word stands for the number of the time.
@@ -137,7 +137,7 @@ def measure(rounds: int) -> dict[str, Any]:
             for label, (workers, times) in ways.items():
                 flags = ("--no-figures", "--quiet", "--workers", str(workers))
                 out = folder / f"{label}-{i}-{{}}"
-                found[label].append(command("run", MAIN_JOB, *flags, "--out", out, times=times))
+                found[label].append(seconds_of("run", MAIN_JOB, *flags, "--out", out, times=times))
             told = ", ".join(f"{label} {found[label][-1]:.2f} s" for label in ways)
             print(f"round {i + 1}: {told}", file=sys.stderr, flush=True)
         found["store"] = child("store", folder)
@@ -147,7 +147,7 @@ def measure(rounds: int) -> dict[str, Any]:
         toml = folder / "large" / "spec.resolved.toml"
         asked = {"show": ("show", folder / "large"), "plan": ("plan", toml, "--out", folder / "large")}
         for label, words in asked.items():
-            found[label] = statistics.median(command(*words) for _ in range(REPEATS))
+            found[label] = statistics.median(seconds_of(*words) for _ in range(REPEATS))
     return found
 
 
@@ -198,19 +198,14 @@ def _ratios(above: list[float], below: list[float]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="What archives and processes cost.")
-    parser.add_argument("--rounds", type=int, default=9, help="of runs with one worker and with two")
-    parser.add_argument("--json", type=Path, help="write all numbers there")
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    chosen = parser.parse_args(argv)
-    if chosen.child:
-        task, folder = chosen.child
-        print(json.dumps(CHILDREN[task](Path(folder))))
-        return
-    found = measure(chosen.rounds)
-    print(table(found))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1))
+    command.run(
+        "What archives and processes cost.",
+        9,
+        lambda task, folder: CHILDREN[task](Path(folder)),
+        measure,
+        table,
+        argv,
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ processes are started by the run. Needs the `cluster` extra.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -22,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import command
 from tests.dask_processes import Dask, dask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,8 +39,8 @@ CASES = 100_000
 WAYS = ("two processes", "cluster of two workers")
 
 
-def child(scheduler: str, folder: str) -> None:
-    """Run the sweep once, and print its times."""
+def child(scheduler: str, folder: str) -> dict[str, float]:
+    """Run the sweep once; return its times."""
     import gradlab
 
     way: dict[str, Any] = {"scheduler": scheduler} if scheduler else {"workers": 2}
@@ -50,7 +50,7 @@ def child(scheduler: str, folder: str) -> None:
     ran = int((dataset["status"].values > 0).sum())
     if ran != CASES:
         raise SystemExit(f"expected {CASES} cases run, got {ran}")
-    print(json.dumps({"wall": seconds, "writer": _cpu(resource.getrusage(resource.RUSAGE_SELF))}))
+    return {"wall": seconds, "writer": _cpu(resource.getrusage(resource.RUSAGE_SELF))}
 
 
 def _cpu(usage: resource.struct_rusage) -> float:
@@ -65,10 +65,10 @@ def once(cluster: Dask | None) -> dict[str, float]:
     before = [sum(process.cpu_times()[:2]) for process in watched]
     spent = _cpu(resource.getrusage(resource.RUSAGE_CHILDREN))
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tests.benchmarks.cluster", "--child"]
-        command += [cluster.address if cluster else "", str(Path(folder, "out"))]
+        line = [sys.executable, "-m", "tests.benchmarks.cluster", "--child"]
+        line += [cluster.address if cluster else "", str(Path(folder, "out"))]
         done = subprocess.run(
-            command,
+            line,
             cwd=ROOT,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             text=True,
@@ -126,18 +126,7 @@ def table(found: dict[str, list[dict[str, float]]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="What a dask scheduler costs over two processes.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write all times there")
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    chosen = parser.parse_args(argv)
-    if chosen.child:
-        child(*chosen.child)
-        return
-    found = measure(chosen.rounds)
-    print(table(found))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1))
+    command.run("What a dask scheduler costs over two processes.", 3, child, measure, table, argv)
 
 
 if __name__ == "__main__":
