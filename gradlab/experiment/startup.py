@@ -7,6 +7,7 @@ import functools
 import importlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -29,19 +30,19 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def start(tell: Connection, all_started: Event) -> None:
+def start(tell: Connection, all_started: Event, folder: str) -> None:
     """Prepare this process: interruptions left to the parent, one BLAS thread, all loaded that it needs.
 
-    What the user is to be told goes to the parent by `tell`. No process takes work before all have been
-    started: a pool starts none while another is idle.
+    What the user is to be told goes to the parent by `tell`, and large results by files in `folder`. No
+    process takes work before all have been started: a pool starts none while another is idle.
     """
     notices.listen(functools.partial(_tell, tell))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     load()
     from gradlab.experiment import worker
 
-    worker.prepare()
+    worker.prepare(folder)
     all_started.wait()
 
 
@@ -68,11 +69,16 @@ def _tell(parent: Connection, text: str) -> None:
         parent.send(text)
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, in whatever way; by itself it would wait for ever."""
+def _end_with_parent(folder: str) -> None:
+    """End this process when its parent has ended, in whatever way; by itself it would wait for ever.
+
+    What a parent that was killed has not removed is removed here.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
 

@@ -9,10 +9,11 @@ import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
+from gradlab.experiment.handover import Handover
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.block import AbstractBlock
 
@@ -25,6 +26,7 @@ Result = dict[str, NDArray[Any]] | str
 Parts = list[tuple[int | None, Result]]
 
 _workspace: Workspace | None = None
+_folder = ""  # for results on their way
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 KEPT_ARRAY_BYTES = 32 << 20  # the largest piece that is kept; the library takes no more
@@ -80,12 +82,12 @@ def _attempt(block: AbstractBlock, order: Order, workspace: Workspace) -> Result
         return traceback.format_exc()
 
 
-def prepare() -> None:
-    """Prepare this process: one BLAS thread, and buffers of its own."""
-    global _workspace
+def prepare(folder: str = "") -> None:
+    """Prepare this process: one BLAS thread, buffers of its own, and a folder for results on their way."""
+    global _workspace, _folder
     one_thread()
     keep_memory()
-    _workspace = Workspace()
+    _workspace, _folder = Workspace(), folder
     gc.freeze()  # what is loaded by now stays: no collection need look at it
 
 
@@ -123,6 +125,6 @@ def linear_algebra() -> list[dict[str, Any]]:
 
 
 def work(block: AbstractBlock, order: Order) -> Parts:
-    """Measure a block in a process that has been prepared."""
+    """Measure a block in a process that has been prepared, for another process."""
     assert _workspace is not None
-    return measured(block, order, _workspace)
+    return cast("Parts", Handover(measured(block, order, _workspace), _folder))  # it arrives as that

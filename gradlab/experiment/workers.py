@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 import threading
 import time
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
@@ -51,6 +53,7 @@ class Workers:
         self._used = False
         self._ear: Connection | None = None
         self._hearing: threading.Thread | None = None
+        self._folder = ""
 
     def __enter__(self) -> Self:
         return self
@@ -95,11 +98,13 @@ class Workers:
         try:
             with startup.quiet():
                 all_started = context.Event()
+                with contextlib.suppress(OSError):  # results can do without
+                    self._folder = tempfile.mkdtemp(prefix="gradlab-")
                 self._pool = ProcessPoolExecutor(
                     self.count,
                     mp_context=context,
                     initializer=startup.start,
-                    initargs=(self._ear, all_started),
+                    initargs=(self._ear, all_started, self._folder),
                 )
                 for _ in range(self.count):  # the pool starts a process for every task while none is idle
                     self._started = self._pool.submit(startup.started)
@@ -158,6 +163,9 @@ class Workers:
         if not self._used:
             for process in self._processes:
                 process.terminate()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder = ""
         self._processes, self._used = set(), False
 
 
