@@ -215,9 +215,9 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
         from gradlab.archive.store import ArchiveSink, meet_to_write, sealed
 
         command = list(way.command) or command_line()
-        with writing(out, command), sealed(out):
+        with writing(out, command), sealed(out) as written:
             meeting = meet_to_write(out, wanted_of(plan, spec_text), prune=way.prune)
-            sink = ArchiveSink.open(meeting)
+            sink = ArchiveSink.open(meeting, written)
             made_by: dict[str, Any] = {}
 
             def meanwhile() -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.archive import directory
+from gradlab.archive.content import content_digest
 from gradlab.archive.files import Files, files_of
-from gradlab.archive.manifest import content_digest
 from gradlab.archive.reading import dataset_of, forms_of
 from gradlab.archive.variables import VARIABLES
 from gradlab.core.checks import shown

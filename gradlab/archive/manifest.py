@@ -6,7 +6,7 @@ write, and read by `check`. Nothing is added to what differs from it: `check_una
 ``format``, ``version``
     ``"gradlab manifest"`` and 1.
 ``content_digest``
-    SHA-256 over data and settings; see `content_digest`.
+    SHA-256 over data and settings; see `gradlab.archive.content.content_digest`.
 ``files``
     By name (``/`` between folders): ``size`` in bytes, ``sha256`` in hex, and ``content``, which is false
     for what no number depends on: ``provenance.json``, the spec as given, figures, and the checkpoints of
@@ -24,13 +24,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gradlab.archive import directory
+from gradlab.archive.content import Digests, content_digest
 from gradlab.archive.files import DirectoryFiles, Files, PackedFiles, files_of
-from gradlab.archive.forms import MOST_CHUNK, Form
-from gradlab.archive.verify import structure
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 
@@ -42,8 +38,6 @@ _UNFINISHED = f"{directory.CHECKPOINTS}/"
 _STRAY = (f"{directory.NEXT}/", f"{directory.OLD}/")  # of a sealed archive nothing is under way
 #: What a packed file has besides the archive's own files.
 OF_PACKED = ("ro-crate-metadata.json", "README.md")
-#: Variables that say which code measured; equal content may come of different code.
-OF_CODE = frozenset({"code_key", "case_key"})
 
 
 @dataclass(frozen=True)
@@ -69,8 +63,15 @@ class Seal:
     bytes: int
 
 
-def seal(path: str | Path) -> str:
+def seal(path: str | Path, written: Digests | None = None) -> str:
     """Write the manifest of the archive in a directory; return its content digest.
+
+    Parameters
+    ----------
+    path : path
+        The archive.
+    written : mapping, optional
+        Digests of what was written just now; it is not read again.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def seal(path: str | Path) -> str:
     with directory.disk(path, "Every case that was written is kept"):
         directory.sweep_temporaries(path)
     files = DirectoryFiles(path)
-    digest = content_digest(files)
+    digest = content_digest(files, written)
     listed = {
         name: {"size": size, "sha256": sha256(files, name), "content": is_content(name)}
         for name, size in files.sizes.items()
@@ -251,114 +252,3 @@ def read_manifest(files: Files) -> dict[str, Any]:
             expected = f"size, sha256 and the right content of {shown(name)}"
             raise UserMistake(Problem(where, expected, shown(entry)))
     return table
-
-
-def content_digest(files: Files) -> str:
-    """Return the digest of an archive's data and settings, ``sha256:`` and hex.
-
-    It covers, of every array of ``data.zarr`` but those that say which code measured, in the order of
-    their names: name, dimensions, type, shape and every value; the settings of a case are among them as
-    its key. It does not depend on how the numbers came there (chunks, workers, interruptions, the order
-    of extensions), nor on titles and descriptions. A number counts with all
-    its bits, but every NaN counts alike.
-
-    Raises
-    ------
-    UserMistake
-        If the structure is not that of an archive, or a chunk cannot be decoded.
-    """
-    problems, forms = structure(files)
-    if problems:
-        raise UserMistake(problems)
-    named = {form.name: form for form in forms.values() if form.name not in OF_CODE}
-    if "settings_key" not in named:  # before schema 2 the case's key was that of its settings
-        named["settings_key"] = forms["case_key"]
-    whole = hashlib.sha256()
-    for name in sorted(named):
-        form = named[name]
-        head = [name, list(form.dims), form.data_type, list(form.shape)]
-        whole.update(json.dumps(head, ensure_ascii=True, separators=(",", ":")).encode())
-        whole.update(_digest_of(files, form, len(forms["status"].dims)))
-    return f"sha256:{whole.hexdigest()}"
-
-
-def chunk_names(files: Files) -> dict[str, list[tuple[str, str]]]:
-    """Return for every array the files that are not its metadata: name in the archive, key in the array."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    prefix = f"{directory.DATA}/"
-    for name in files.sizes:
-        if name.startswith(prefix):
-            array, _, key = name[len(prefix) :].partition("/")
-            if key and key != "zarr.json":
-                found.setdefault(array, []).append((name, key))
-    return found
-
-
-def decoded(files: Files, form: Form, name: str) -> NDArray[Any]:
-    """Return the values of one chunk.
-
-    Raises
-    ------
-    UserMistake
-        If it cannot be decoded.
-    """
-    try:
-        return form.values(files.read(name, MOST_CHUNK))
-    except ValueError as error:
-        if isinstance(error, UserMistake):
-            raise
-        problem = Problem(files.where(name), "a chunk of the array", f"a damaged one ({error})")
-        raise UserMistake(problem) from None
-
-
-def _digest_of(files: Files, form: Form, cases: int) -> bytes:
-    """Return a digest of all values of an array, however they are cut into chunks.
-
-    Values that belong to one case are digested together, then these digests in the cases' order.
-    """
-    inner = form.shape[cases:]
-    pieces: dict[tuple[int, ...], list[tuple[tuple[int, ...], str]]] = {}
-    for name, key in chunk_names(files).get(form.name, ()):
-        if (place := form.place(key)) is not None:
-            pieces.setdefault(place[:cases], []).append((place, name))
-    if not inner:
-        values = np.full(form.shape, form.fill, dtype=form.dtype)
-        for (place, name), *_ in pieces.values():
-            _put(values, form, place, decoded(files, form, name))
-        return _bytes_digest(values)
-    empty = np.full(inner, form.fill, dtype=form.dtype)
-    digests = np.frombuffer(_bytes_digest(empty), dtype=np.uint8)
-    every = np.broadcast_to(digests, (*form.shape[:cases], len(digests))).copy()
-    for tile, parts in pieces.items():
-        region = form.region((*tile, *(0,) * len(inner)))[:cases]
-        buffer = np.full((*(s.stop - s.start for s in region), *inner), form.fill, dtype=form.dtype)
-        for place, name in parts:
-            inside = form.region(place)[cases:]
-            values = decoded(files, form, name)
-            fits = tuple(slice(0, s.stop - s.start) for s in (*region, *inside))
-            cells: tuple[Any, ...] = (..., *inside)
-            buffer[cells] = values[fits]
-        rows = _one_nan(buffer).reshape(-1, *inner)
-        found = b"".join(hashlib.sha256(row).digest() for row in rows)  # no text runs along anything
-        every[region] = np.frombuffer(found, dtype=np.uint8).reshape(*buffer.shape[:cases], len(digests))
-    return hashlib.sha256(every.tobytes()).digest()
-
-
-def _put(values: NDArray[Any], form: Form, place: tuple[int, ...], chunk: NDArray[Any]) -> None:
-    region = form.region(place)
-    values[region] = chunk[tuple(slice(0, s.stop - s.start) for s in region)]
-
-
-def _one_nan(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values with one NaN for all: whether it keeps its bits depends on how it was written."""
-    return np.where(np.isnan(values), np.nan, values) if values.dtype.kind == "f" else values
-
-
-def _bytes_digest(values: NDArray[Any]) -> bytes:
-    """Return the SHA-256 of values in C order, texts with their lengths before them."""
-    values = _one_nan(values)
-    if values.dtype.kind != "T":
-        return hashlib.sha256(values.tobytes()).digest()
-    texts = [str(text).encode("utf-8", "surrogatepass") for text in values.flat]
-    lengths = np.array([len(text) for text in texts], dtype="<u4").tobytes()
-    return hashlib.sha256(lengths + b"".join(texts)).digest()

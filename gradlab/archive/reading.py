@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradlab.archive import directory, failures
+from gradlab.archive.content import chunk_names, decoded
 from gradlab.archive.files import Files, files_of
 from gradlab.archive.forms import Form
-from gradlab.archive.manifest import chunk_names, decoded
 from gradlab.archive.verify import structure
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake

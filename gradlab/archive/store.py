@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.archive import chunks, directory
+from gradlab.archive.content import Digests, row_digests
 from gradlab.archive.creation import array_of, values_of
 from gradlab.archive.directory import State
 from gradlab.archive.extend import Meeting, Wanted, begin, meet
@@ -58,7 +59,13 @@ class ArchiveSink:
     """
 
     def __init__(
-        self, path: Path, held: Held, places: tuple[Index, ...], begin: Callable[[], None], waiting: bool
+        self,
+        path: Path,
+        held: Held,
+        places: tuple[Index, ...],
+        begin: Callable[[], None],
+        waiting: bool,
+        written: Digests,
     ):
         self.path = path
         #: How the archive is laid out: as the spec, or wider where it has cases beside.
@@ -69,15 +76,20 @@ class ArchiveSink:
         self._keys = held.settings
         self._to_run = self._keys != ""
         self._waiting = waiting
+        self._written = written
         self._status = held.status.copy()
         self._cache: OrderedDict[tuple[str, tuple[int, ...]], NDArray[Any]] = OrderedDict()
         self._log = FailureLog(path)
 
     @classmethod
-    def open(cls, meeting: Meeting) -> ArchiveSink:
-        """Return the sink for the archive that a spec has met; `begin` makes it ready."""
+    def open(cls, meeting: Meeting, written: Digests | None = None) -> ArchiveSink:
+        """Return the sink for the archive that a spec has met; `begin` makes it ready.
+
+        Chunks that are complete get their digests into `written`.
+        """
         make_ready = functools.partial(begin, meeting)
-        return cls(meeting.path, meeting.target, meeting.places, make_ready, meeting.waiting)
+        written = {} if written is None else written
+        return cls(meeting.path, meeting.target, meeting.places, make_ready, meeting.waiting, written)
 
     def begin(self) -> None:
         """Make the archive ready to be written into; what needs it does so itself.
@@ -254,10 +266,15 @@ class ArchiveSink:
         variable, cases = VARIABLES[name], self._status.ndim
         shape = self._arrays[name].chunks
         buffer = self._buffer(name, part)
+        self._written.pop((name, part.chunk), None)
         buffer[part.local] = _fitted(variable, values[part.rows], buffer.shape[cases:])
-        for number, piece in _pieces(buffer, shape[cases:], variable):
+        for number, piece in chunks.pieces(buffer, shape[cases:], variable):
             chunks.write(self._data / name, part.chunk + number, piece, variable.fill)
-        if not part.closed:
+        if part.closed:
+            if buffer.ndim > cases:
+                inside = tuple(slice(0, s.stop - s.start) for s in part.region)
+                self._written[name, part.chunk] = row_digests(buffer[inside], cases)
+        else:
             self._cache[name, part.chunk] = buffer
             while len(self._cache) > 1 and sum(b.nbytes for b in self._cache.values()) > CACHE_BYTES:
                 self._cache.popitem(last=False)
@@ -277,25 +294,6 @@ class ArchiveSink:
             written = self._status[part.region] != STATUS["not_run"]
             inside[written] = values_of(array, part.region)[written]
         return buffer
-
-
-def _pieces(
-    buffer: NDArray[Any], chunk: tuple[int, ...], variable: Variable
-) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
-    """Cut a buffer into chunks along its last dimension, with their numbers.
-
-    `chunk` is their shape without the case dimensions; only its last dimension may be less than whole.
-    """
-    if not chunk:
-        yield (), buffer
-        return
-    width, before = chunk[-1], (0,) * (len(chunk) - 1)
-    for number, start in enumerate(range(0, buffer.shape[-1], width)):
-        piece = buffer[..., start : start + width]
-        if piece.shape[-1] < width:
-            piece = variable.empty((*piece.shape[:-1], width))
-            piece[..., : buffer.shape[-1] - start] = buffer[..., start:]
-        yield (*before, number), piece
 
 
 def _fitted(variable: Variable, rows: NDArray[Any], last: tuple[int, ...]) -> NDArray[Any]:
@@ -382,14 +380,18 @@ def check_own(path: Path, key: str) -> None:
 
 
 @contextlib.contextmanager
-def sealed(path: Path) -> Iterator[None]:
-    """Seal the archive when the body is done, also if it was interrupted or broke the seal and failed."""
+def sealed(path: Path) -> Iterator[Digests]:
+    """Seal the archive when the body is done, also if it was interrupted or broke the seal and failed.
+
+    The body gets a table for the digests of what it writes, which is then not read again.
+    """
+    written: Digests = {}
     try:
-        yield
+        yield written
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | UserMistake):
             with contextlib.suppress(UserMistake, OSError):  # what failed is told, and it may be the disk
                 if directory.state(path) is State.ARCHIVE and not (path / directory.MANIFEST).exists():
-                    seal(path)
+                    seal(path, written)
         raise
-    seal(path)
+    seal(path, written)

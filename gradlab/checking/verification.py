@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from gradlab.archive import directory
+from gradlab.archive.content import chunk_names, content_digest
 from gradlab.archive.files import Files, PackedFiles, files_of
 from gradlab.archive.forms import MOST_CHUNK, Form
-from gradlab.archive.manifest import ASIDE, OF_PACKED, check, chunk_names, content_digest
+from gradlab.archive.manifest import ASIDE, OF_PACKED, check
 from gradlab.archive.packed import check_packed
 from gradlab.archive.reading import forms_of, is_of_file
 from gradlab.archive.variables import STATUS

@@ -13,9 +13,9 @@ import scipy.io
 import xarray as xr
 
 import gradlab
+from gradlab.archive.content import content_digest
 from gradlab.archive.export import export
 from gradlab.archive.files import files_of
-from gradlab.archive.manifest import content_digest
 from gradlab.archive.packed import pack
 from gradlab.archive.variables import REGIME, STATUS
 from gradlab.core.errors import UserMistake

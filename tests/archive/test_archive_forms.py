@@ -13,9 +13,9 @@ from numcodecs import blosc
 from numcodecs.vlen import VLenUTF8
 
 import gradlab
+from gradlab.archive.content import content_digest
 from gradlab.archive.files import files_of
 from gradlab.archive.forms import MOST_CHUNK, Form, form_of
-from gradlab.archive.manifest import content_digest
 from gradlab.checking import verify
 from gradlab.core.errors import UserMistake
 

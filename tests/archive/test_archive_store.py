@@ -9,8 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradlab.archive import chunks, creation, store
+from gradlab.archive.content import content_digest
+from gradlab.archive.files import files_of
+from gradlab.archive.manifest import check
 from gradlab.archive.reading import open_archive, read_failures
 from gradlab.archive.schema import VARIABLES, recorded, to_dataset
+from gradlab.archive.store import sealed
 from gradlab.archive.variables import KEYS, STATUS
 from gradlab.core.errors import UserMistake
 
@@ -169,6 +173,29 @@ def test_any_order_of_any_pieces_gives_the_same_bytes(tmp_path_factory, sweep_cl
         index = sweep.index[list(order[start:stop])]
         sink.write(index, sweep.records(index))
     assert tree(whole) == tree(pieces)
+    # What is known of chunks that are complete is what one would find by reading them.
+    assert sink._written or again
+    assert content_digest(files_of(pieces), sink._written) == content_digest(files_of(whole))
+
+
+def test_an_archive_is_sealed_as_what_was_measured(tmp_path, sweep):
+    """Whatever happens to its files between writing and sealing."""
+    sweep.write_all(sweep.open(tmp_path / "a"))
+    measured = content_digest(files_of(tmp_path / "a"))
+    with sealed(tmp_path / "b") as written:
+        sink = sweep.open(tmp_path / "b")
+        sink._written = written
+        sweep.write_all(sink)
+        gone, damaged, *_ = sorted((tmp_path / "b" / "data.zarr" / "saturation").glob("c.*"))
+        gone.unlink()
+        damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    assert {name for name, _ in written} == {
+        name for name in set(sweep.record) - {*KEYS} if len(sink.layout.shape(name)) > len(sweep.axes) + 1
+    }
+    seal = check(tmp_path / "b")
+    assert not seal.problems
+    assert seal.content_digest == measured
+    assert content_digest(files_of(tmp_path / "b")) != measured  # which is what `verify` finds
 
 
 def test_forgetting_what_memory_holds_changes_nothing(tmp_path, sweep, tree, monkeypatch):
