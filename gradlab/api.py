@@ -201,7 +201,7 @@ def specs_of(path: str | Path) -> list[Spec]:
 
     Together their grids have every case of it; one is known by its ``settings_key``.
     """
-    from gradlab.archive.extend import resolved_specs
+    from gradlab.archive.specs import resolved_specs
     from gradlab.experiment.spec import Spec
 
     return [Spec.from_dict(table) for table in resolved_specs(Path(path))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shutil
 import time
@@ -210,12 +211,16 @@ def run_archive(plan: Plan, out: Path, *, spec_text: str | None = None, way: Way
     with workers_for(plan, way.workers, way.scheduler) as processes:
         if not out.exists():  # what cannot be run leaves nothing behind
             check_plan(plan, way.memory or plan.grid.spec.memory, processes.sharers)
+        from gradlab.archive import directory
         from gradlab.archive.lock import writing
         from gradlab.archive.provenance import collect, command_line, write_provenance
         from gradlab.archive.store import ArchiveSink, meet_to_write, sealed
 
         command = list(way.command) or command_line()
         with writing(out, command), sealed(out) as written:
+            with directory.disk(out):
+                directory.settle(out)
+            plan = plan if way.prune else _beside(plan, out)
             meeting = meet_to_write(out, wanted_of(plan, spec_text), prune=way.prune)
             sink = ArchiveSink.open(meeting, written)
             made_by: dict[str, Any] = {}
@@ -283,6 +288,21 @@ def _execute(
     return outcome
 
 
+def _beside(plan: Plan, out: Path) -> Plan:
+    """Return the plan of the same cases on a grid that has the archive's axes, too, if others stay beside.
+
+    What the spec has along such an axis is one value; where that cannot be told, the plan stays as it is,
+    and cannot be run into the archive.
+    """
+    from gradlab.archive.terms import axes_beside
+    from gradlab.experiment.widening import widened
+
+    if axes := axes_beside(out, plan.grid):
+        with contextlib.suppress(UserMistake):
+            return plan_of(widened(plan.grid.spec, axes))
+    return plan
+
+
 def _tidy(checkpoints: Path, plan: Plan, sink: ArchiveSink, *, ran: bool) -> None:
     """Remove the states of trainings that are done; those that the archive still lacks go on from theirs."""
     from gradlab.measure.checkpoint import remove_done
@@ -335,4 +355,4 @@ def met(plan: Plan, out: Path, *, prune: bool = False) -> Meeting:
 
     if directory.state(out) is directory.State.ARCHIVE:
         check_unaltered(out)
-    return meet(out, wanted_of(plan), prune=prune)
+    return meet(out, wanted_of(plan if prune else _beside(plan, out)), prune=prune)

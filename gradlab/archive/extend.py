@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,15 @@ from gradlab.archive.copying import BY_DEFAULT, copy_cases
 from gradlab.archive.creation import create_data, write_attributes, write_keys
 from gradlab.archive.directory import State
 from gradlab.archive.manifest import unseal
+from gradlab.archive.specs import former_specs, named, recorded_by_default, resolved_specs, write_former
+from gradlab.archive.terms import axes_in, differ, in_terms, text_with_axes
 from gradlab.archive.united import FINISHED, Held, Index, United, among, carried, read_held, same_grid, unite
 from gradlab.archive.variables import KEYS, OF_LAST_RUN, STATUS, VARIABLES
 from gradlab.archive.verify import check_structure
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.fingerprint import case_key
-from gradlab.core.streams import digest
 
 LONELY = {name for name, variable in VARIABLES.items() if "gate" in variable.over}
-_ASIDE = ("title", "question", "memory")  # of a spec: they change no number
 _AWAY = "Or give another --out, or --prune, which drops the cases that the spec has not."
 
 
@@ -183,15 +184,25 @@ def meet(path: Path, wanted: Wanted, *, prune: bool = False) -> Meeting:
     held = (old.status != STATUS["not_run"]) & (old.settings != "")
     outside = held & ~among(old.settings, new.settings)
     names = _names(path, wanted, old, held, outside, prune=prune)
+    ours = _in_terms(old, wanted, path) if outside.any() and not prune else old
     try:
-        united = unite(old, new, held & (not prune), names, str(path))
+        united = unite(ours, new, (held & (not prune)).reshape(ours.settings.shape), names, str(path))
     except UserMistake as mistake:
         raise UserMistake([replace(p, hint=f"{p.hint} {_AWAY}".strip()) for p in mistake.problems]) from None
+    united = replace(united, left=united.left.reshape(old.settings.shape))
     source, target = carried(old, united.settings)
     dropped = int(outside.sum()) if prune else 0
     after = _after(old, wanted, united, source, target)
     waiting = not prune and _is_part(new, old)
     return Meeting(path, wanted, old, after, united.places, source, target, united.left, dropped, waiting)
+
+
+def _in_terms(old: Held, wanted: Wanted, path: Path) -> Held:
+    """Return an archive's grid with a spec's axes and labels, if its own specs say where its cases stand."""
+    if differ(old.layout, wanted.held.layout):
+        with contextlib.suppress(UserMistake):
+            return in_terms(old, resolved_specs(path), axes_in([tomllib.loads(wanted.spec_resolved)]))
+    return old
 
 
 def _is_part(new: Held, old: Held) -> bool:
@@ -220,6 +231,9 @@ def begin(meeting: Meeting) -> None:
     unseal(path)
     directory.sweep_temporaries(path)
     former = former_specs(path, resolved) if meeting.left.any() else {}
+    if former and set(target.layout.case_dims) - set(meeting.old.layout.case_dims):
+        axes = axes_in([tomllib.loads(resolved)])
+        former = named(text_with_axes(text, axes) for text in former.values())
     if meeting.rewrites:
         with directory.replacing(path) as new:
             directory.write_specs(new, given, resolved)
@@ -250,22 +264,6 @@ def keys_of(settings: NDArray[np.str_], code: NDArray[np.str_]) -> dict[str, NDA
     return {name: values.astype(VARIABLES[name].numpy_dtype) for name, values in found.items()}
 
 
-def former_specs(path: Path, resolved: str) -> dict[str, str]:
-    """Return the resolved specs that an archive has, by name; not the one that is the last from now on."""
-    texts = [file.read_text(encoding="utf-8") for file in sorted((path / directory.FORMER).glob("*.toml"))]
-    texts.append((path / directory.RESOLVED).read_text(encoding="utf-8"))
-    named = {_spec_name(text): text for text in texts}
-    if resolved:
-        named.pop(_spec_name(resolved), None)
-    return named
-
-
-def resolved_specs(path: Path) -> list[dict[str, Any]]:
-    """Return the tables of an archive's specs, resolved, the last that was run first."""
-    files = [path / directory.RESOLVED, *sorted((path / directory.FORMER).glob("*.toml"))]
-    return [tomllib.loads(file.read_text(encoding="utf-8")) for file in files]
-
-
 def with_lone(held: Held, path: Path, gates: bool) -> Held:
     """Return what an archive holds, with the name of its networks' one row block if that is needed.
 
@@ -288,24 +286,6 @@ def with_lone(held: Held, path: Path, gates: bool) -> Held:
         return held
     blocks = {block for network in networks for block in network.cell.drawn_blocks}
     return replace(held, lone=blocks.pop()) if len(blocks) == 1 else held
-
-
-def _spec_name(text: str) -> str:
-    table = {key: value for key, value in tomllib.loads(text).items() if key not in _ASIDE}
-    return f"{digest(table)[:16]}.toml"
-
-
-def write_former(path: Path, texts: Mapping[str, str]) -> None:
-    """Let the folder of former specs hold these."""
-    folder = path / directory.FORMER
-    for file in folder.glob("*"):
-        if file.name not in texts:
-            file.unlink()
-    for name, text in texts.items():
-        folder.mkdir(exist_ok=True)
-        directory.replace_text(folder / name, text)
-    if folder.is_dir() and not texts and path.name != directory.NEXT + directory.PARTIAL:
-        folder.rmdir()
 
 
 def _code(wanted: Wanted) -> str:
@@ -360,11 +340,3 @@ def _names(
         expected = "an archive that records what the spec does"
         raise UserMistake(Problem(str(path), expected, "; ".join(parts), hint))
     return tuple(name for name in VARIABLES if name in asked)
-
-
-def recorded_by_default(path: Path) -> bool:
-    """Return whether no spec of an archive says what is to be recorded."""
-    try:
-        return not any("record" in table for table in resolved_specs(path))
-    except (OSError, ValueError):
-        return False

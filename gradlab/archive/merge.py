@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,20 @@ from gradlab.archive import directory, failures
 from gradlab.archive.copying import copy_cases, differing
 from gradlab.archive.creation import create_data
 from gradlab.archive.directory import State
-from gradlab.archive.extend import case_keys, former_specs, with_lone, write_former
+from gradlab.archive.extend import case_keys, with_lone
 from gradlab.archive.lock import writing
 from gradlab.archive.manifest import check_unaltered, seal
 from gradlab.archive.packed import unpacked
 from gradlab.archive.reading import read_provenance
+from gradlab.archive.specs import former_specs, named, resolved_specs, write_former
+from gradlab.archive.terms import axes_in, differ, in_terms, text_with_axes
 from gradlab.archive.united import FINISHED, Held, Index, among, carried, point, read_held, same_grid, unite
 from gradlab.archive.variables import OF_LAST_RUN, STATUS
 from gradlab.archive.verify import check_structure
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.fingerprint import case_key
+from gradlab.experiment.axes import Axis
 
 DEFAULT_TILE = 16  # cases along each axis, where the layout is of no archive
 
@@ -162,11 +165,10 @@ def _check_code(sources: Sequence[_Source]) -> None:
 def _all_in_one(sources: Sequence[_Source]) -> Held:
     """Return the grid of all archives, with no status yet; it is that of one of them that has every case."""
 
-    def together(one: Held, other: _Source) -> Held:
-        two = other.held
+    def together(one: Held, two: Held, path: Path) -> Held:
         if not ((two.settings != "") & ~among(two.settings, one.settings)).any():
             return one
-        united = unite(one, two, one.settings != "", one.layout.names, str(other.path))
+        united = unite(one, two, one.settings != "", one.layout.names, str(path))
         if not united.left.any():
             return two
         attrs = {k: v for k, v in one.attrs.items() if k in OF_LAST_RUN or two.attrs.get(k) == v}
@@ -175,11 +177,35 @@ def _all_in_one(sources: Sequence[_Source]) -> Held:
         code = np.full(united.settings.shape, "", dtype="<U16")
         return Held(united.layout, united.settings, code, status, attrs, {}, lone)
 
-    base = reduce(together, sources[1:], sources[0].held)
+    base, *others = _in_common_terms(sources)
+    for source, own in zip(sources[1:], others, strict=True):
+        base = together(base, own, source.path)
     if whole := [source.held for source in sources if same_grid(source.held, base)]:
         base = replace(base, attrs=whole[0].attrs)  # whose specs it gets
     empty = np.full(base.settings.shape, "", dtype="<U16")
     return replace(base, status=np.zeros_like(base.status), code=empty)
+
+
+def _in_common_terms(sources: Sequence[_Source]) -> list[Held]:
+    """Return the grids of archives with the axes of all and the labels of the first that has them.
+
+    As far as their specs say where their cases stand; where one of them has every case, its terms will do.
+    """
+    held = [source.held for source in sources]
+    every = np.unique(np.concatenate([one.settings.ravel() for one in held]))
+    whole = any(among(every[every != ""], one.settings).all() for one in held)
+    if not whole and any(differ(one.layout, two.layout) for one, two in itertools.combinations(held, 2)):
+        with contextlib.suppress(UserMistake):
+            tables = [resolved_specs(source.folder) for source in sources]
+            axes = _of_layouts(axes_in(itertools.chain(*tables)), held)
+            return [in_terms(one, own, axes) for one, own in zip(held, tables, strict=True)]
+    return held
+
+
+def _of_layouts(axes: dict[str, list[Axis]], held: Sequence[Held]) -> dict[str, list[Axis]]:
+    """Return the axes that some archive has; a spec may have had others once."""
+    dims = {dim for one in held for dim in one.layout.case_dims}
+    return {name: each for name, each in axes.items() if name in dims}
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,14 +281,7 @@ def _is_in(out: Path, sources: Sequence[_Source], target: Held, shares: Sequence
 
 def _write(sources: Sequence[_Source], out: Path, target: Held, shares: Sequence[_Share]) -> None:
     """Make the united archive."""
-    folders = [source.folder for source in sources]
-    whole = (source.folder for source in sources if same_grid(source.held, target))
-    spec = next(whole, None)
-    texts = {} if spec else {k: v for folder in folders for k, v in former_specs(folder, "").items()}
-    spec = spec or folders[0]
-    resolved = (spec / directory.RESOLVED).read_text(encoding="utf-8")
-    own = former_specs(spec, resolved)
-    texts = {name: text for name, text in texts.items() if name not in former_specs(spec, "")} | own
+    spec, resolved, texts = _specs(sources, target)
     given = spec / directory.SPEC
     with directory.creation(out):
         directory.write_specs(out, given.read_text(encoding="utf-8") if given.is_file() else None, resolved)
@@ -274,6 +293,29 @@ def _write(sources: Sequence[_Source], out: Path, target: Held, shares: Sequence
         _write_failures(sources, out, target)
         runs = [{"archive": str(one.path), **run} for one in sources for run in read_provenance(one.folder)]
         directory.replace_text(out / directory.PROVENANCE, json.dumps({"runs": runs}, indent=2) + "\n")
+
+
+def _specs(sources: Sequence[_Source], target: Held) -> tuple[Path, str, dict[str, str]]:
+    """Return whose last spec is that of the united archive, this spec, and those of its other cases by name.
+
+    They are resolved, with the axes of all.
+    """
+    folders = [source.folder for source in sources]
+    whole = next((source.folder for source in sources if same_grid(source.held, target)), None)
+    spec = whole or folders[0]
+    resolved = (spec / directory.RESOLVED).read_text(encoding="utf-8")
+    own = former_specs(spec, resolved)
+    if whole:
+        return spec, resolved, own
+    former = [text for folder in folders for text in former_specs(folder, "").values()]
+    texts = {name: text for name, text in named(former).items() if name not in named([resolved])} | own
+    if any(len(source.held.layout.case_dims) < len(target.layout.case_dims) for source in sources):
+        tables = itertools.chain.from_iterable(map(resolved_specs, folders))
+        axes = _of_layouts(axes_in(tables), [target])
+        resolved = text_with_axes(resolved, axes)
+        texts = named(text_with_axes(text, axes) for text in texts.values())
+        texts = {name: text for name, text in texts.items() if name not in named([resolved])}
+    return spec, resolved, texts
 
 
 def _write_failures(sources: Sequence[_Source], out: Path, target: Held) -> None:

@@ -252,7 +252,8 @@ def _labels(labels: Sequence[Any]) -> NDArray[Any]:
     return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64)
 
 
-def _axis_coordinates(axis: AxisLike) -> Iterable[tuple[str, Coordinate]]:
+def axis_coordinates(axis: AxisLike) -> Iterable[tuple[str, Coordinate]]:
+    """Yield the coordinates along an axis with their names."""
     keys = tuple(axis.keys)
     for position, (name, values) in enumerate(axis.coordinates.items()):
         key = keys[position] if len(keys) == len(axis.coordinates) else name
@@ -290,7 +291,7 @@ def layout(
     over = {dim for name in names for dim in VARIABLES[name].over}
     if missing := over - set(along) - set(OPTIONAL):
         raise ValueError(f"no labels along {', '.join(sorted(missing))}")
-    coordinates = {name: c for axis in axes for name, c in _axis_coordinates(axis)}
+    coordinates = {name: c for axis in axes for name, c in axis_coordinates(axis)}
     own: dict[str, NDArray[Any]] = {"replicate": np.arange(replicates, dtype=np.int64)}
     own |= {dim: _labels(along[dim]) for dim in DIMS if dim in over and dim in along}
     for name, values in own.items():

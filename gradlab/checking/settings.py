@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from gradlab.archive import directory
 from gradlab.archive.files import Files
 from gradlab.archive.forms import Form
 from gradlab.archive.reading import read_array, settings_in
+from gradlab.archive.terms import meanings
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.core.fingerprint import case_key
+from gradlab.experiment.axes import Axis
 from gradlab.experiment.grid import Grid, expand
 from gradlab.experiment.spec import Spec
 from gradlab.experiment.tables import PATH_SETTINGS, file_name, paths_in
@@ -25,6 +27,8 @@ from gradlab.trained import settings_key
 
 MOST_OUTSIDE = 2 << 30  # bytes of a file that settings name
 MOST_NAMED = 5  # cases that are named one by one
+#: By name of a coordinate and meaning of a label: all labels that mean it.
+Labels = Mapping[str, Mapping[Any, Sequence[str]]]
 _DIGITS = 32
 _KEY = np.dtype(f"<U{_DIGITS}")
 
@@ -142,57 +146,77 @@ def check_keys_of_file(cases: Cases, table: dict[str, Any]) -> Iterator[Problem]
 def check_settings_keys(cases: Cases, grids: list[Grid]) -> Iterator[Problem]:
     """Yield where keys are not those that the settings give, or cases are missing or at another place."""
     expected = np.full(cases.settings.shape, "", dtype=_KEY)
+    labels, nowhere = labels_of(grids), [np.array([], dtype=_KEY)]
     for number, grid in reversed(list(enumerate(grids))):
         keys = grid.settings_keys().ravel()
-        places, lost = places_of(cases, grid)
+        places, lost = places_of(cases, grid, labels)
         if number == 0 and lost:
             yield Problem(f"the axis {lost}", "the values that the settings give", "others")
             return
-        if lost:
+        if not places.size:
             continue
-        expected[tuple(places.T)] = keys
+        fits = (places >= 0).all(axis=1)
+        expected[tuple(places[fits].T)] = keys[fits]
+        nowhere.append(keys[~fits])  # of what was never run there is perhaps no place
     known = {key for grid in grids for key in grid.settings_keys().ravel().tolist()}
     there = cases.settings != ""
     foreign = there & ~np.isin(cases.settings, np.array(sorted(known)))
     yield from _told(cases, foreign, "settings_key", "a key that the settings give")
     wrong = (expected != "") & (cases.settings != expected) & ~foreign
+    wrong |= np.isin(cases.settings, np.concatenate(nowhere))
     if len(grids) == 1:
         wrong |= there & (expected == "") & ~foreign
     yield from _told(cases, wrong, "settings_key", "the key of the settings at this place")
 
 
-def places_of(cases: Cases, grid: Grid) -> tuple[NDArray[np.int64], str]:
-    """Return where the cases of a grid stand in an archive, shape (cases, dims); else the axis that differs.
+def labels_of(grids: Sequence[Grid]) -> Labels:
+    """Return all labels that an archive's settings give for the same setting of an axis."""
+    found: dict[str, dict[Any, list[str]]] = {}
+    for grid in grids:
+        for name, own in meanings(grid.axes).items():
+            for label, meaning in own.items():
+                found.setdefault(name, {}).setdefault(meaning, []).append(label)
+    return found
 
-    The cases are in the order of ``grid.settings_keys().ravel()``.
+
+def may_stand(axis: Axis, name: str, labels: Labels) -> list[list[Any]]:
+    """Return what may stand at each point of an axis: a number, or labels of its setting, the own first."""
+    own, others = meanings([axis]).get(name, {}), labels.get(name, {})
+    return [[label, *others.get(own.get(label), ())] for label in axis.coordinates[name].tolist()]
+
+
+def places_of(cases: Cases, grid: Grid, same: Labels) -> tuple[NDArray[np.int64], str]:
+    """Return where the cases of a grid stand in an archive, shape (cases, dims), and an axis that differs.
+
+    The cases are in the order of ``grid.settings_keys().ravel()``; -1 along an axis that has not their
+    value. Nothing is returned if grid and archive have not the same axes.
     """
+    lost = ""
     shape = (len(grid.points), grid.replicates)
     index: dict[str, NDArray[np.int64]] = {}
     names = {axis.name: i for i, axis in enumerate(grid.axes)}
     for dim, labels in cases.labels.items():
         if dim == "replicate":
-            wanted: NDArray[Any] = np.arange(grid.replicates)
+            wanted = [[number] for number in range(grid.replicates)]
             own = np.broadcast_to(np.arange(grid.replicates), shape)
         elif dim in names:
-            axis = grid.axes[names[dim]]
-            wanted = np.asarray(axis.coordinates[dim])
+            wanted = may_stand(grid.axes[names[dim]], dim, same)
             own = np.broadcast_to(grid.points[:, names[dim], None], shape)
         else:
             return np.empty((0, len(cases.labels)), dtype=np.int64), dim
         found = positions(labels, wanted)
-        if found is None:
-            return np.empty((0, len(cases.labels)), dtype=np.int64), dim
+        lost = dim if -1 in found else lost
         index[dim] = found[own]
-    if lost := names.keys() - index.keys():
-        return np.empty((0, len(cases.labels)), dtype=np.int64), min(lost)
-    return np.stack([index[dim].ravel() for dim in cases.labels], axis=1), ""
+    if missing := names.keys() - index.keys():
+        return np.empty((0, len(cases.labels)), dtype=np.int64), min(missing)
+    return np.stack([index[dim].ravel() for dim in cases.labels], axis=1), lost
 
 
-def positions(labels: list[Any], wanted: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Return where each of the wanted labels stands, or None if one does not."""
+def positions(labels: list[Any], wanted: Sequence[Sequence[Any]]) -> NDArray[np.int64]:
+    """Return where the first of each of the wanted labels stands that is there, or -1 if none is."""
     where = {label: i for i, label in enumerate(labels)}
-    found = [where.get(one, -1) for one in wanted.tolist()]
-    return None if -1 in found else np.array(found, dtype=np.int64).reshape(-1)
+    found = [next((where[label] for label in one if label in where), -1) for one in wanted]
+    return np.array(found, dtype=np.int64)
 
 
 def _told(cases: Cases, wrong: NDArray[np.bool_], name: str, expected: str) -> Iterator[Problem]:

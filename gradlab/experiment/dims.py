@@ -195,7 +195,7 @@ def _base_points(
     """
     holders = [dim for dim in sweep.dims if any(key.startswith(f"{outer}.") for key in keys for outer in dim)]
     if not holders:
-        return [_base_point(base, keys, sweep.place)], None
+        return [base_point(base, keys, sweep.place)], None
     if len(holders) > 1:
         expected = f"a value of {keys[0]}, which is an axis of another sweep table"
         got, hint = "tables on several axes that hold it", f"Give it here: {_here(keys[0])}."
@@ -206,11 +206,11 @@ def _base_points(
         for section in {key.split(".")[0] for key in given}:
             own = {key: value for key, value in given.items() if key.split(".")[0] == section}
             table[section] = settings_at(base, section, own)
-        points.append(_base_point(table, keys, sweep.place))
+        points.append(base_point(table, keys, sweep.place))
     return points, holders[0]
 
 
-def _base_point(base: Table, keys: Sequence[str], place: str) -> Point:
+def base_point(base: Table, keys: Sequence[str], place: str) -> Point:
     """Return where the spec stands along a dimension that is no axis of the sweep table at `place`."""
     values = []
     for key in keys:

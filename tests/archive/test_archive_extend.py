@@ -43,6 +43,16 @@ def turned(table):
     return table | {"sweep": dict(reversed(table["sweep"].items()))}
 
 
+def without_lone_axes(table):
+    """The same cases, what has one value set outside the sweep."""
+    network, sweep = dict(table["network"]), dict(table["sweep"])
+    if len(sweep[RADIUS]) == 1:
+        network["spectrum"] = {"name": "ginibre", "radius": sweep.pop(RADIUS)[0]}
+    if len(sweep[ACTIVATION]) == 1:
+        network["activation"] = sweep.pop(ACTIVATION)[0]
+    return table | {"network": network, "sweep": sweep}
+
+
 def data(path):
     """Every file of the data with its bytes."""
     root = path / "data.zarr"
@@ -178,6 +188,7 @@ def test_settings_that_are_zipped_keep_their_own_labels(tmp_path, first, second)
                 ),
                 "replicates": st.integers(1, 3),
                 "turned": st.booleans(),
+                "lone": st.booleans(),
             }
         ),
         min_size=1,
@@ -188,9 +199,11 @@ def test_any_sequence_of_specs_keeps_every_case_with_its_numbers(tmp_path_factor
     """An archive through all of them has each case of each, as that spec alone measures it."""
     folder = tmp_path_factory.mktemp("steps")
     known = {}
-    for step in steps:
+    wide = {"radius": [0.5, 1.5], "activation": ["tanh", "relu"]}  # an axis is there that may be left out
+    for step in [{**wide, "replicates": 1, "turned": False, "lone": False}, *steps]:
         table = axes(step["radius"], step["activation"]) | {"replicates": step["replicates"]}
         table = turned(table) if step["turned"] else table
+        table = without_lone_axes(table) if step["lone"] else table
         alone = numbers(gradlab.run(table))
         new = len(alone.keys() - known.keys())
         counts = planned(table, folder / "a")
@@ -198,6 +211,7 @@ def test_any_sequence_of_specs_keeps_every_case_with_its_numbers(tmp_path_factor
         assert measured(table, folder / "a") == new
         known |= alone
         assert numbers(gradlab.open_archive(folder / "a")) == known
+    assert verify(folder / "a").verified
 
 
 def numbers(ds):
@@ -238,6 +252,95 @@ def test_axes_in_another_order_are_the_same_axes(tmp_path, radius):
     assert all(one.identical == 12 for one in report.replay.variables)
 
 
+WITHOUT = {
+    "the spec has none": (BASE, without_lone_axes(axes([1.0], ["relu", "identity"])), 12),
+    "the archive has none": (without_lone_axes(axes([1.0], ["relu", "identity"])), BASE, 12),
+    "each has one of its own": (
+        without_lone_axes(axes([0.5, 1.5], ["relu"])),
+        without_lone_axes(axes([1.0], ["tanh", "identity"])),
+        8,
+    ),
+    "neither has any": (
+        without_lone_axes(axes([0.5], ["relu"])),
+        without_lone_axes(axes([0.5], ["relu"])),
+        2,
+    ),
+    "zipped and renamed": (
+        changed(sweep={RADIUS: [0.5, 1.5]}),
+        changed(
+            sweep={
+                "network.hidden": [4, 5],
+                "task.batch": [3, 4],
+                "zip": [["network.hidden", "task.batch"]],
+                "rename": {"network.hidden": "size", "task.batch": "samples"},
+            }
+        ),
+        8,
+    ),
+    "tables with labels": (
+        changed(clip={"name": "norm", "threshold": 0.5}, sweep={RADIUS: [0.5]}),
+        changed(sweep={RADIUS: [0.5], "clip": ["off", {"name": "norm", "threshold": 0.25}]}),
+        6,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT)
+def test_an_axis_that_one_side_lacks_has_the_value_that_it_has_there(tmp_path, kind):
+    """Run into the archive, or united with it: the same cases, each where its settings say."""
+    first, second, cases = WITHOUT[kind]
+    gradlab.run(first, tmp_path / "a")
+    gradlab.run(second, tmp_path / "b")
+    known = numbers(gradlab.open_archive(tmp_path / "a")) | numbers(gradlab.open_archive(tmp_path / "b"))
+    assert len(known) == cases
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "merged")
+    new = planned(second, tmp_path / "a")["new"]
+    assert measured(second, tmp_path / "a") == new == cases - len(plan_cases(first))
+    assert measured(second, tmp_path / "a") == 0
+    assert measured(first, tmp_path / "a") == 0
+    for name in ("a", "merged"):
+        assert numbers(gradlab.open_archive(tmp_path / name)) == known
+        report = verify(tmp_path / name, sample=None)
+        assert report.verified
+        assert all(one.identical == cases for one in report.replay.variables)
+
+
+LABELLED = {
+    "a cell": (CELL, "lstm", {"name": "lstm", "forget_bias": 2.0}, "lstm(forget_bias=0.0)"),
+    "a slope": (ACTIVATION, "leaky_relu", {"name": "leaky_relu", "slope": 0.3}, "leaky_relu(0.01)"),
+}
+
+
+@pytest.mark.parametrize("common", [True, False])
+@pytest.mark.parametrize("as_axis", [True, False])
+@pytest.mark.parametrize("kind", LABELLED)
+def test_one_setting_has_one_label_though_another_spec_calls_it_otherwise(tmp_path, kind, as_axis, common):
+    """How a setting is called depends on what else is on the axis: the last spec's label is taken."""
+    key, plain, other, longer = LABELLED[kind]
+    name = key.rpartition(".")[2]
+    alone = changed(sweep={RADIUS: [0.5, 2.0], key: [plain]})
+    if not as_axis:
+        alone = changed(network={"hidden": 3, name: plain}, sweep={RADIUS: [0.5, 2.0]})
+    both = changed(sweep={RADIUS: [0.5, 1.0] if common else [1.0], key: [plain, other]})
+    gradlab.run(alone, tmp_path / "a")
+    gradlab.run(both, tmp_path / "b")
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "one")
+    merge([tmp_path / "b", tmp_path / "a"], tmp_path / "two")
+    gradlab.run(both, tmp_path / "a")
+    gradlab.run(alone, tmp_path / "b")
+    for archive in ("a", "b", "one", "two"):
+        ds = gradlab.open_archive(tmp_path / archive)
+        assert ds.sizes[name] == 2
+        assert set(ds[name].values.tolist()) & {plain, longer}
+        assert int((ds["status"] != 0).sum()) == (10 if common else 8)
+        report = verify(tmp_path / archive, sample=None)
+        assert report.verified, (archive, report.problems)
+
+
+def plan_cases(table):
+    return set(plan_of(Spec.from_dict(table)).grid.settings_keys().ravel().tolist())
+
+
 def test_the_specs_of_what_is_beside_are_kept(tmp_path):
     first, second = axes(radius=[0.5]), axes(radius=[1.0], activation=["identity"]) | {"title": "Second"}
     gradlab.run(first, tmp_path / "a")
@@ -272,7 +375,10 @@ def test_a_changed_title_writes_no_number_again(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (changed(sweep={RADIUS: [1.0]}), "the axes that the archive has, radius, activation, .*got radius"),
+        (
+            changed(sweep={"network": [{"hidden": 3}, {"hidden": 4}]}),
+            "the axes that the archive has, radius, activation, .*got network",
+        ),
         (changed(network={"hidden": 4}), "got other settings at 8 of its cases, the first at radius=0.5"),
         (changed(seed=5), "got other settings at 8 of its cases"),
         (changed(record=["loss"]), "records what the spec does, got one that also has .*saturation"),

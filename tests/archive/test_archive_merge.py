@@ -178,7 +178,8 @@ def test_failures_come_along(tmp_path, monkeypatch):
 def test_what_cannot_be_united(tmp_path):
     gradlab.run(BASE, tmp_path / "a")
     gradlab.run(BASE | {"record": ["loss"]}, tmp_path / "loss")
-    gradlab.run(changed(sweep={RADIUS: [1.0]}), tmp_path / "axis")
+    networks = changed(sweep={"network": [{"hidden": 3}, {"hidden": 4}]})
+    gradlab.run(networks, tmp_path / "axis")
     gradlab.run(changed(network={"hidden": 4}), tmp_path / "place")
     gradlab.run(axes(radius=[3.0]), tmp_path / "b")
     (tmp_path / "none").mkdir()

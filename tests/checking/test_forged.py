@@ -16,6 +16,7 @@ import pytest
 from checked_sweep import SPEC
 
 import gradlab
+from gradlab.api import merge
 from gradlab.archive.export import export
 from gradlab.archive.manifest import seal
 from gradlab.archive.packed import pack
@@ -83,6 +84,26 @@ def test_a_zipped_coordinate_is_that_of_the_settings(tmp_path: Path, rewritten: 
     assert verify(tmp_path / "a").verified
     rewritten(tmp_path / "a", "length", lambda values: np.copyto(values, values[::-1].copy()))
     assert "length: expected the coordinate that the settings give" in said(tmp_path / "a")
+
+
+@pytest.mark.parametrize("forged", [["lstm(forget_bias=2.0)", "lstm"], ["lstm", "lstm(forget_bias=3.0)"]])
+def test_a_label_is_one_that_some_spec_gives_for_that_setting(
+    tmp_path: Path, rewritten: Rewritten, forged: list[str]
+) -> None:
+    """Two specs have two labels for one setting; neither may stand at another."""
+    cells = ["lstm", {"name": "lstm", "forget_bias": 2.0}]
+    base = {"network": {"hidden": 3}, "task": {"name": "noise", "features": 2, "batch": 2, "length": 5}}
+    gradlab.run({**base, "sweep": {"seed": [1], "network.cell": cells[:1]}}, tmp_path / "a")
+    gradlab.run({**base, "sweep": {"seed": [1, 2], "network.cell": cells[1:]}}, tmp_path / "b")
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
+    ds = gradlab.open_archive(tmp_path / "both")
+    assert ds["cell"].values.tolist() == ["lstm", "lstm(forget_bias=2.0)"]
+    assert verify(tmp_path / "both").verified
+    rewritten(tmp_path / "both", "cell", lambda values: np.copyto(values, np.array(forged, values.dtype)))
+    assert (
+        "expected the key of the settings at this place" in (told := said(tmp_path / "both"))
+        or "the axis cell: expected the values that the settings give" in told
+    )
 
 
 def test_a_record_that_was_taken_out_is_missed(whole: Path) -> None:
