@@ -84,7 +84,7 @@ def _matrices_of(
     settings: dict[str, Any] | list[str], figure: str, where: str
 ) -> dict[str, NDArray[np.float64]]:
     """Return the recurrent matrices of an archive, by its resolved spec."""
-    from gradlab.archive.reading import is_of_file
+    from gradlab.archive.of_file import is_of_file
     from gradlab.experiment.spec import Spec
     from gradlab.trained import matrices_in
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradlab.archive.of_file import attributes_of, settings_key
 from gradlab.core.checks import checked_path, integer, text
 from gradlab.core.errors import Problem, UserMistake
-from gradlab.experiment.labels import shared_label
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -80,10 +80,7 @@ class Trained:
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of the dataset, as those of a run."""
-        own = self.prepared
-        found = {key: self.table[key] for key in ("title", "question", "measure", "seed")}
-        found |= {"cell": own.cell.name, "activation": shared_label("network.activation", [own.activation])}
-        return found | {"clip": shared_label("clip", [own.clip])}
+        return attributes_of(self.table)
 
     def measure(self) -> dict[str, NDArray[Any]]:
         """Return the records of the only case, with the dimensions that `along` has."""
@@ -284,13 +281,6 @@ def _origin(path: str | None, sha256: str) -> dict[str, str]:
     return ({} if path is None else {"file": os.path.abspath(path)}) | {"sha256": sha256}
 
 
-def _by_content(table: Any) -> Any:
-    """Return settings without the places of files, whose digests stand beside them."""
-    if not isinstance(table, dict):
-        return table
-    return {k: _by_content(v) for k, v in table.items() if not (k == "file" and "sha256" in table)}
-
-
 def dataset(trained: Trained) -> xr.Dataset:
     """Measure, and return the data, held in memory."""
     from gradlab.archive.extend import keys_of
@@ -354,14 +344,6 @@ def archive(trained: Trained, out: Path, command: Sequence[str] = ()) -> tuple[x
         run = collect(command, trained.table["seed"], linear_algebra())
         write_provenance(out, run, time.perf_counter() - begun, workers=1, cases=done)
     return open_archive(out), done
-
-
-def settings_key(table: Mapping[str, Any]) -> str:
-    """Return the key of the settings of a network that was read; not of where the files lie."""
-    from gradlab.core.streams import digest
-
-    apart = ("title", "question", "record")
-    return digest(_by_content({k: v for k, v in table.items() if k not in apart}))
 
 
 def matrices_in(table: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:

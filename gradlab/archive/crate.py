@@ -18,7 +18,8 @@ from urllib.parse import quote, unquote
 from gradlab.archive import directory
 from gradlab.archive.files import Files
 from gradlab.archive.manifest import read_manifest
-from gradlab.archive.reading import is_of_file, provenance_in, settings_in
+from gradlab.archive.of_file import is_of_file
+from gradlab.archive.reading import provenance_in, settings_in
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment.tables import file_name, paths_in

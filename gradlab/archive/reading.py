@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,12 +136,6 @@ def settings_in(files: Files, name: str = directory.RESOLVED) -> dict[str, Any]:
         return tomllib.loads(files.text(name))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserMistake(Problem(where, "a spec in TOML", f"text that is none ({error})")) from None
-
-
-def is_of_file(table: Mapping[str, Any]) -> bool:
-    """Whether an archive's settings are those of a network that was read, and not drawn."""
-    network = table.get("network")
-    return isinstance(network, dict) and isinstance(network.get("weights"), dict)
 
 
 def read_failures(path: str | Path) -> list[dict[str, Any]]:

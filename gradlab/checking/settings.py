@@ -23,7 +23,6 @@ from gradlab.experiment.axes import Axis
 from gradlab.experiment.grid import Grid, expand
 from gradlab.experiment.spec import Spec
 from gradlab.experiment.tables import PATH_SETTINGS, file_name, paths_in
-from gradlab.trained import settings_key
 
 MOST_OUTSIDE = 2 << 30  # bytes of a file that settings name
 MOST_NAMED = 5  # cases that are named one by one
@@ -135,12 +134,7 @@ def check_case_keys(cases: Cases, stored: NDArray[np.str_]) -> Iterator[Problem]
     """Yield where content keys are not those of settings and code."""
     flat = zip(cases.settings.ravel().tolist(), cases.code.ravel().tolist(), strict=True)
     expected = np.array([case_key(s, c) if s else "" for s, c in flat]).reshape(cases.settings.shape)
-    yield from _told(cases, expected != stored, "case_key", "the digest of settings and code")
-
-
-def check_keys_of_file(cases: Cases, table: dict[str, Any]) -> Iterator[Problem]:
-    """Yield where keys are not those of a network that was read from a file."""
-    yield from _told(cases, cases.settings != settings_key(table), "settings_key", "that of the settings")
+    yield from told(cases, expected != stored, "case_key", "the digest of settings and code")
 
 
 def check_settings_keys(cases: Cases, grids: list[Grid]) -> Iterator[Problem]:
@@ -161,12 +155,12 @@ def check_settings_keys(cases: Cases, grids: list[Grid]) -> Iterator[Problem]:
     known = {key for grid in grids for key in grid.settings_keys().ravel().tolist()}
     there = cases.settings != ""
     foreign = there & ~np.isin(cases.settings, np.array(sorted(known)))
-    yield from _told(cases, foreign, "settings_key", "a key that the settings give")
+    yield from told(cases, foreign, "settings_key", "a key that the settings give")
     wrong = (expected != "") & (cases.settings != expected) & ~foreign
     wrong |= np.isin(cases.settings, np.concatenate(nowhere))
     if len(grids) == 1:
         wrong |= there & (expected == "") & ~foreign
-    yield from _told(cases, wrong, "settings_key", "the key of the settings at this place")
+    yield from told(cases, wrong, "settings_key", "the key of the settings at this place")
 
 
 def labels_of(grids: Sequence[Grid]) -> Labels:
@@ -219,7 +213,8 @@ def positions(labels: list[Any], wanted: Sequence[Sequence[Any]]) -> NDArray[np.
     return np.array(found, dtype=np.int64)
 
 
-def _told(cases: Cases, wrong: NDArray[np.bool_], name: str, expected: str) -> Iterator[Problem]:
+def told(cases: Cases, wrong: NDArray[np.bool_], name: str, expected: str) -> Iterator[Problem]:
+    """Yield where something is wrong, the first cases one by one."""
     places = np.argwhere(wrong)
     for place in places[:MOST_NAMED]:
         at = ", ".join(f"{dim} {value}" for dim, value in cases.at(tuple(place.tolist())).items())

@@ -13,17 +13,20 @@ from gradlab.archive.content import chunk_names, content_digest
 from gradlab.archive.files import Files, PackedFiles, files_of
 from gradlab.archive.forms import MOST_CHUNK, Form
 from gradlab.archive.manifest import ASIDE, OF_PACKED, check
+from gradlab.archive.of_file import is_of_file
 from gradlab.archive.packed import check_packed
-from gradlab.archive.reading import forms_of, is_of_file
+from gradlab.archive.reading import forms_of
 from gradlab.archive.variables import STATUS
 from gradlab.archive.verify import structure
 from gradlab.checking import settings
 from gradlab.checking.coordinates import check_coordinates, check_records
+from gradlab.checking.of_file import check_of_file
 from gradlab.checking.replay import TOLERANCE, Replay, replay
 from gradlab.checking.settings import Cases
-from gradlab.checking.words import check_attributes, check_units, other_words
+from gradlab.checking.words import check_attributes, check_units, layouts_of, other_words
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment.tables import file_name
+from gradlab.running import attributes
 
 _FILES = (
     directory.MARKER,
@@ -169,7 +172,7 @@ def _cases(
         tables = settings.tables_in(files)
         named = sorted({file_name(name) for name in settings.outside(tables)})
         if is_of_file(tables[0]):
-            problems += settings.check_keys_of_file(cases, tables[0])
+            problems += check_of_file(files, forms, cases, tables[0])
             keys = int((cases.settings != "").sum())
             if how.sample != 0:
                 got = "a network that was read from a file"
@@ -185,9 +188,10 @@ def _cases(
             keys = int((cases.settings != "").sum())
             problems += check_records(files, forms, grids[0])
             problems += check_coordinates(files, forms, cases, grids)
-            problems += check_attributes(files, grids)
-            problems += check_units(files, forms, grids)
-            if others := other_words(forms, grids):
+            problems += check_attributes(files, [attributes(grid) for grid in grids])
+            layouts = layouts_of(grids)
+            problems += check_units(files, forms, layouts)
+            if others := other_words(forms, layouts):
                 notes.append(f"Described in other words than those of this gradlab: {', '.join(others)}.")
             if how.sample != 0:
                 replayed = replay(files, forms, cases, grids, how.sample, how.tolerance, how.workers)

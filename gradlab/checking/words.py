@@ -9,26 +9,24 @@ from typing import Any
 from gradlab.archive import directory
 from gradlab.archive.files import Files
 from gradlab.archive.forms import Form
-from gradlab.archive.schema import layout
+from gradlab.archive.schema import Layout, layout
 from gradlab.archive.variables import OF_LAST_RUN, VARIABLES
 from gradlab.core.checks import shown
 from gradlab.core.errors import Problem
 from gradlab.experiment.grid import Grid
 from gradlab.experiment.measures import measure_of
 from gradlab.experiment.plan import records_of
-from gradlab.running import attributes
 
 _STORED = ("coordinates", "gradlab_schema")  # they tell of the storage, not of the numbers
 
 
-def check_attributes(files: Files, grids: Sequence[Grid]) -> Iterator[Problem]:
-    """Yield what is told of all numbers and is not what the settings give.
+def check_attributes(files: Files, given: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    """Yield what is told of all numbers and is not what the settings give, those of the last run first.
 
     Title, question, measure and seed are those of the last settings. Of the others an archive may lack
     some: they must be the same for all its settings, and some are younger than others.
     """
     stored = json.loads(files.read(f"{directory.DATA}/zarr.json")).get("attributes", {})
-    given = [attributes(grid) for grid in grids]
     for key, value in stored.items():
         if key in _STORED:
             continue
@@ -42,16 +40,16 @@ def check_attributes(files: Files, grids: Sequence[Grid]) -> Iterator[Problem]:
             yield Problem(f"{files.path}: {key}", expected, "nothing")
 
 
-def check_units(files: Files, forms: Mapping[str, Form], grids: Sequence[Grid]) -> Iterator[Problem]:
+def check_units(files: Files, forms: Mapping[str, Form], layouts: Sequence[Layout]) -> Iterator[Problem]:
     """Yield the coordinates that have other units than gradlab gives them; variables no reader opens then."""
-    for name, known in _described(forms, grids).items():
+    for name, known in _described(forms, layouts).items():
         units = {one.get("units") for one in known}
         if (own := forms[name].attributes.get("units")) not in units:
             expected = f"unit {' or '.join(map(shown, sorted(map(str, units))))}"
             yield Problem(f"{files.path}: {name}", expected, shown(own))
 
 
-def other_words(forms: Mapping[str, Form], grids: Sequence[Grid]) -> list[str]:
+def other_words(forms: Mapping[str, Form], layouts: Sequence[Layout]) -> list[str]:
     """Return the variables and coordinates whose names in words, or descriptions, are not today's.
 
     That alone does not make an archive wrong: words are improved from one version to the next.
@@ -61,20 +59,25 @@ def other_words(forms: Mapping[str, Form], grids: Sequence[Grid]) -> list[str]:
     def said(attributes: Mapping[str, Any]) -> list[Any]:
         return [attributes.get(word) for word in words]
 
-    described = _described(forms, grids).items()
+    described = _described(forms, layouts).items()
     return [name for name, known in described if said(forms[name].attributes) not in map(said, known)]
 
 
-def _described(forms: Mapping[str, Form], grids: Sequence[Grid]) -> dict[str, list[Mapping[str, Any]]]:
+def layouts_of(grids: Sequence[Grid]) -> list[Layout]:
+    """Return how the data of settings are laid out."""
+    return [
+        layout(grid.axes, grid.replicates, measure_of(grid.spec.measure).labels(grid), records_of(grid))
+        for grid in grids
+    ]
+
+
+def _described(forms: Mapping[str, Form], layouts: Sequence[Layout]) -> dict[str, list[Mapping[str, Any]]]:
     """Return what gradlab says of every array, of a coordinate as each of the settings has it."""
     found: dict[str, list[Mapping[str, Any]]] = {
         name: [VARIABLES[name].attributes] for name in forms if name in VARIABLES
     }
-    for grid in grids:
-        along = measure_of(grid.spec.measure).labels(grid)
-        for name, coordinate in layout(
-            grid.axes, grid.replicates, along, records_of(grid)
-        ).coordinates.items():
+    for one in layouts:
+        for name, coordinate in one.coordinates.items():
             if name in forms:
                 found.setdefault(name, []).append(coordinate.attributes)
     return found
