@@ -51,7 +51,7 @@ FINE = (
     .replace("replicates = 2", "replicates = 4")
     .replace('"relu"', '"relu", "logistic"')
 )
-LENGTH = 60  # long enough for some blocks to be under way for a while
+LENGTH = 150  # some blocks are under way for a while, and their results are large enough to take a file
 WORKS = ("run", "run by two", "extend", "merge")
 SECONDS = 120.0  # longer is a hang
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _DROP = 1, 2, 24  # Linux: capabilities, and what drops them
@@ -83,9 +83,11 @@ class Bench:
     seconds: dict[str, float]
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object, temporary: Path | None = None) -> subprocess.Popen[str]:
     """Start the program as the leader of a group of its own, to which file permissions apply."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    if temporary is not None:
+        environment["TMPDIR"] = str(temporary)
     return subprocess.Popen(
         [*PROGRAM, *map(str, arguments)],
         text=True,
@@ -195,8 +197,9 @@ def trial(bench: Bench, folder: Path, rng: random.Random, kinds: list[str]) -> l
     work = rng.choice(WORKS)
     if work != "run by two":
         kinds = [kind for kind in kinds if kind != "a worker killed"]
-    happened = []
+    happened: list[str] = []
     with contextlib.ExitStack() as held:
+        temporary = Path(held.enter_context(tempfile.TemporaryDirectory()))
         kind = rng.choice(kinds)
         place = held.enter_context(small_disk(folder)) if kind == "a full disk" else folder
         out = place / "out"
@@ -204,7 +207,7 @@ def trial(bench: Bench, folder: Path, rng: random.Random, kinds: list[str]) -> l
             shutil.copytree(bench.folder / "coarse", out)
         for _ in range(rng.randint(1, 3)):
             try:
-                code, text = disturbed(bench, work, out, kind, rng)
+                code, text = disturbed(bench, work, out, kind, rng, temporary)
             except Fault as fault:
                 raise Fault(f"{work}: {kind}: {fault}") from None
             stage = "done already" if code == 0 and not happened else f"exit {code}"
@@ -216,7 +219,7 @@ def trial(bench: Bench, folder: Path, rng: random.Random, kinds: list[str]) -> l
                 break  # it does not write into an archive that is there
             kind = rng.choice([kind] if kind == "a full disk" else [k for k in kinds if k != "a full disk"])
         else:
-            code, text = ended(start(*command(bench, work, out)))
+            code, text = ended(start(*command(bench, work, out), temporary=temporary))
             if code:
                 raise Fault(f"{happened}, then exit code {code}: {text}")
         found = content(out)
@@ -228,7 +231,18 @@ def trial(bench: Bench, folder: Path, rng: random.Random, kinds: list[str]) -> l
         ]
         if left:
             raise Fault(f"{happened}: left behind: {left}")
+        if not any("SIGKILL to all" in each for each in happened):  # then nobody can tidy up
+            check_tidy(temporary, happened)
     return happened
+
+
+def check_tidy(temporary: Path, happened: list[str]) -> None:
+    """Check that nothing stays in the folder for temporary files; workers without a parent take a moment."""
+    deadline = time.monotonic() + 5.0
+    while left := [path.name for path in temporary.glob("gradlab-*")]:
+        if time.monotonic() > deadline:
+            raise Fault(f"{happened}: temporary files left behind: {left}")
+        time.sleep(0.02)
 
 
 def is_pythons_own(kind: str, code: int, text: str) -> bool:
@@ -237,10 +251,12 @@ def is_pythons_own(kind: str, code: int, text: str) -> bool:
     return kind == "Ctrl-C" and early and text.rstrip(": \n").endswith("KeyboardInterrupt")
 
 
-def disturbed(bench: Bench, work: str, out: Path, kind: str, rng: random.Random) -> tuple[int, str]:
+def disturbed(
+    bench: Bench, work: str, out: Path, kind: str, rng: random.Random, temporary: Path
+) -> tuple[int, str]:
     """Start a work and disturb it at a random instant; return how it ended, all put right again."""
     written = _newest(out)
-    process = start(*command(bench, work, out))
+    process = start(*command(bench, work, out), temporary=temporary)
     seconds = bench.seconds[work]
     if rng.random() < 0.8:  # most of the time is that of starting: rather once it writes
         while process.poll() is None and _newest(out) == written:

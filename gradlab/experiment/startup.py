@@ -89,18 +89,26 @@ def started() -> list[dict[str, Any]]:
     return worker.linear_algebra()
 
 
-def prepare_fork() -> None:
+def prepare_fork() -> bool:
     """Start the process that workers are forked of; it loads what they need while this one goes on.
 
-    A program has but one such process, whoever uses it, and this one keeps linear algebra to one thread:
-    it is for programs that are gradlab's own, not for a user's script.
+    Return whether there is one: it needs a socket among the temporary files, and the system may find its
+    path too long. A program has but one such process, whoever uses it, and this one keeps linear algebra
+    to one thread: it is for programs that are gradlab's own, not for a user's script.
     """
-    if CAN_FORK:
-        from multiprocessing import forkserver
+    if not CAN_FORK:
+        return False
+    from multiprocessing import forkserver
 
-        forkserver.set_forkserver_preload(["gradlab.experiment.loaded"])
-        with quiet():
+    forkserver.set_forkserver_preload(["gradlab.experiment.loaded"])
+    with quiet():
+        try:
             forkserver.ensure_running()
+        except ConnectionError:  # one that was killed a moment ago: the next try starts another
+            raise
+        except OSError:
+            return False
+    return True
 
 
 @contextlib.contextmanager

@@ -91,8 +91,7 @@ class Workers:
         heard, self._ear = Pipe(duplex=False)
         self._hearing = threading.Thread(target=_hear, args=(heard,), daemon=True)
         self._hearing.start()
-        if self.forked:
-            startup.prepare_fork()
+        self.forked = self.forked and startup.prepare_fork()
         context = get_context("forkserver" if self.forked else "spawn")
         before = set(active_children())
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import platform
@@ -21,6 +22,7 @@ from gradlab.core.errors import UserMistake
 from gradlab.experiment import startup
 from gradlab.experiment.plan import PlannedBlock
 from gradlab.experiment.runner import _enough, _tapered
+from gradlab.experiment.toml import to_toml
 from gradlab.experiment.worker import linear_algebra
 from gradlab.experiment.workers import Workers
 from gradlab.measure.records import FAILED
@@ -228,6 +230,22 @@ def test_workers_start_though_what_they_are_forked_of_is_just_being_killed():
 def parent_of(pid):
     """Return the process that a process was started or forked by."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@forks
+def test_where_the_path_of_a_socket_is_too_long_workers_load_what_they_need_themselves(tmp_path):
+    """The folder for temporary files is the user's business, and may lie deep."""
+    deep = tmp_path / ("deep" * 20)
+    deep.mkdir()
+    spec = tmp_path / "spec.toml"
+    spec.write_text(to_toml(MANY), encoding="utf-8")
+    words = ["run", spec, "--out", tmp_path / "a", "--workers", "2", "--no-figures", "--quiet"]
+    program = [sys.executable, "-c", "from gradlab.cli.main import main; main()"]
+    environment = {**os.environ, "TMPDIR": str(deep)}
+    done = subprocess.run([*program, *map(str, words)], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert json.loads((tmp_path / "a" / "provenance.json").read_text())["runs"][-1]["workers"] == 2
+    assert not list(deep.glob("gradlab-*"))
 
 
 @forks
