@@ -8,16 +8,20 @@ import os
 import random
 import shutil
 import stat
+import subprocess
+import tomllib
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fuzz_specs import HOSTILE, TINY, Fault, check_message, mutate_tree, mutated_bytes
 from rich.console import Console
 
 import gradlab
+from gradlab.api import merge
 from gradlab.archive.export import export
 from gradlab.archive.manifest import seal
 from gradlab.archive.packed import pack
@@ -26,6 +30,8 @@ from gradlab.cli.checked import difference_lines, verification_lines
 from gradlab.cli.contents import archive_lines, archive_table
 from gradlab.core.errors import UserMistake
 
+OTHER = TINY[: TINY.index("[sweep]")].replace("hidden = 3", 'hidden = 3\nactivation = "leaky_relu"')
+OTHER += '[sweep]\n"network.spectrum.radius" = [0.5, 1.0]\n'
 BOMB = 1 << 28  # bytes that a hostile member inflates to
 
 
@@ -44,15 +50,40 @@ class Bench:
     arena: Path
 
     @classmethod
-    def prepare(cls, folder: Path) -> Bench:
+    def prepare(cls, folder: Path, make: Callable[[Path], None]) -> Bench:
         """Make the sound archives."""
-        spec = folder / "tiny.toml"
-        spec.write_text(TINY)
-        gradlab.run(spec, folder / "whole")
+        folder.mkdir()
+        make(folder)
         packed = pack(folder / "whole", folder / "packed.zip", date="2020-02-02")
         (folder / "outside").mkdir()
         (folder / "outside" / "secret").write_text("not of the archive")
         return cls(folder, folder / "whole", packed, folder / "arena")
+
+
+def _of_a_run(folder: Path) -> None:
+    (folder / "tiny.toml").write_text(TINY)
+    gradlab.run(folder / "tiny.toml", folder / "whole")
+
+
+def _of_two_specs(folder: Path) -> None:
+    """Of which the second lacks an axis, and calls a setting otherwise."""
+    _of_a_run(folder)
+    gradlab.run(tomllib.loads(OTHER), folder / "whole")
+
+
+def _of_weights(folder: Path) -> None:
+    """A network that was read: a spec cannot be run into its archive."""
+    stream = np.random.default_rng(0)
+    weights = {"weight_ih_l0": stream.normal(size=(12, 2)), "weight_hh_l0": stream.normal(size=(12, 3))}
+    gradlab.probe(weights, stream.normal(size=(4, 2, 2)), out=folder / "whole")
+
+
+KINDS = (_of_a_run, _of_a_run, _of_two_specs, _of_weights)
+
+
+def benches(folder: Path) -> list[Bench]:
+    """Return sound archives of every kind."""
+    return [Bench.prepare(folder / str(number), make) for number, make in enumerate(KINDS)]
 
 
 def _files(root: Path) -> list[Path]:
@@ -236,7 +267,22 @@ def _replay(path: Path, bench: Bench) -> None:
     verify(path, sample=2)
 
 
-READERS = (_open, _show, _diff, _export, _replay)
+def _run_into(path: Path, bench: Bench) -> None:
+    """Run a spec that lacks an axis into a copy, which is then as sound as what was there before."""
+    if path.is_dir():
+        copy = bench.arena / "out" / "run"
+        copy.parent.mkdir(exist_ok=True)
+        subprocess.run(["cp", "-a", str(path), str(copy)], check=True)  # pipes and links as they are
+        gradlab.run(tomllib.loads(OTHER), copy)
+
+
+def _merge(path: Path, bench: Bench) -> None:
+    other = bench.arena / "out" / "other"
+    gradlab.run(tomllib.loads(OTHER), other)
+    merge([path, other], bench.arena / "out" / "merged")
+
+
+READERS = (_open, _show, _diff, _export, _replay, _run_into, _merge)
 
 
 def try_archive(rng: random.Random, bench: Bench) -> str:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.archive.creation import array_of, grown, values_of
+from gradlab.archive.creation import array_of, grown, open_data, values_of
 from gradlab.archive.schema import Layout
-from gradlab.archive.starting import start_zarr
 from gradlab.archive.united import Held, Index, implied
 from gradlab.archive.variables import KEYS, OPTIONAL, STATUS, VARIABLES
 from gradlab.core.errors import Problem, UserMistake
@@ -63,11 +62,7 @@ def copy_cases(data: Path, held: Held, target_data: Path, target: Held, source: 
     source, places : int64 array of shape (cases,)
         Flat places in the one and in the other.
     """
-    import zarr
-
-    start_zarr()
-    there = zarr.open_group(data, mode="r")
-    here = zarr.open_group(target_data, mode="r+")
+    there, here = open_data(data), open_data(target_data, "r+")
     for name in target.layout.names:
         if name in KEYS or not len(source):
             continue
@@ -87,10 +82,7 @@ def differing(
     data: Path, held: Held, other_data: Path, other: Held, source: Index, places: Index
 ) -> Difference | None:
     """Return the first of the cases, told by their flat places in both, whose numbers are not the same."""
-    import zarr
-
-    start_zarr()
-    one, two = zarr.open_group(data, mode="r"), zarr.open_group(other_data, mode="r")
+    one, two = open_data(data), open_data(other_data)
     for name in other.layout.names:
         if name in KEYS or name not in held.layout.names or not len(source):
             continue

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +129,28 @@ def create_data(
         zarr.consolidate_metadata(data, zarr_format=3)
 
 
+def open_data(data: Path, mode: Literal["r", "r+"] = "r") -> zarr.Group:
+    """Return the arrays of an archive.
+
+    Raises
+    ------
+    UserMistake
+        If Zarr does not read their metadata, which are perhaps somebody else's.
+    OSError
+        If the disk refuses.
+    """
+    import zarr  # late: it takes as long to load as worker processes measure a block
+
+    start_zarr()
+    try:
+        return zarr.open_group(data, mode=mode)
+    except OSError:
+        raise
+    except Exception as error:  # whatever it says of metadata that are not its own
+        got = f"one that cannot be opened ({type(error).__name__}: {shown(str(error), 200)})"
+        raise UserMistake(Problem(str(data), "a Zarr group as the schema describes it", got)) from error
+
+
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """Return one array of a group.
 
@@ -184,9 +206,6 @@ def write_attributes(data: Path, plan: Layout, attrs: Mapping[str, Any]) -> None
 
 def write_keys(data: Path, keys: Mapping[str, NDArray[Any]]) -> None:
     """Write the keys of all cases."""
-    import zarr
-
-    start_zarr()
-    group = zarr.open_group(data, mode="r+")
+    group = open_data(data, "r+")
     for name, values in keys.items():
         array_of(group, name)[...] = values

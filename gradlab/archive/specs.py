@@ -8,32 +8,50 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.archive import directory
+from gradlab.core.errors import UserMistake
 from gradlab.core.streams import digest
+from gradlab.experiment.toml import read_toml
 
 _ASIDE = ("title", "question", "memory")  # of a spec: they change no number
 
 
 def former_specs(path: Path, resolved: str) -> dict[str, str]:
-    """Return the resolved specs that an archive has, by name; not the one that is the last from now on."""
-    texts = [file.read_text(encoding="utf-8") for file in sorted((path / directory.FORMER).glob("*.toml"))]
-    texts.append((path / directory.RESOLVED).read_text(encoding="utf-8"))
-    found = named(texts)
+    """Return the resolved specs that an archive has, by name; not the one that is the last from now on.
+
+    Raises
+    ------
+    UserMistake
+        If one is damaged.
+    """
+    last, *former = _files(path)
+    for file in (*former, last):
+        read_toml(file)
+    found = named(file.read_text(encoding="utf-8") for file in (*former, last))
     if resolved:
         found.pop(_spec_name(resolved), None)
     return found
 
 
 def resolved_specs(path: Path) -> list[dict[str, Any]]:
-    """Return the tables of an archive's specs, resolved, the last that was run first."""
-    files = [path / directory.RESOLVED, *sorted((path / directory.FORMER).glob("*.toml"))]
-    return [tomllib.loads(file.read_text(encoding="utf-8")) for file in files]
+    """Return the tables of an archive's specs, resolved, the last that was run first.
+
+    Raises
+    ------
+    UserMistake
+        If one is damaged.
+    """
+    return [read_toml(file) for file in _files(path)]
+
+
+def _files(path: Path) -> list[Path]:
+    return [path / directory.RESOLVED, *sorted((path / directory.FORMER).glob("*.toml"))]
 
 
 def recorded_by_default(path: Path) -> bool:
     """Return whether no spec of an archive says what is to be recorded."""
     try:
         return not any("record" in table for table in resolved_specs(path))
-    except (OSError, ValueError):
+    except UserMistake:
         return False
 
 
@@ -44,7 +62,10 @@ def named(texts: Iterable[str]) -> dict[str, str]:
 
 def _spec_name(text: str) -> str:
     table = {key: value for key, value in tomllib.loads(text).items() if key not in _ASIDE}
-    return f"{digest(table)[:16]}.toml"
+    try:
+        return f"{digest(table)[:16]}.toml"
+    except (TypeError, ValueError):  # a date, or NaN: it is nobody's spec, and keeps its text
+        return f"{digest(text)[:16]}.toml"
 
 
 def write_former(path: Path, texts: Mapping[str, str]) -> None:

@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 
 from gradlab.archive import chunks, directory
 from gradlab.archive.content import Digests, row_digests
-from gradlab.archive.creation import array_of, values_of
+from gradlab.archive.creation import array_of, open_data, values_of
 from gradlab.archive.directory import State
 from gradlab.archive.extend import Meeting, Wanted, begin, meet
 from gradlab.archive.failures import FailureLog
 from gradlab.archive.manifest import check_unaltered, seal
 from gradlab.archive.schema import AxisLike, layout
-from gradlab.archive.starting import start_zarr
 from gradlab.archive.united import FINISHED, Held, Index, read_held
 from gradlab.archive.variables import KEYS, STATUS, VARIABLES, Variable
 from gradlab.archive.verify import check_structure
@@ -104,13 +103,10 @@ class ArchiveSink:
     @functools.cached_property
     def _arrays(self) -> dict[str, zarr.Array[Any]]:
         """The arrays on disk, once the archive is ready for them."""
-        import zarr  # late: it takes as long to load as worker processes measure a block
-
-        start_zarr()
         with directory.disk(self.path):
             self._begin()
             self._log.compact(self._keys, self._status)
-            group = zarr.open_group(self._data, mode="r")
+            group = open_data(self._data)
             return {name: array_of(group, name) for name in self.layout.names if name not in KEYS}
 
     @classmethod
