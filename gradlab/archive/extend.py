@@ -18,7 +18,7 @@ from gradlab.archive.creation import create_data, write_attributes, write_keys
 from gradlab.archive.directory import State
 from gradlab.archive.manifest import unseal
 from gradlab.archive.specs import former_specs, named, recorded_by_default, resolved_specs, write_former
-from gradlab.archive.terms import axes_in, differ, in_terms, text_with_axes
+from gradlab.archive.terms import axes_in, differ, in_terms, other_settings, text_with_axes
 from gradlab.archive.united import FINISHED, Held, Index, United, among, carried, read_held, same_grid, unite
 from gradlab.archive.variables import KEYS, OF_LAST_RUN, STATUS, VARIABLES
 from gradlab.archive.verify import check_structure
@@ -184,8 +184,12 @@ def meet(path: Path, wanted: Wanted, *, prune: bool = False) -> Meeting:
     held = (old.status != STATUS["not_run"]) & (old.settings != "")
     outside = held & ~among(old.settings, new.settings)
     names = _names(path, wanted, old, held, outside, prune=prune)
-    ours = _in_terms(old, wanted, path) if outside.any() and not prune else old
+    ours = old
     try:
+        if outside.any() and not prune:
+            if problems := other_settings(resolved_specs(path), [_table(wanted)], str(path)):
+                raise UserMistake(problems)
+            ours = _in_terms(old, wanted, path)
         united = unite(ours, new, (held & (not prune)).reshape(ours.settings.shape), names, str(path))
     except UserMistake as mistake:
         raise UserMistake([replace(p, hint=f"{p.hint} {_AWAY}".strip()) for p in mistake.problems]) from None
@@ -201,8 +205,12 @@ def _in_terms(old: Held, wanted: Wanted, path: Path) -> Held:
     """Return an archive's grid with a spec's axes and labels, if its own specs say where its cases stand."""
     if differ(old.layout, wanted.held.layout):
         with contextlib.suppress(UserMistake):
-            return in_terms(old, resolved_specs(path), axes_in([tomllib.loads(wanted.spec_resolved)]))
+            return in_terms(old, resolved_specs(path), axes_in([_table(wanted)]))
     return old
+
+
+def _table(wanted: Wanted) -> dict[str, Any]:
+    return tomllib.loads(wanted.spec_resolved)
 
 
 def _is_part(new: Held, old: Held) -> bool:

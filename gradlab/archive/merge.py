@@ -22,7 +22,7 @@ from gradlab.archive.manifest import check_unaltered, seal
 from gradlab.archive.packed import unpacked
 from gradlab.archive.reading import read_provenance
 from gradlab.archive.specs import former_specs, named, resolved_specs, write_former
-from gradlab.archive.terms import axes_in, differ, in_terms, text_with_axes
+from gradlab.archive.terms import axes_in, differ, in_terms, other_settings, text_with_axes
 from gradlab.archive.united import FINISHED, Held, Index, among, carried, point, read_held, same_grid, unite
 from gradlab.archive.variables import OF_LAST_RUN, STATUS
 from gradlab.archive.verify import check_structure
@@ -190,13 +190,23 @@ def _in_common_terms(sources: Sequence[_Source]) -> list[Held]:
     """Return the grids of archives with the axes of all and the labels of the first that has them.
 
     As far as their specs say where their cases stand; where one of them has every case, its terms will do.
+
+    Raises
+    ------
+    UserMistake
+        If two differ in a setting that is no axis.
     """
     held = [source.held for source in sources]
     every = np.unique(np.concatenate([one.settings.ravel() for one in held]))
     whole = any(among(every[every != ""], one.settings).all() for one in held)
-    if not whole and any(differ(one.layout, two.layout) for one, two in itertools.combinations(held, 2)):
+    if whole:
+        return held
+    tables = [resolved_specs(source.folder) for source in sources]
+    for (first, one), (_, two) in itertools.combinations(zip(sources, tables, strict=True), 2):
+        if problems := other_settings(one, two, str(first.path)):
+            raise UserMistake(problems)
+    if any(differ(one.layout, two.layout) for one, two in itertools.combinations(held, 2)):
         with contextlib.suppress(UserMistake):
-            tables = [resolved_specs(source.folder) for source in sources]
             axes = _of_layouts(axes_in(itertools.chain(*tables)), held)
             return [in_terms(one, own, axes) for one, own in zip(held, tables, strict=True)]
     return held

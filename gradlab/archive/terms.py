@@ -22,8 +22,9 @@ from gradlab.archive.directory import State
 from gradlab.archive.plain import PlainData
 from gradlab.archive.schema import Coordinate, Layout, axis_coordinates
 from gradlab.archive.specs import resolved_specs
-from gradlab.archive.united import Held, among, read_held
+from gradlab.archive.united import AN_AXIS, Held, among, read_held
 from gradlab.archive.variables import STATUS, TEXT
+from gradlab.core.checks import shown
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment.axes import Axis
 from gradlab.experiment.grid import Grid, expand
@@ -31,7 +32,7 @@ from gradlab.experiment.labels import identity
 from gradlab.experiment.spec import Spec
 from gradlab.experiment.tables import Table
 from gradlab.experiment.toml import to_toml
-from gradlab.experiment.widening import widened
+from gradlab.experiment.widening import differing, widened
 
 #: Axes by name, each as often as there are specs that have it.
 Axes = Mapping[str, Sequence[Axis]]
@@ -50,6 +51,23 @@ def axes_in(tables: Iterable[Table]) -> dict[str, list[Axis]]:
         for axis in expand(Spec.from_dict(table)).axes:
             found.setdefault(axis.name, []).append(axis)
     return found
+
+
+def other_settings(tables: Iterable[Table], others: Iterable[Table], where: str) -> list[Problem]:
+    """Return what is wrong with putting cases together that differ in a setting that is no axis.
+
+    Nothing in the data would tell them apart. Tables that are no specs, as that of a network that was
+    read from a file, are not compared.
+    """
+    try:
+        found = differing(*([Spec.from_dict(table) for table in side] for side in (tables, others)))
+    except UserMistake:
+        return []
+    if not found:
+        return []
+    expected = ", ".join(f"{key} = {shown(ours)}" for key, (ours, _) in found.items())
+    got = ", ".join(f"{key} = {shown(theirs)}" for key, (_, theirs) in found.items())
+    return [Problem(where, f"the settings of the archive's cases, {expected}", got, AN_AXIS)]
 
 
 def differ(one: Layout, other: Layout) -> bool:

@@ -23,6 +23,7 @@ from gradlab.measure.records import DIMS
 Index = NDArray[np.int64]
 Keys = NDArray[np.str_]
 
+AN_AXIS = "Make an axis of what differs."
 FINISHED = tuple(STATUS[name] for name in ("ok", "overflowed", "underflowed", "diverged"))
 
 
@@ -185,8 +186,7 @@ def unite(old: Held, new: Held, keep: NDArray[np.bool_], names: Sequence[str], w
     if taken.any():
         first_taken = [int(t[np.argmax(taken)]) for t in target]
         got = f"other settings at {int(taken.sum())} of its cases, the first at {point(layout, first_taken)}"
-        hint = "Make an axis of what differs."
-        raise UserMistake(Problem(where, "the settings that the archive's cases have", got, hint))
+        raise UserMistake(Problem(where, "the settings that the archive's cases have", got, AN_AXIS))
     settings[target] = old.settings[left]
     return United(layout, settings, left, tuple(from_new))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.experiment.axes import Axis
 from gradlab.experiment.dims import base_point
+from gradlab.experiment.grid import expand
 from gradlab.experiment.spec import Spec
-from gradlab.experiment.tables import Table
+from gradlab.experiment.sweeps import flattened
+from gradlab.experiment.tables import PATH_SETTINGS, Table
 
 
 def widened(spec: Spec, axes: Sequence[Axis]) -> Spec:
@@ -31,7 +34,7 @@ def widened(spec: Spec, axes: Sequence[Axis]) -> Spec:
     names: Table = {}
     zipped = []
     for axis in axes:
-        if touching := [(key, other) for key in axis.keys for other in own if _holds(key, other)]:
+        if touching := [(key, other) for key in axis.keys for other in own if touch(key, other)]:
             key, other = touching[0]
             raise UserMistake(Problem(f"sweep.{key}", "a key that no other axis sets", f"the axis {other}"))
         values = base_point(spec.base, axis.keys, "sweep")
@@ -49,6 +52,38 @@ def widened(spec: Spec, axes: Sequence[Axis]) -> Spec:
     return Spec.from_dict({**table, "sweep": [first, *others]})
 
 
-def _holds(one: str, other: str) -> bool:
-    """Return whether one of two keys is that of a table that holds the other, or they are the same."""
+def touch(one: str, other: str) -> bool:
+    """Return whether two keys are the same, or one is that of a table that holds the other."""
     return f"{one}.".startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def differing(specs: Sequence[Spec], others: Sequence[Spec]) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that no axis of any of the specs touches, and that differ between two sides.
+
+    Returns
+    -------
+    dict of str to tuple
+        By key, the value of the first side and that of the other. Where a file lies is not among them.
+    """
+    axes = {
+        key.removesuffix(".name") for spec in (*specs, *others) for sweep in spec.sweeps for key in sweep.axes
+    }
+    ours, theirs = ([_fixed(spec, axes) for spec in side] for side in (specs, others))
+    return {
+        key: (value, two[key])
+        for one in ours
+        for two in theirs
+        for key, value in one.items()
+        if key in two and two[key] != value
+    }
+
+
+def _fixed(spec: Spec, axes: Collection[str]) -> Table:
+    """Return the settings of a case, by dotted key, that no axis touches: they are those of every case."""
+    return {
+        key: value
+        for key, value in flattened(expand(spec).settings(0, 0))
+        if key != "replicate"
+        and key.rpartition(".")[2] not in PATH_SETTINGS
+        and not any(touch(key, axis) for axis in axes)
+    }

@@ -379,8 +379,17 @@ def test_a_changed_title_writes_no_number_again(tmp_path):
             changed(sweep={"network": [{"hidden": 3}, {"hidden": 4}]}),
             "the axes that the archive has, radius, activation, .*got network",
         ),
-        (changed(network={"hidden": 4}), "got other settings at 8 of its cases, the first at radius=0.5"),
-        (changed(seed=5), "got other settings at 8 of its cases"),
+        (changed(network={"hidden": 4}), "network.hidden = 3, got network.hidden = 4. Make an axis"),
+        (axes(radius=[1.0]) | {"network": {"hidden": 4}}, "network.hidden = 3, got network.hidden = 4"),
+        (
+            changed(
+                seed=5,
+                clip={"name": "norm", "threshold": 1.0},
+                network={"hidden": 3, "spectrum": "orthogonal"},
+            ),
+            "seed = 0, network.spectrum.name = 'ginibre', clip.name = 'off', got seed = 5, "
+            "network.spectrum.name = 'orthogonal', clip.name = 'norm'",
+        ),
         (changed(record=["loss"]), "records what the spec does, got one that also has .*saturation"),
     ],
 )

@@ -187,7 +187,7 @@ def test_what_cannot_be_united(tmp_path):
     for names, out, message in (
         (["a", "loss"], "out", "loss: records: expected those of .*it lacks .*saturation"),
         (["a", "axis"], "out", "axes that the archive has"),
-        (["a", "place"], "out", "got other settings at 8 of its cases"),
+        (["a", "place"], "out", "a: .*network.hidden = 3, got network.hidden = 4"),
         (["a", "none"], "out", r"none: .*a directory without archive\.json"),
         (["a", "nowhere"], "out", "nowhere: .*no such directory"),
         (["a"], "out", "at least two archives"),
