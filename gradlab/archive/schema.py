@@ -27,10 +27,11 @@ Which case stands at a point is told by ``settings_key``, a digest of all settin
 numbers, and by which code it was measured by ``code_key``, a fingerprint of gradlab's numerical code
 (`gradlab.core.fingerprint`); ``case_key`` is a digest of both. A changed spec that is run into an archive
 takes cases over by their ``settings_key``, wherever they stand; what differs between the cases of an
-archive is an axis of it, and an axis that a spec lacks has the value that the spec has there. In schema 1 there were neither
-``settings_key`` nor ``code_key`` nor a manifest, and ``case_key`` was what ``settings_key`` is; such an
-archive is read as it is, and becomes one of today's schema when a run writes into it. Before schema 3
-trainings did not keep what simple predictors reach (``baseline``): it is NaN in cases that are taken over.
+archive is an axis of it, and an axis that a spec lacks has the value that the spec has there. In schema 1
+there were neither ``settings_key`` nor ``code_key`` nor a manifest, and ``case_key`` was what
+``settings_key`` is; such an archive is read as it is, and becomes one of today's schema when a run writes
+into it. Before schema 3 trainings did not keep what simple predictors reach (``baseline``): it is NaN in
+cases that are taken over.
 
 ``data.zarr`` holds one array a variable. The dimensions of every variable begin with the *case
 dimensions*: the axes of the sweep in the spec's order, then ``replicate``. After them come those it has

@@ -170,7 +170,7 @@ def test_the_page_names_whatever_is_in_an_archive(tmp_path, sweep, monkeypatch):
     other[:2] = ""
     other[2:] = [[[f"{key}"[::-1] for key in row] for row in plane] for plane in other[2:]]
     axes = (replace(sweep.axes[0], coordinates={"radius": np.linspace(2.5, 3.5, 5)}), sweep.axes[1])
-    sweep.open(path, axes=axes, settings_keys=other, spec_resolved="replicates = 4\n")
+    sweep.open(path, axes=axes, settings_keys=other, spec_resolved="seed = 3\nreplicates = 4\n")
     write_provenance(path, {}, 0.0)
     seal(path)
     seen.update(p.name for p in path.iterdir())
