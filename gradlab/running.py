@@ -70,7 +70,6 @@ def workers_for(plan: Plan, most: int | Workers, scheduler: str | Client | Worke
     """Start the processes that are to run a plan: `most`, or fewer if there are not so many blocks.
 
     This is done before anything else is loaded, so that they load what they need at the same time.
-    Those that are forked of a process that does so already start with their first block.
     If there is a scheduler, its workers are to run it instead.
     """
     if scheduler is not None:
@@ -82,8 +81,7 @@ def workers_for(plan: Plan, most: int | Workers, scheduler: str | Client | Worke
     workers = Workers(most) if isinstance(most, int) else most
     if not workers.here:
         workers.reduce(sum(1 for _ in plan.blocks()))
-    if not workers.forked:
-        workers.start()
+    workers.start()
     return workers
 
 
