@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import gradlab
+from gradlab.archive.united import FINISHED
 from gradlab.cli.terminal import clean
 from gradlab.core.errors import UserMistake
 from gradlab.experiment.grid import expand
@@ -209,6 +210,6 @@ def try_spec(rng: random.Random, folder: Path, known: list[str]) -> str:
     if sink.failures:
         raise Fault(f"cases failed:\n{sink.failures[0][1]}")
     there = sink.arrays["status"][tuple(grid.points.T)]
-    if not np.isin(there, (1, 2, 3)).all():
+    if not np.isin(there, FINISHED).all():
         raise Fault(f"cases without a result: {there}")
     return "measured"

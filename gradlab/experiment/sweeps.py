@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ RESERVED = (
     *("and", "or", "not", "in", "true", "false"),
 )
 _FIRST = (*SECTIONS, "seed")  # what the key of an axis begins with
+LONGEST = 100  # characters of a name that a hint tells
 NAME = re.compile(r"[^\W\d]\w*")
 
 
@@ -172,7 +173,7 @@ def _zipped(
         for key in group:
             if key not in keys:
                 problems.append(
-                    Problem(where, "the key of an axis of this table", shown(key), nearest(key, keys))
+                    Problem(where, "the key of an axis of this table", shown(key), nearest(key, brief(keys)))
                 )
             if key in seen:
                 problems.append(Problem(where, "each key once", f"{key!r} twice"))
@@ -193,6 +194,11 @@ def _spread_gaps(axes: dict[str, list[Any]], zipped: Sequence[tuple[str, ...]]) 
                 axes[key] = [GAP] * length
 
 
+def brief(keys: Iterable[str]) -> list[str]:
+    """Return names of the user's own that are short enough to be listed in a message."""
+    return [key for key in keys if len(key) <= LONGEST]
+
+
 def _of_one_length(group: tuple[str, ...], axes: Mapping[str, list[Any]]) -> bool:
     """Return whether the keys are those of axes with equally many values."""
     return all(key in axes for key in group) and len({len(axes[key]) for key in group}) == 1
@@ -208,7 +214,12 @@ def _renamed(setting: object, keys: list[str], place: str, problems: list[Proble
     for key, name in _flat_texts(setting):
         if key not in keys:
             problems.append(
-                Problem(f"{where}.{key}", "the key of an axis of this table", shown(key), nearest(key, keys))
+                Problem(
+                    f"{where}.{key}",
+                    "the key of an axis of this table",
+                    shown(key),
+                    nearest(key, brief(keys)),
+                )
             )
         elif not isinstance(name, str) or (name is not GAP and NAME.fullmatch(name) is None):
             expected = "a name made of letters, digits and underscores"

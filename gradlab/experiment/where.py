@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from gradlab.core.checks import nearest, shown
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.experiment.sweeps import brief
 
 Array = NDArray[Any]
 Kind = Literal["number", "text", "truth"]
@@ -135,7 +136,7 @@ class _Parser:
 
     def unknown(self, name: str) -> UserMistake:
         """Return the mistake of a name that is no axis's."""
-        return self.fail("the name of an axis", shown(name), nearest(name, self.columns))
+        return self.fail("the name of an axis", shown(name), nearest(name, brief(self.columns)))
 
     def _tokens(self) -> list[tuple[str, str]]:
         tokens, place = [], 0

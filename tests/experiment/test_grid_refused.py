@@ -225,3 +225,22 @@ def test_a_name_is_free_unless_a_record_that_was_asked_for_runs_along_it(name, r
         UserMistake, match=r"sweep\.task\.length: expected an axis name that means nothing else"
     ):
         grid_of(sweep, record=[record])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rename": {"task.batch": "b"}},
+        {"zip": [["task.length", "task.batch"]]},
+        {"where": "batch > 3"},
+    ],
+)
+def test_a_name_of_thousands_of_letters_is_not_listed(wrong):
+    long = "x" * 5000
+    sweep = {"task.length": [5], "network.hidden": [3], "rename": {"network.hidden": long}, **wrong}
+    if "rename" in wrong:
+        sweep = {"task.length": [5], f"network.{long}": [3], **wrong}
+    problems = mistake(sweep).splitlines()
+    told = next(line for line in problems if line.startswith(f"sweep.{next(iter(wrong))}"))
+    assert "length" in told
+    assert len(told) < 400
