@@ -240,7 +240,7 @@ def begin(meeting: Meeting) -> None:
     directory.sweep_temporaries(path)
     former = former_specs(path, resolved) if meeting.left.any() else {}
     if former and set(target.layout.case_dims) - set(meeting.old.layout.case_dims):
-        axes = axes_in([tomllib.loads(resolved)])
+        axes = axes_in([_table(wanted)])
         former = named(text_with_axes(text, axes) for text in former.values())
     if meeting.rewrites:
         with directory.replacing(path) as new:

@@ -14,7 +14,6 @@ import pytest
 import gradlab
 from gradlab.archive.manifest import seal
 from gradlab.checking import verify
-from gradlab.network import cells
 
 Rewritten = Callable[[Path, str, Callable[[np.ndarray], object]], None]
 ROWS = {"elman": 1, "gru": 3, "lstm": 4}
@@ -138,7 +137,3 @@ def test_settings_that_are_none_are_told_and_nothing_breaks(probed: Callable[...
     assert after != before, before
     settings.write_text(after)
     assert said(path)
-
-
-def test_every_cell_that_weights_can_be_of_is_tried() -> None:
-    assert set(ROWS) <= set(cells.registry.names())
