@@ -113,8 +113,9 @@ def raw_gradients(case, segment=None):
 def _look(case, readout, output):
     targets, loss = dict(zip(case.looks.tolist(), case.targets, strict=True)), case.task.loss_entry
 
-    def look(t, state):
-        target = targets[t][None] if loss.target_kind == "classes" else targets[t].T[None]
+    def look(times, state):
+        each = [targets[t] if loss.target_kind == "classes" else targets[t].T for t in times]
+        target = np.stack(each)[:, None]
         if readout is None:
             return loss.evaluate(state, target)
         before = readout[:, :, :-1] @ state + readout[:, :, -1:]

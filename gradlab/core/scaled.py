@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.scratch import scratch
+
 Array = NDArray[Any]
 LOG10_2 = float(np.log10(2.0))
 
@@ -77,6 +79,39 @@ def at_power(array: Array, power: Array, top: Array, out: Array | None = None) -
     `array` is (..., hidden, batch), `power` and `top` are (..., batch).
     """
     return ldexp(array, np.where(power > DEAD, power - top, 0)[..., None, :], out=out)
+
+
+def add_scaled(parts: Sequence[Array], power: Array, values: Array, size: Array) -> None:
+    """Add ``values * 2 ** size`` to the first of `parts`, which stand at ``2 ** power``, all in place.
+
+    Powers of two move only where the two are far apart; what is exactly zero then does not set them.
+
+    Parameters
+    ----------
+    parts : sequence of arrays of shape (..., hidden, batch)
+        Mantissas that share one exponent for each sample.
+    power : integer array of shape (..., batch)
+        Their powers of two.
+    values : array of shape (..., hidden, batch)
+    size : integer array of shape (..., batch)
+    """
+    gap = size - power
+    apart = max(int(gap.max()), -int(gap.min()))
+    if apart == 0:
+        np.add(parts[0], values, out=parts[0])
+        return
+    if apart <= 2 * window(values.dtype).adjoint:
+        factor = np.ldexp(values.dtype.type(1.0), gap.astype(np.int32))
+        moved = np.multiply(values, factor[..., None, :], out=scratch("moved", values.shape, values.dtype))
+        np.add(parts[0], moved, out=parts[0])
+        return
+    held = np.logical_or.reduce([part.any(axis=-2) for part in parts])
+    own, others = np.where(held, power, DEAD), np.where(values.any(axis=-2), size, DEAD)
+    top = np.maximum(own, others)
+    for part in parts:
+        at_power(part, own, top, out=part)
+    np.add(parts[0], at_power(values, others, top), out=parts[0])
+    power[...] = top
 
 
 def renormalise(parts: Sequence[Array], exponent: Array, where: Array) -> list[Array]:

@@ -110,6 +110,7 @@ def backpropagate(
     if layers.networks.directions == 1:
         ends = min(lane.earliest for lane in lanes), max(lane.looks[-1] for lane in lanes)
     for start, stop in layers.segments(*ends):
+        losses.hold(start, stop)
         for stage in reversed(stages):
             below = stage[0][0].below
             if below is not None:

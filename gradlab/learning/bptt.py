@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import DEAD, at_power, ldexp, renormalise, window
+from gradlab.core.scaled import DEAD, add_scaled, ldexp, renormalise, window
 from gradlab.learning.gradients import Gradients
 from gradlab.learning.paths import Paths, squares_of
 from gradlab.learning.sources import HandedDown, Lane, Losses, Source
@@ -122,13 +122,13 @@ class Pass:
         weights = stack.affine.reshape(cases, self.blocks, n, width).transpose(1, 0, 3, 2)
         self.transposed = np.ascontiguousarray(weights[: stack.recurrent, :, :m])[:, None]
         self.upward = np.ascontiguousarray(weights[:, :, m:-1] if self.below else weights[:0])[:, None]
-        inputs = (2, count, cases, self.upward.shape[-2] if self.below else 0, batch)
+        inputs = (count if self.below and self.blocks > 1 else 0, cases, self.upward.shape[-2], batch)
         self._to_inputs = workspace.take("to inputs", inputs, dtype)
         self.ones = np.ones((1, n), dtype=dtype)
         self.range = window(dtype).adjoint
         # What comes of the local derivatives meets the weights: large ones leave them less room.
         largest = max(float(np.abs(part).max(initial=0.0)) for part in (self.transposed, self.upward))
-        room = np.finfo(dtype).maxexp - 2 * self.range - int(np.frexp(largest)[1])
+        room = np.finfo(dtype).maxexp - 4 * self.range - int(np.frexp(largest)[1])
         self.product = min(window(dtype).product, room)
         self.low, self.high = np.ldexp(1.0, -2 * self.range), np.ldexp(1.0, 2 * self.range)
 
@@ -170,17 +170,7 @@ class Pass:
     def _inject(self, i: int, injection: Array, size: Array) -> None:
         """Add an injection to an adjoint already under way, its view's factor folded in first."""
         self.views.fold(i, [part[i] for part in self.adjoint], self.exponent[i])
-        held = self.exponent[i]
-        if held.any() or size.any():
-            if (held - size > self.range)[size > DEAD].any():  # a sample that is zero must not set the scale
-                present = np.logical_or.reduce([(part[i] != 0).any(axis=1) for part in self.adjoint])
-                held = np.where(present, held, DEAD)
-            top = np.maximum(size, held)
-            for part in self.adjoint:
-                at_power(part[i], held, top, out=part[i])
-            injection = at_power(injection, size, top)
-            self.exponent[i] = top
-        self.adjoint[0][i] += injection
+        add_scaled([part[i] for part in self.adjoint], self.exponent[i], injection, size)
 
     def sample_squares(self, array: Array) -> Array:
         """Return the sum of squares of every sample: (lane, case, hidden, batch) to (lane, case, batch)."""
@@ -265,8 +255,8 @@ class Pass:
             self.watch(t, dz, self.exponent)
         self.record_and_sum(t, dz, exponent, active)
         if self.below is not None:
-            numbers = self.numbers[:active]
-            self.below.put(numbers, self.when(t), self.to_inputs(dz), self.exponent[:active])
+            numbers, power = self.numbers[:active], self.exponent[:active]
+            self.below.put(numbers, self.when(t), power, lambda out: self.to_inputs(dz, out))
         if t in self.earliest:
             self.end(t, dz, adjoint)
         if t > 0:
@@ -314,15 +304,14 @@ class Pass:
         if self.gradients is not None:
             self.gradients.add(t, dz, self.exponent[:active] if self.shifted else None, known)
 
-    def to_inputs(self, dz: Array) -> Array:
-        """``U^T dz``, summed over the row blocks; shape (lane, case, features, batch)."""
-        total, share = self._to_inputs[:, : dz.shape[1]]
+    def to_inputs(self, dz: Array, out: Array) -> None:
+        """Write ``U^T dz``, summed over the row blocks; shape (lane, case, features, batch)."""
+        share = self._to_inputs[: dz.shape[1]]
         for block, (weights, terms) in enumerate(zip(self.upward, dz, strict=True)):
             if block == 0:
-                np.matmul(weights, terms, out=total)
+                np.matmul(weights, terms, out=out)
             elif self.stack.cell.fed_blocks[block]:
-                np.add(total, np.matmul(weights, terms, out=share), out=total)
-        return np.asarray(total)
+                np.add(out, np.matmul(weights, terms, out=share), out=out)
 
     def presentable(
         self, dz: Array, exponent: Array | None, active: int, squares: Array | None = None

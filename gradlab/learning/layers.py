@@ -183,6 +183,24 @@ class Layers:
         forward, reverse = self.top
         return np.concatenate([forward.state(t), reverse.state(self.networks.length - 1 - t)], axis=1)
 
+    def states(self, times: Sequence[int]) -> Array:
+        """Return `state` at some time steps of the stretch that is held, ascending, in front.
+
+        It is overwritten by the next call.
+        """
+        first, last = times[0], times[-1]
+        neighbours = last - first + 1 == len(times)
+        if len(self.top) == 1:
+            if self.networks.feedback is None and neighbours and len(times) > 1:
+                return self.top[0].states(first, last + 1)
+            return np.stack([self.state(t) for t in times])
+        n, length = self.networks.hidden, self.networks.length
+        shape = (len(times), self.networks.cases, 2 * n, self.networks.batch)
+        joined = self._workspace.take("looked at", shape, self.networks.dtype)
+        for out, t in zip(joined, times, strict=True):
+            out[:, :n], out[:, n:] = self.top[0].state(t), self.top[1].state(length - 1 - t)
+        return joined
+
     def state_exponent(self, t: int) -> Array | None:
         """Return by which powers of two `state` at `t` must be scaled down in products; None: zeros."""
         last = self.networks.length - 1

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import DEAD, at_power, renormalise, window
+from gradlab.core.scaled import DEAD, add_scaled, renormalise, window
 from gradlab.learning.stack import Stack
 from gradlab.learning.taps import Taps
 from gradlab.learning.views import Views
@@ -34,12 +34,7 @@ class _Scaled:
 
     def add(self, lanes: slice, values: Array, exponent: Array) -> None:
         """Add ``values * 2 ** exponent``, (lane, case, hidden, batch) and (lane, case, batch)."""
-        held, power = self.mantissa[lanes], self.exponent[lanes]
-        arriving = np.where((values != 0).any(axis=-2), exponent, DEAD)
-        top = np.maximum(power, arriving)
-        held[...] = at_power(held, power, top)
-        held += at_power(values, arriving, top)
-        power[...] = top
+        add_scaled([self.mantissa[lanes]], self.exponent[lanes], values, exponent)
 
     def squares(self, lanes: slice) -> Array:
         """Return the sums of squares of every sample, renormalising what nears the end of the range."""

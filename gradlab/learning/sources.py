@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import DEAD, at_power, ldexp, window
-from gradlab.core.scratch import scratch
+from gradlab.core.scaled import DEAD, add_scaled, ldexp, window
 from gradlab.learning.accumulate import Sums
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.gradients import by_sample, samples_as_cases
@@ -19,9 +18,12 @@ from gradlab.learning.workspace import Workspace
 
 Array = NDArray[Any]
 
-#: ``look(t, h)`` gives each sample's loss, (case, batch), and its slope by ``o = V h + b``,
-#: (case, outputs, batch).
-Look = Callable[[int, Array], tuple[Array, Array]]
+#: ``look(times, h)`` gives each sample's loss at some time steps, (time, case, batch), and its slope by
+#: ``o = V h + b``, (time, case, outputs, batch); the states `h` are (time, case, directions * hidden, batch).
+Look = Callable[[Sequence[int], Array], tuple[Array, Array]]
+
+#: Losses of neighbouring time steps are looked at together, from one multiple of this to the next.
+TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,18 @@ class Source(Protocol):
 
         Shapes (case, hidden, batch) and, int64, (case, batch); `DEAD` where it is exactly zero.
         """
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What losses gave at some time steps: slopes near one, with their powers of two."""
+
+    at: dict[int, int]  # which time step stands where
+    loss: Array  # (time, case, batch)
+    slope: Array  # (time, case, outputs, batch), zero where it was not finite
+    size: Array  # (time, case, batch)
+    overflow: Array  # (time, case): where the slope was not finite
+    finite: bool  # whether it was everywhere
 
 
 class Losses:
@@ -104,30 +118,60 @@ class Losses:
             else Sums(np.empty((1, 1, cases * each, *shape.shape[1:]), self._dtype))
             for shape in shapes
         ]
+        # Lanes that look with the same eyes, such as the loss times of a credit matrix, share what is seen.
+        self._times: dict[Look, set[int]] = {}
+        for lane in lanes:
+            self._times.setdefault(lane.look, set()).update(t for t in lane.looks if t >= lane.earliest)
+        self._seen: dict[Look, dict[int, _Seen]] = {look: {} for look in self._times}
+        self._held = range(0)
+
+    def hold(self, start: int, stop: int) -> None:
+        """Look at neighbouring time steps together from now on; those of this stretch are on the tape."""
+        self._held = range(start, stop)
+        for known in self._seen.values():
+            known.clear()
 
     def arriving(self, lane: int, t: int, direction: int) -> tuple[Array, Array]:
         """Return what the loss sends to one direction of the top layer; see `Source`."""
-        own = self._lanes[lane]
-        state = self._layers.state(t)
-        loss, slope = own.look(t, state)
-        finite = np.asarray(np.isfinite(slope).all(axis=(1, 2)))
-        slope = np.where(finite[:, None, None], slope, 0.0).astype(self._dtype)
-        peak = np.abs(slope).max(axis=1)
-        size = np.frexp(peak)[1].astype(np.int64)
-        size[np.abs(size) < self._range // 2] = 0
-        size[peak == 0] = DEAD
-        if size.any():
-            slope = np.where(slope == 0, slope, ldexp(slope, -size[:, None, :]))
+        own, block = self._lanes[lane], t // TOGETHER
+        known = self._seen[own.look]
+        seen = known.get(block)
+        if seen is None or t not in seen.at:
+            if len(self._layers.top) == 1:  # otherwise the other direction comes by again
+                known.clear()
+            seen = known[block] = self._see(own.look, t)
+        at = seen.at[t]
+        slope, size = seen.slope[at], seen.size[at]
         if direction == 0:  # the other direction asks again for its share of the same
-            self.overflow[lane][~finite & (self.overflow[lane] < 0)] = t
-            self.loss[lane] += loss
-            if own.readout is not None:
-                self.add_readout(lane, t, slope, state, size)
+            if not seen.finite:
+                self.overflow[lane][seen.overflow[at] & (self.overflow[lane] < 0)] = t
+            self.loss[lane] += seen.loss[at]
+            if own.readout is not None and self.readouts[lane] is not None:
+                self.add_readout(lane, t, slope, self._layers.state(t), size)
         n = self._hidden
         rows = slice(direction * n, (direction + 1) * n)
         if own.readout is None:
             return slope[:, rows], size
         return np.matmul(own.readout[:, :, rows].transpose(0, 2, 1), slope), size
+
+    def _see(self, look: Look, t: int) -> _Seen:
+        """Look at time `t`, and at the others that are looked at together with it."""
+        first = t - t % TOGETHER
+        block = range(max(first, self._held.start), min(first + TOGETHER, self._held.stop))
+        times = [u for u in block if u in self._times[look]] if t in block else [t]
+        loss, slope = look(times, self._layers.states(times))
+        overflow = ~np.asarray(np.isfinite(slope).all(axis=(-2, -1)))
+        finite = not overflow.any()
+        if not finite:
+            slope = np.where(overflow[..., None, None], 0.0, slope)
+        slope = slope.astype(self._dtype, copy=False)
+        peak = np.abs(slope).max(axis=-2)
+        size = np.frexp(peak)[1].astype(np.int64)
+        size[np.abs(size) < self._range // 2] = 0
+        size[peak == 0] = DEAD
+        if size.any():
+            slope = np.where(slope == 0, slope, ldexp(slope, -size[..., None, :]))
+        return _Seen({u: i for i, u in enumerate(times)}, loss, slope, size, overflow, finite)
 
     def add_readout(self, lane: int, t: int, slope: Array, state: Array, size: Array) -> None:
         """Add ``slope * 2 ** size [h; 1]^T`` at time `t` to a lane's gradient; all its views share it."""
@@ -176,15 +220,14 @@ class HandedDown:
         shape = (segment, lanes, cases, directions * hidden, batch)
         self._values = workspace.take("handed down", shape, dtype)
         self._exponents = np.empty((segment, lanes, cases, batch), dtype=np.int64)
-        self._ones = np.ones((1, directions * hidden), dtype=dtype)
-        self._bound = np.ldexp(1.0, window(dtype).adjoint)
+        self._held = np.zeros((segment, lanes), dtype=bool)  # where anything has been put
+        self._workspace = workspace
 
     def clear(self) -> None:
         """Forget what was kept: nothing arrives."""
-        self._values[...] = 0.0
-        self._exponents[...] = DEAD
+        self._held[...] = False
 
-    def put(self, lanes: Sequence[int], t: int, values: Array, exponent: Array) -> None:
+    def put(self, lanes: Sequence[int], t: int, exponent: Array, write: Callable[[Array], None]) -> None:
         """Add what a direction of the layer above hands down at time `t` of the sequence.
 
         Parameters
@@ -192,33 +235,39 @@ class HandedDown:
         lanes : sequence of int
             Which lanes it is of.
         t : int
-        values : array of shape (lane, case, directions * hidden, batch)
         exponent : integer array of shape (lane, case, batch)
+            The powers of two of what is handed down.
+        write : callable
+            Writes its mantissas, (lane, case, directions * hidden, batch), to where it is told.
         """
         slot = t % self._segment
-        values, exponent = self._presentable(values, exponent)
-        for i, lane in enumerate(lanes):
-            held, power = self._values[slot, lane], self._exponents[slot, lane]
-            if (power == DEAD).all():
-                held[...], power[...] = values[i], exponent[i]
-                continue
-            top = np.maximum(power, exponent[i])
-            np.add(at_power(held, power, top), at_power(values[i], exponent[i], top), out=held)
-            power[...] = top
-
-    def _presentable(self, values: Array, exponent: Array) -> tuple[Array, Array]:
-        """Return values in the middle of the range, with their powers of two; `DEAD` where they are zero."""
-        squared = np.multiply(values, values, out=scratch("squared", values.shape, values.dtype))
-        squares = np.matmul(self._ones, squared)[..., 0, :]
-        if squares.min() > 1.0 / self._bound and squares.max() < self._bound:
-            return values, exponent
-        peak = np.maximum(values.max(axis=-2), -values.min(axis=-2))
-        alive = peak > 0
-        shift = np.where(alive, np.frexp(peak)[1], 0)
-        return ldexp(values, -shift[..., None, :]), np.where(alive, exponent + shift, DEAD)
+        values, powers, held = self._values[slot], self._exponents[slot], self._held[slot]
+        run = _run(lanes)
+        if run is not None and not held[run].any():
+            write(values[run])
+            powers[run], held[run] = exponent, True
+            return
+        arriving = self._workspace.take("arriving", (len(lanes), *values.shape[1:]), values.dtype)
+        write(arriving)
+        for lane, own, power in zip(lanes, arriving, exponent, strict=True):
+            if held[lane]:
+                add_scaled([values[lane]], powers[lane], own, power)
+            else:
+                values[lane], powers[lane], held[lane] = own, power, True
 
     def arriving(self, lane: int, t: int, direction: int) -> tuple[Array, Array]:
         """Return what was handed down to one direction at time `t` of the sequence; see `Source`."""
         slot, n = t % self._segment, self._hidden
         rows = slice(direction * n, (direction + 1) * n)
-        return self._values[slot, lane, :, rows], self._exponents[slot, lane].copy()
+        if not self._held[slot, lane]:
+            self._values[slot, lane], self._exponents[slot, lane] = 0.0, DEAD
+        return self._values[slot, lane, :, rows], self._exponents[slot, lane]
+
+
+def _run(lanes: Sequence[int]) -> slice | None:
+    """Return neighbouring lanes, counted up or down, as a slice; None where they are not neighbours."""
+    first, step = lanes[0], 1 if lanes[-1] >= lanes[0] else -1
+    stop = first + step * len(lanes)
+    if list(lanes) != list(range(first, stop, step)):
+        return None
+    return slice(first, stop if stop >= 0 else None, step)

@@ -136,7 +136,7 @@ class _Unit:
     Attributes
     ----------
     value : array of shape (case, outputs, batch)
-        All outputs at the time step looked at last.
+        All outputs at the time step looked at.
     """
 
     value: Array
@@ -144,9 +144,9 @@ class _Unit:
     def __init__(self, readout: Array, output: AbstractOutput, which: int):
         self._readout, self._output, self._which = readout, output, which
 
-    def __call__(self, t: int, state: Array) -> tuple[Array, Array]:
+    def __call__(self, times: Sequence[int], state: Array) -> tuple[Array, Array]:
         before = sums(self._readout, state)
-        self.value = self._output.value(before)
+        (self.value,) = self._output.value(before)
         unit = np.zeros_like(before)
-        unit[:, self._which] = 1.0
-        return np.zeros((before.shape[0], before.shape[-1])), self._output.pull(before, unit)
+        unit[..., self._which, :] = 1.0
+        return np.zeros((*before.shape[:2], before.shape[-1])), self._output.pull(before, unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ def look_at(
     loss: AbstractLoss,
     output: AbstractOutput,
     readout: Array | None,
-    target_at: Callable[[int], Array],
-    weight_at: Callable[[int], Array] | None = None,
+    targets_at: Callable[[Sequence[int]], Array],
+    weights_at: Callable[[Sequence[int]], Array] | None = None,
 ) -> Look:
     """Return the loss of every sample, and its slope by what the readout gives, as a function of the state.
 
@@ -31,13 +31,14 @@ def look_at(
         The activation of the readout.
     readout : array of shape (case, outputs, directions * hidden + 1), or None
         ``[V b]``; None where the loss sees the state itself.
-    target_at, weight_at : callables
-        Of the time step: targets, (case, outputs, batch) or (case, batch), and the factors of the losses,
-        (case, batch); None: ones. Where a factor is 0 the loss does not look, whatever it would see.
+    targets_at, weights_at : callables
+        Of neighbouring time steps, ascending: targets, (time, case, outputs, batch) or (time, case, batch),
+        and the factors of the losses, (time, case, batch); None: ones. Where a factor is 0 the loss does not
+        look, whatever it would see.
     """
 
-    def plain(t: int, state: Array) -> tuple[Array, Array]:
-        target = target_at(t)
+    def plain(times: Sequence[int], state: Array) -> tuple[Array, Array]:
+        target = targets_at(times)
         if loss.target_kind != "classes":
             target = target.astype(state.dtype, copy=False)
         if readout is None:
@@ -48,14 +49,14 @@ def look_at(
         value, slope = loss.evaluate(output.value(before), target)
         return value, output.pull(before, slope)
 
-    if weight_at is None:
+    if weights_at is None:
         return plain
 
-    def weighted(t: int, state: Array) -> tuple[Array, Array]:
-        value, slope = plain(t, state)
-        weight = weight_at(t).astype(state.dtype, copy=False)
+    def weighted(times: Sequence[int], state: Array) -> tuple[Array, Array]:
+        value, slope = plain(times, state)
+        weight = weights_at(times).astype(state.dtype, copy=False)
         seen = weight != 0
         value = np.where(seen, value * weight, 0.0)
-        return value, np.where(seen[:, None], slope * weight[:, None], 0.0)
+        return value, np.where(seen[:, :, None], slope * weight[:, :, None], 0.0)
 
     return weighted

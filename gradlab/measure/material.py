@@ -13,6 +13,7 @@ from gradlab.learning.backward import Lane, backpropagate
 from gradlab.learning.clipping import AbstractClip
 from gradlab.learning.clipping.off import Off
 from gradlab.learning.layers import Layers, Networks, Weights
+from gradlab.learning.sources import TOGETHER
 from gradlab.learning.stack import Feedback
 from gradlab.learning.workspace import Workspace
 from gradlab.measure.collect import Collect, open_taps
@@ -28,7 +29,6 @@ from gradlab.tasks import AbstractTask
 
 Array = NDArray[Any]
 
-TARGET_STEPS = 16  # time steps of targets that are held at once
 _OFF = Off()
 
 
@@ -156,26 +156,26 @@ def lane(
     return Lane(task.looks(), look, readout, rule, scales)
 
 
-def _target_reader(material: Material, task: AbstractTask) -> Callable[[int], Array]:
-    """Return a function of time that gives the targets, a few time steps being fetched at once."""
+def _target_reader(material: Material, task: AbstractTask) -> Callable[[Sequence[int]], Array]:
+    """Return a function of neighbouring time steps that gives their targets, a few being fetched at once."""
     if len(task.looks()) == 1:
-        return lambda t: material.targets(task, t, t + 1)[0]
+        return lambda times: material.targets(task, times[0], times[0] + 1)
     held: dict[int, Array] = {}
 
-    def target_at(t: int) -> Array:
-        start = t - t % TARGET_STEPS
+    def targets_at(times: Sequence[int]) -> Array:
+        start = times[0] - times[0] % TOGETHER
         if start not in held:
             held.clear()
-            held[start] = material.targets(task, start, min(start + TARGET_STEPS, task.steps))
-        return np.asarray(held[start][t - start])
+            held[start] = material.targets(task, start, min(start + TOGETHER, task.steps))
+        return held[start][np.subtract(times, start)]
 
-    return target_at
+    return targets_at
 
 
-def _weight_reader(material: Material, task: AbstractTask) -> Callable[[int], Array] | None:
-    """Return a function of time that gives the factors of the losses; None where all are 1."""
+def _weight_reader(material: Material, task: AbstractTask) -> Callable[[Sequence[int]], Array] | None:
+    """Return a function of time steps that gives the factors of the losses; None where all are 1."""
     if material.weight is None:
         return None
     first = task.looks()[0]
     weight = material.weight(task, first, task.looks()[-1] + 1)
-    return None if weight is None else lambda t: np.asarray(weight[t - first])
+    return None if weight is None else lambda times: weight[np.subtract(times, first)]

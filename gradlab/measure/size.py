@@ -13,12 +13,13 @@ import numpy as np
 
 from gradlab.core.errors import Problem, UserMistake
 from gradlab.learning.learners import AbstractLearner
+from gradlab.learning.sources import TOGETHER
 from gradlab.network.settings import NetworkSettings
 from gradlab.tasks import AbstractTask
 
 # Larger tiles spread the cost of calls, until what every time step touches has left the cache.
-CACHE = 4300 << 10  # bytes of adjoints and weights
-TAPE = 448 << 20  # bytes of one layer's tape beyond which larger tiles gain nothing
+CACHE = 5500 << 10  # bytes of adjoints and weights
+TAPE = 576 << 20  # bytes of one layer's tape beyond which larger tiles gain nothing
 STEP_OBJECTS = 1000  # bytes of the Python objects that a time step of tape has, whatever its size
 CREDIT_BYTES = 1600 << 10  # of adjoints that go back together for the credit of many loss times
 _MOST_RUNS = 64
@@ -95,7 +96,6 @@ def sizes_of(
     size = np.dtype(network.dtype).itemsize
     n, task, lanes = network.hidden, tasks[0], len(tasks)
     blocks, parts = len(network.cell.row_blocks), len(network.cell.state_parts)
-    joined = network.layers > 1 or network.bidirectional
     length = task.steps if network.bidirectional else task.lags
     width, batch = n + max(task.features, n * network.directions if network.layers > 1 else 0) + 1, task.batch
     state = batch * size * n
@@ -105,11 +105,15 @@ def sizes_of(
     gathered = 16 * (1 + len({"memory", "preactivation"} & set(taps))) * lanes + 16 * views + 48
     step = state * network.cell.local_parts + batch * (size * (width + task.features) + gathered)
     records = 8 * length * (views * (len(taps) + 2) + 4)
-    targets = 16 * lanes * batch * size * max(n, task.n_outputs)
-    fixed = adjoint + sums + records + targets + 12 * state + 6 * batch * size * width
+    # Losses of neighbouring time steps: targets, what the readout gives, slopes and what they are made of.
+    slope = lanes * batch * size * (task.n_outputs if task.loss_entry.uses_readout else n)
+    looked = 8 * min(TOGETHER, len(task.looks())) * slope
+    if network.bidirectional:  # those of all time steps stay until the other direction comes by
+        looked += 2 * len(task.looks()) * slope + 2 * TOGETHER * state
+    fixed = adjoint + sums + records + looked + 12 * state + 6 * batch * size * width
     if "path" in taps:
         fixed += 8 * lanes * state
-    if joined:  # what one layer hands down to the next, and the joined states of two directions
+    if network.layers > 1:  # what one hands down to the next, and the joined states of two directions
         step += lanes * network.directions * (state + 8 * batch) + network.directions * state
     copies = network.layers * network.directions
     # A bidirectional network is held whole: a stretch of its tape counts as part of what never shrinks.

@@ -198,12 +198,16 @@ class Pass:
         """Return how the loss of a batch looks."""
         place = {t: i for i, t in enumerate(batch.looks)}
         weight = batch.weight
+
+        def some(times: Sequence[int]) -> list[int]:
+            return [place[t] for t in times]
+
         look = look_at(
             self._loss,
             self._output,
             self.parameters.readout,
-            lambda t: np.asarray(batch.targets[place[t]]),
-            None if weight is None else lambda t: np.asarray(weight[place[t]]),
+            lambda times: batch.targets[some(times)],
+            None if weight is None else lambda times: weight[some(times)],
         )
         entries = self._clip if self._clip.changes_entries else _OFF
         scale = self._clip if self._clip.rescales_samples else _OFF
@@ -315,10 +319,11 @@ class _Losses:
         self._shape = cases, batch
         self.astray = np.zeros(cases, dtype=bool)
 
-        def look(t: int, state: Array) -> tuple[Array, Array]:
-            loss, slope = lane.look(t, state)
-            self._at[t] = loss
-            self.astray |= ~(np.isfinite(loss).all(axis=-1) & np.isfinite(slope).all(axis=(1, 2)))
+        def look(times: Sequence[int], state: Array) -> tuple[Array, Array]:
+            loss, slope = lane.look(times, state)
+            self._at |= zip(times, loss, strict=True)
+            fine = np.isfinite(loss).all(axis=-1) & np.isfinite(slope).all(axis=(-2, -1))
+            self.astray |= ~fine.all(axis=0)
             return loss, slope
 
         self.lane = Lane(lane.looks, look, lane.readout, _OFF, (_OFF,))

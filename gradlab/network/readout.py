@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 def sums(readout: Array, state: Array) -> Array:
-    """Return ``o = V h + b`` of ``[V b]`` (case, outputs, width + 1) and states (case, width, batch)."""
+    """Return ``o = V h + b`` of ``[V b]`` (case, outputs, width + 1) and states (..., case, width, batch)."""
     return np.asarray(np.matmul(readout[:, :, :-1], state) + readout[:, :, -1:])
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from engine import OFF, alone_of, assert_same_records, block, clip, network, probe_case, task
 
 import gradlab.measure.probe as module
+from gradlab.measure.arrays import probe_arrays
 from gradlab.measure.probe import Run, probe
 from gradlab.measure.records import OF_LEARNER, RECORDS
 from gradlab.network.cells import registry as cells
@@ -92,6 +95,65 @@ def test_layers_far_outside_the_range_of_floating_point():
     slopes = (profile[:, -1] - profile[:, 100]) / 2899
     np.testing.assert_allclose(slopes, np.log10(0.25), rtol=5e-3, atol=0)
     assert profile[0, -1] > profile[1, -1] > profile[2, -1]  # more ways down, as a power of the lag
+
+
+def handed_down(a, b, above, below, looks):
+    """Log10 of the adjoints of two layers of one unit each, exactly: `above` and `below` are derivatives."""
+    upper = lower = Fraction(0)
+    logs = []
+    for t in range(len(above) - 1, -1, -1):
+        upper = (upper * above[t + 1] * b if t + 1 < len(above) else 0) + (t in looks)
+        lower = (lower * below[t + 1] * a if t + 1 < len(above) else 0) + upper * above[t]
+        logs.append([log10_of(lower), log10_of(upper)])
+    return np.array(logs).T
+
+
+def log10_of(number):
+    return math.log10(number.numerator) - math.log10(number.denominator) if number else -np.inf
+
+
+def two_units(a, b, bias, inputs, activation, looks):
+    """What is measured of two layers of one unit each with weights `a` below and `b` above."""
+    weights = {
+        "weight_hh_l0": [[a]],
+        "weight_ih_l0": [[1.0]],
+        "weight_hh_l1": [[b]],
+        "weight_ih_l1": [[-1.0]],
+        "bias_ih_l1": [bias],
+    }
+    steps = np.reshape(inputs, (-1, 1, 1))
+    ones, name = np.ones((len(looks), 1, 1)), "log10_state_gradient_norm"
+    given = {"loss": "unit", "at": looks, "record": [name]}
+    return probe_arrays(weights, steps, ones, activation=activation, **given)[name][:, 0]
+
+
+@pytest.mark.parametrize(("a", "b"), [(4.0, 0.25), (0.25, 4.0), (0.25, 0.125), (2.0, 2.0)])
+def test_layers_that_drift_apart(a, b):
+    """One explodes while the other vanishes, over 3000 linear steps: against exact fractions."""
+    ones = [Fraction(1)] * 3000
+    looks = [10, 1500, 2999]
+    got = two_units(a, b, 0.0, np.zeros(3000), "identity", looks)
+    expected = handed_down(Fraction(a), Fraction(b), ones, ones, looks)
+    np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-12)
+
+
+def test_a_layer_above_that_is_dead_for_a_while_sends_nothing_down():
+    """A rectified unit that is shut at one time cuts its adjoint; what a later loss sends counts in full."""
+    inputs = np.ones(3000)
+    inputs[1500] = 10.0
+    a = b = 0.25
+    below, above, h, u = [], [], 0.0, 0.0
+    for x in inputs:
+        h = max(a * h + x, 0.0)
+        z = b * u - h + 2.0
+        u = max(z, 0.0)
+        below.append(Fraction(1))
+        above.append(Fraction(int(z > 0)))
+    assert 0 < above.count(0) < 10
+    got = two_units(a, b, 2.0, inputs, "relu", [10, 2999])
+    expected = handed_down(Fraction(a), Fraction(b), above, below, [10, 2999])
+    assert np.isneginf(expected).any()
+    np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-12)
 
 
 def test_reverse_direction_counts_lags_in_its_own_time():

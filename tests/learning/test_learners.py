@@ -160,7 +160,7 @@ def growing_units(length, radius):
     for t in range(length):
         old = states[-1]
         states.append(d * old + r * np.roll(old, 2, axis=0) + affine[:, 4:-1] @ x[t] + affine[:, -1:])
-    _, slope = work.lane.look(length - 1, states[-1].astype(float)[None])
+    slope = work.lane.look([length - 1], states[-1].astype(float)[None, None])[1][0]
     adjoint, by_d, by_r = slope[0].astype(np.longdouble), 0, 0
     for t in reversed(range(length)):
         by_d, by_r = by_d + (adjoint * states[t]).sum(1), by_r + (adjoint * np.roll(states[t], 2, 0)).sum(1)

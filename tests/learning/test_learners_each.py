@@ -96,7 +96,7 @@ def test_adjoints_of_all_layers_end_at_the_same_time_step():
     work = work_of(settings, task(length=6, features=2, batch=2))
     gradient = made_by(truncated(1), work).gradient.values()
     lower, upper = work.layers.trajectories[0][0], work.layers.trajectories[1][0]
-    _, slope = work.lane.look(5, upper.state(5))
+    slope = work.lane.look([5], upper.state(5)[None])[1][0]
     dh = work.lane.readout[:, :, :-1].transpose(0, 2, 1) @ slope
     dz = upper.local(5)[0] * dh
     below = lower.local(5)[0] * (upper.stack.affine[:, :, 4:-1].transpose(0, 2, 1) @ dz)
@@ -147,7 +147,7 @@ def test_snap1_of_an_elman_network_by_its_definition():
     S, total = np.zeros((4, 7)), np.zeros((4, 7))
     for t in range(9):
         S = top.local(t)[0][0] * (weights[:, None] * S + top.affine_input(t)[0].T)
-        _, slope = work.lane.look(t, top.state(t))
+        slope = work.lane.look([t], top.state(t)[None])[1][0]
         total += (work.lane.readout[0, :, :-1].T @ slope[0]) * S
     got = made_by("snap1", work).gradient.values()[0][0]
     np.testing.assert_allclose(got, total, rtol=1e-12, atol=1e-13)

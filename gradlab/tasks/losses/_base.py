@@ -1,4 +1,4 @@
-"""The contract of a loss: per sample, at one time step."""
+"""The contract of a loss: per sample and time step."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class AbstractLoss(ABC):
 
         Parameters
         ----------
-        output : array of shape (case, outputs, batch)
+        output : array of shape (..., case, outputs, batch)
             Of the readout, or the hidden state where `uses_readout` is false.
         target : array
-            (case, outputs, batch) values or directions, or (case, batch) integer classes.
+            (..., case, outputs, batch) values or directions, or (..., case, batch) integer classes.
 
         Returns
         -------
-        loss : array of shape (case, batch)
-        slope : array of shape (case, outputs, batch)
+        loss : array of shape (..., case, batch)
+        slope : array of shape (..., case, outputs, batch)
         """
 
 

@@ -26,16 +26,16 @@ class CrossEntropy(AbstractLoss):
 
     def evaluate(self, output: Array, target: Array) -> tuple[Array, Array]:
         """Return loss and slope; see the base class."""
-        index = target[:, None, :]
-        top = output.max(axis=1, keepdims=True)
+        index = target[..., None, :]
+        top = output.max(axis=-2, keepdims=True)
         weights = np.exp(output - top)
-        total = weights.sum(axis=1, keepdims=True)
-        own = np.take_along_axis(output, index, axis=1) - top
+        total = weights.sum(axis=-2, keepdims=True)
+        own = np.take_along_axis(output, index, axis=-2) - top
         others = weights.copy()
-        np.put_along_axis(others, index, 0.0, axis=1)
-        rest = others.sum(axis=1, keepdims=True)
+        np.put_along_axis(others, index, 0.0, axis=-2)
+        rest = others.sum(axis=-2, keepdims=True)
         slope = others / total
-        np.put_along_axis(slope, index, -rest / total, axis=1)
+        np.put_along_axis(slope, index, -rest / total, axis=-2)
         # log(total) - own = log1p(rest / weight of the target), where that weight is not tiny
         loss = np.where(own > -1.0, np.log1p(rest * np.exp(np.minimum(-own, 1.0))), np.log(total) - own)
-        return loss[:, 0], slope
+        return loss[..., 0, :], slope

@@ -20,4 +20,4 @@ class Mse(AbstractLoss):
     def evaluate(self, output: Array, target: Array) -> tuple[Array, Array]:
         """Return loss and slope; see the base class."""
         difference = output - target
-        return (difference * difference).mean(axis=1), difference * (2.0 / output.shape[1])
+        return (difference * difference).mean(axis=-2), difference * (2.0 / output.shape[-2])

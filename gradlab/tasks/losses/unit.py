@@ -23,4 +23,4 @@ class Unit(AbstractLoss):
 
     def evaluate(self, output: Array, target: Array) -> tuple[Array, Array]:
         """Return loss and slope; see the base class."""
-        return (output * target).sum(axis=1), target
+        return (output * target).sum(axis=-2), target
