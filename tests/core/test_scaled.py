@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gradlab.core.scaled import DEAD, add_scaled, ldexp, log2_of, log2_total, renormalise, window
@@ -80,30 +80,30 @@ def test_times_a_power_of_two_is_the_nearest_number(number, power):
 
 
 SIGNED = st.one_of(st.just(0.0), st.floats(-1e60, -1e-60), st.floats(1e-60, 1e60))
-POWERS = st.one_of(st.just(0), st.integers(-300, 300), st.integers(-9000, 9000), st.just(DEAD))
+PAIRS = st.one_of(st.just((0.0, 0.0)), st.tuples(SIGNED, SIGNED))
+POWERS = st.one_of(st.just(0), st.integers(-300, 300), st.integers(-9000, 9000))
 
 
-@given(st.lists(SIGNED, min_size=6, max_size=6), POWERS, POWERS)
-def test_a_sum_of_scaled_numbers_against_exact_sums(numbers, power, size):
+@given(PAIRS, PAIRS, PAIRS, POWERS, POWERS)
+@example((1.0, 2.0), (0.0, 1.0), (0.0, 0.0), 0, 5000)
+@example((0.0, 0.0), (0.0, 0.0), (1.0, -3.0), 5000, 0)
+@example((0.0, 0.0), (1.0, 0.0), (1.0, -3.0), 0, -5000)
+@example((0.0, 0.0), (0.0, 0.0), (1.0, 2.0), DEAD, 17)
+@example((1.0, 2.0), (3.0, 4.0), (0.0, 0.0), 17, DEAD)
+def test_a_sum_of_scaled_numbers_against_exact_sums(first, second, values, power, size):
     """To the unit in the last place of the largest; what is zero on a far scale hides nothing."""
-    zero = (power == DEAD, size == DEAD)  # what is dead is zero
-    first, second, values = (np.array(numbers[i : i + 2])[:, None] for i in (0, 2, 4))
-    first, second, values = first * (not zero[0]), second * (not zero[0]), values * (not zero[1])
-    before = [[Fraction(float(x)) for x in part[:, 0]] for part in (first, second, values)]
-    powers, sizes = np.array([power]), np.array([size])
-    add_scaled([first, second], powers, values, sizes)
-    common = max([p for p, parts in ((power, before[:2]), (size, before[2:])) if any(map(any, parts))] or [0])
+    parts, powers = [np.array(pair)[:, None] for pair in (first, second)], np.array([power])
+    add_scaled(parts, powers, np.array(values)[:, None], np.array([size]))
 
-    def on_common(numbers, power):
-        return [x * Fraction(2) ** (power - common) if x else x for x in numbers]
+    def exact(pair, power):
+        return [Fraction(x) * Fraction(2) ** power if x else Fraction(0) for x in pair]
 
-    own, other, added = on_common(before[0], power), on_common(before[1], power), on_common(before[2], size)
+    own, other, added = exact(first, power), exact(second, power), exact(values, size)
     expected = [[a + b for a, b in zip(own, added, strict=True)], other]
     largest = max(abs(x) for x in (*own, *other, *added))
-    for part, exact in zip((first, second), expected, strict=True):
-        for x, y in zip(part[:, 0], exact, strict=True):
-            got = on_common([Fraction(float(x))], int(powers[0]))[0]
-            assert abs(got - y) <= largest * Fraction(2) ** -52
+    for part, wanted in zip(parts, expected, strict=True):
+        for x, y in zip(exact(part[:, 0].tolist(), int(powers[0])), wanted, strict=True):
+            assert abs(x - y) <= largest * Fraction(2) ** -52
 
 
 def test_zero_is_minus_infinity_whatever_its_exponent():
