@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.products import product
 from gradlab.core.scaled import ldexp, window
 from gradlab.core.scratch import scratch
 
@@ -111,7 +112,7 @@ class Sums:
         right : array of shape (case, batch, columns)
         """
         total = self.total[view]
-        np.matmul(left, right, out=self._product)
+        product(left, right, self._product)
         np.add(total, self._product, out=total)
         self._stale[view] = True
         if self._waiting[view]:

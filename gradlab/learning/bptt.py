@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.products import product
 from gradlab.core.scaled import DEAD, add_scaled, ldexp, renormalise, window
 from gradlab.learning.gradients import Gradients
 from gradlab.learning.paths import Paths, squares_of
@@ -309,9 +310,9 @@ class Pass:
         share = self._to_inputs[: dz.shape[1]]
         for block, (weights, terms) in enumerate(zip(self.upward, dz, strict=True)):
             if block == 0:
-                np.matmul(weights, terms, out=out)
+                product(weights, terms, out)
             elif self.stack.cell.fed_blocks[block]:
-                np.add(out, np.matmul(weights, terms, out=share), out=out)
+                np.add(out, product(weights, terms, share), out=out)
 
     def presentable(
         self, dz: Array, exponent: Array | None, active: int, squares: Array | None = None
@@ -352,11 +353,11 @@ class Pass:
         if first == 0:
             return None
         if first == 1 and not direct and self.stack.feedback is None:
-            np.matmul(self.transposed[0], dz[0], out=out)
+            product(self.transposed[0], dz[0], out)
             return None
         shape = (first, len(out), len(out[0]), self.transposed.shape[-2], out.shape[-1])
         parts = self._handed[: first * len(out)].reshape(shape)
-        np.matmul(self.transposed, dz[:first], out=parts)
+        product(self.transposed, dz[:first], parts)
         if self.stack.feedback is not None:
             self.through_output(t, parts[0], out)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def arriving(work: Work, t: int) -> tuple[Array, Array, Losses]:
 
     Shapes (case, batch, hidden) and (case, batch); the readout's own gradient stands in the losses.
     """
-    losses = Losses(work.layers, [work.lane], gradients=True)
+    losses = Losses(work.layers, [replace(work.lane, looks=(t,), earliest=t)], gradients=True)
     adjoint, size = losses.arriving(0, t, 0)
     return np.ascontiguousarray(adjoint.transpose(0, 2, 1)), size, losses
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.core.products import product
 from gradlab.core.scaled import window
 from gradlab.learning.stack import Stack
 from gradlab.learning.workspace import Workspace
@@ -192,9 +193,9 @@ class Trajectory:
             old_state, new_state = self._parts[i], self._parts[i + 1]
             local, z, z_inward = self._local[i]
             now[2][:] = inputs[i]
-            np.matmul(self._affine, now[0], out=z)
+            product(self._affine, now[0], z)
             if len(z_inward):
-                np.matmul(self._inward, now[3], out=z_inward)
+                product(self._inward, now[3], z_inward)
             saturation = self.saturation[t] if self.saturation is not None else None
             cell.forward(stack.activation, t, stack.diagonal, local, old_state, new_state, saturation)
             if careful:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gradlab.core.errors import UserMistake
 from gradlab.core.registry import settings_of
 from gradlab.network.activations import AbstractActivation, registry
+from gradlab.network.activations.logistic import Logistic
 
 EPS = np.finfo(np.float64).eps
 TINY = np.finfo(np.float64).tiny
@@ -335,6 +336,19 @@ def test_any_neighbours_leave_an_element_alone(numbers: list[float], setting: st
     together = np.stack(evaluated(entry, z))
     alone = np.concatenate([np.stack(evaluated(entry, z[k : k + 1])) for k in range(len(z))], axis=1)
     assert np.array_equal(together, alone)
+
+
+def test_a_gate_and_what_it_leaves_are_right_at_both_ends() -> None:
+    """Value, complement and derivative against decimals; far arguments leave their neighbours alone."""
+    z = np.array([-800.0, -700.0, -40.0, -3.0, -1e-9, 0.0, 0.7, 4.2, 36.9, 300.0, 699.0, 701.0, 740.0])
+    expected = [[(_logistic(Decimal(x))), _logistic(-Decimal(x))] for x in z.tolist()]
+    for numbers in (z, z[:8]):
+        value, complement, slope = (np.empty((len(numbers), 1, 1)) for _ in range(3))
+        Logistic().gate(numbers.reshape(-1, 1, 1), value, complement, slope)
+        for i in range(len(numbers)):
+            q, rest = expected[i]
+            got = value[i, 0, 0], complement[i, 0, 0], slope[i, 0, 0]
+            np.testing.assert_allclose(got, [float(q), float(rest), float(q * rest)], rtol=1e-15, atol=1e-320)
 
 
 # --- settings ----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from gradlab.core.products import product
 from gradlab.core.scaled import DEAD, window
 from gradlab.learning.learners._base import (
     AbstractLearner,
@@ -124,7 +125,7 @@ class _Sensitivities:
         The largest entry is looked for where the bound comes near the end of the range, and now and then.
         """
         jacobian, power = self._jacobian_of(local)
-        np.matmul(jacobian, self.value, out=self._next)
+        product(jacobian, self.value, self._next)
         size = self._size + power + np.frexp(np.abs(jacobian).sum(axis=-1).max(axis=-1))[1]
         power = power + self.exponent
         far = np.abs(size - self.exponent) > window(self.walk.dtype).adjoint

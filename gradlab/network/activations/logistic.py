@@ -61,3 +61,25 @@ class Logistic(AbstractActivation):
         np.add(e, 1.0, out=derivative)
         np.divide(e, derivative, out=value)
         np.divide(value, derivative, out=derivative)
+
+    def gate(self, z: Array, value: Array, complement: Array, derivative: Array) -> None:
+        """Write value, ``1 - value`` and derivative, all with full relative precision; see `evaluate`.
+
+        ``1 - q = 1/(1+e)`` does not cancel where the gate is open.
+        """
+        limit = exp_limit(z)
+        if z.max(initial=0.0) <= limit:
+            self._gate_within(z, value, complement, derivative)
+            return
+        far = z > limit
+        rest = np.exp(-z[far])
+        self._gate_within(np.minimum(z, limit), value, complement, derivative)
+        value[far], complement[far], derivative[far] = 1.0, rest, rest
+
+    def _gate_within(self, z: Array, value: Array, complement: Array, derivative: Array) -> None:
+        """Write all three where ``exp(z)`` is finite."""
+        e = np.exp(z, out=scratch("exponential", z.shape, z.dtype))
+        np.add(e, 1.0, out=derivative)
+        np.divide(e, derivative, out=value)
+        np.divide(1.0, derivative, out=complement)
+        np.multiply(value, complement, out=derivative)

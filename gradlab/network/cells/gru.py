@@ -15,9 +15,6 @@ from gradlab.network.cells._base import AbstractCell, Array, registry
 
 _logistic = Logistic()
 
-# Where a gate is closer to 1 than this, ``1 - gate`` has cancelled six bits and is taken another way.
-CANCELLED = 1.0 / 64.0
-
 
 @registry.register
 @dataclass(frozen=True)
@@ -81,14 +78,13 @@ class Gru(AbstractCell):
         state, before = new[0], old[0]
         r, g, rest = (scratch(name, state.shape, state.dtype) for name in ("reset", "g", "rest"))
         _logistic.evaluate(reset, r, reset)
-        _logistic.evaluate(update, u, update)
+        _logistic.gate(update, u, rest, update)
         np.multiply(r, product, out=g)
         np.add(candidate, g, out=candidate)
         activation.evaluate(candidate, g, candidate)
         if saturation is not None:
             each = [part.reshape(len(saturation), -1).mean(axis=-1) for part in (reset, update, candidate)]
             np.mean(each, axis=0, out=saturation)
-        _complement(u, update, rest)
         np.multiply(rest, g, out=state)
         np.subtract(before, g, out=g)
         np.multiply(update, g, out=update)
@@ -102,18 +98,9 @@ class Gru(AbstractCell):
     def backward(self, t: int, diagonal: Array, local: Array, adjoint: Sequence[Array], dz: Array) -> None:
         """``dz`` of the four blocks, then ``u dh``."""
         dh = adjoint[0]
-        for block in range(4):
-            np.multiply(local[block], dh, out=dz[block])
+        np.multiply(local[:4, None], dh, out=dz[:4])
         np.multiply(local[4], dh, out=dh)
 
     def carry(self, local: Array) -> Array:
         """Return ``u``."""
         return np.asarray(local[4])
-
-
-def _complement(gate: Array, slope: Array, out: Array) -> None:
-    """Write ``1 - gate`` with full relative precision: ``s' = s (1 - s)`` does not cancel near 1."""
-    np.subtract(1.0, gate, out=out)
-    shut = np.less(out, CANCELLED, out=scratch("shut", gate.shape, np.bool_))
-    if shut.any():
-        np.divide(slope, gate, out=out, where=shut)

@@ -109,8 +109,7 @@ class Lstm(AbstractCell):
     def backward(self, t: int, diagonal: Array, local: Array, adjoint: Sequence[Array], dz: Array) -> None:
         """``dz`` of the four blocks, then ``dc' = s(f) dc``."""
         dh, dc = adjoint
-        for block in range(3):
-            np.multiply(local[block], dc, out=dz[block])
+        np.multiply(local[:3, None], dc, out=dz[:3])
         np.multiply(local[3], dh, out=dz[3])
         np.multiply(local[5], dc, out=dc)
 

@@ -6,7 +6,8 @@ transcendental functions once an element (Elman: tanh; LSTM: exp for each of thr
 for the candidate and for the memory; GRU: exp for two gates, tanh for the candidate); backward it is one
 product with the transposed recurrent weights, and input weights where a layer is below. For the credit
 matrix a product goes back with all loss times that have come by then.
-NumPy calls on preallocated buffers, on groups of cases whose buffers and weights fit the cache. The
+NumPy calls on preallocated buffers, on groups of cases whose buffers and weights fit the cache; large
+products a few rows at a time, as gradlab takes them and as they are fastest. The
 result is no gradient: the harness checks the other tools' numbers, not this one's.
 """
 
@@ -17,6 +18,7 @@ from functools import partial
 
 import numpy as np
 
+from gradlab.core.products import product
 from tests.benchmarks.problem import Array, Arrays, Kernel, Layer, Problem
 
 
@@ -42,7 +44,7 @@ def forward(problem: Problem, layer: Layer, group: slice) -> None:
     candidate, state = np.empty((cases, n, batch)), joined[:, :n]
     for _ in range(problem.length):
         for weight, right, out in zip(weights, seen, z, strict=False):
-            np.matmul(weight, right, out=out)
+            product(weight, right, out)
         if problem.cell == "elman":
             np.tanh(z[0], out=state)
             continue
@@ -61,7 +63,7 @@ def backward(problem: Problem, layer: Layer, group: slice, below: bool, lanes: i
     adjoint = np.empty((count, width, problem.batch))
     for t in range(problem.length):
         used = cases if lanes == 1 else t + 1  # the loss times not before this one
-        np.matmul(transposed, delta[:used], out=adjoint[:used])
+        product(transposed, delta[:used], adjoint[:used])
 
 
 def kernel(problem: Problem, arrays: Arrays, size: int) -> Array:
