@@ -132,6 +132,8 @@ class Pass:
         room = np.finfo(dtype).maxexp - 4 * self.range - int(np.frexp(largest)[1])
         self.product = min(window(dtype).product, room)
         self.low, self.high = np.ldexp(1.0, -2 * self.range), np.ldexp(1.0, 2 * self.range)
+        bound = window(dtype).square
+        self.presented = np.ldexp(1.0, -bound), np.ldexp(1.0, bound)  # squares that the taps can take
 
     def back(self, start: int, stop: int) -> None:
         """Go back over the stretch of time steps `start` to `stop`, which is on the tape."""
@@ -326,8 +328,7 @@ class Pass:
             squares = self.sample_squares(dz[0])
             for block in dz[1:]:
                 squares = squares + self.sample_squares(block)
-        bound = window(dz.dtype).square
-        low, high = np.ldexp(1.0, -bound), np.ldexp(1.0, bound)
+        low, high = self.presented
         flat = squares.reshape(-1)
         if np.minimum.reduce(flat) >= low and np.maximum.reduce(flat) <= high:
             return dz, squares, exponent

@@ -248,6 +248,7 @@ class Layers:
             networks.feedback,
             networks.initial,
             None if networks.start is None else networks.start[layer],
+            layer > 0 and all(below.moderate for below in self.trajectories[layer - 1]),
         )
 
     def _states_of(self, layer: int) -> Inputs:

@@ -65,6 +65,8 @@ class Stack:
     start : sequence of arrays of shape (case, hidden, batch), optional
         All state parts before the first time step, in place of `initial`. The last one is what the
         recurrent weights see there, (case, outputs, batch), where that is the output.
+    moderate : bool
+        Whether the inputs are known to be of moderate size, so that nobody has to look.
     """
 
     cell: AbstractCell
@@ -78,6 +80,7 @@ class Stack:
     feedback: Feedback | None = None
     initial: float = 0.0
     start: Sequence[Array] | None = None
+    moderate: bool = False
 
     @property
     def fed_back(self) -> int:

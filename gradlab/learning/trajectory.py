@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,7 @@ class Trajectory:
         self.state_exponent: dict[int, Array] = {}
         self.local_exponent: dict[int, Array] = {}
         self._watch = not stack.cell.bounded(stack.activation) or not self._moderate()
+        self._known = 2 * stack.length + abs(stack.initial) < np.ldexp(1.0, window(dtype).state)
 
     def _take_buffers(self, workspace: Workspace) -> None:
         """Take the tape and the views of its time steps.
@@ -98,12 +100,17 @@ class Trajectory:
         ]
         self._hidden_ring = self.segment + 1 if stack.feedback is not None else 2
         self._hidden = workspace.take("hidden", (self._hidden_ring, *one), dtype)
-        # Blocks in front: [W U b] of every row block of every case, as the products take them.
+        # Blocks in front: [W U b] of every row block of every case, as the products take them. Those that
+        # see only the state, or only the inputs, are not multiplied with the zeros of what they do not see.
         blocked = stack.affine.reshape(cases, blocks, n, width).transpose(1, 0, 2, 3)
-        self._affine = np.ascontiguousarray(blocked[:first])
+        both = sum(takewhile(bool, stack.cell.fed_blocks[:first]))
+        both = first if any(stack.cell.fed_blocks[both:first]) else both
+        self._affine = np.ascontiguousarray(blocked[:both])
+        self._recurrent = np.ascontiguousarray(blocked[both:first, :, :, :m])
+        self._bias = np.ascontiguousarray(blocked[both:first, :, :, -1:])
         self._inward = np.ascontiguousarray(blocked[first:, :, :, m:])
-        self._local: list[tuple[Array, Array, Array]] = [
-            (part, part[:first], part[first:blocks]) for part in local
+        self._local: list[tuple[Array, Array, Array, Array]] = [
+            (part, part[:both], part[both:first], part[first:blocks]) for part in local
         ]
         self._states: list[tuple[Array, Array, Array, Array]] = [
             (state, state[:, :m], state[:, m:-1], state[:, m:]) for state in self._fed
@@ -121,6 +128,11 @@ class Trajectory:
         every = [stack.affine, stack.diagonal, *([stack.feedback.readout] if stack.feedback else [])]
         largest = max(float(np.abs(one).max(initial=0.0)) for one in every) * stack.affine.shape[-1]
         return bool(largest < np.sqrt(np.finfo(self.stack.affine.dtype).max))
+
+    @property
+    def moderate(self) -> bool:
+        """Whether all states are known to be of moderate size: none grows by more than an activation."""
+        return self._known and not self._watch and self.stack.start is None
 
     @property
     def starts(self) -> list[int]:
@@ -184,16 +196,19 @@ class Trajectory:
         for old_part, value in zip(self._parts[0], stored, strict=True):
             np.copyto(old_part, value)
         self._feed(self._states[0][1], stored[0], start)
-        large_inputs = bool(max(inputs.max(initial=0.0), -inputs.min(initial=0.0)) ** 2 > self._limit)
+        rows = inputs[:0] if stack.moderate else inputs.reshape(len(inputs), -1)
+        large_inputs = bool((np.vecdot(rows, rows) > self._limit).any())
         new_state: tuple[Array, ...] = ()
         ring, careful = self._ring, self._watch or large_inputs
         for i, t in enumerate(range(start, stop)):
             now, new = self._states[i % ring], self._states[(i + 1) % ring]
             # Cells get contiguous arrays; one copy beside the inputs is cheaper than strided passes.
             old_state, new_state = self._parts[i], self._parts[i + 1]
-            local, z, z_inward = self._local[i]
+            local, z, z_recurrent, z_inward = self._local[i]
             now[2][:] = inputs[i]
             product(self._affine, now[0], z)
+            if len(z_recurrent):
+                np.add(product(self._recurrent, now[1], z_recurrent), self._bias, out=z_recurrent)
             if len(z_inward):
                 product(self._inward, now[3], z_inward)
             saturation = self.saturation[t] if self.saturation is not None else None
