@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gradlab.core.masks import places
+from gradlab.core.indices import indices_of
 from gradlab.core.scratch import scratch
 from gradlab.network.activations._base import AbstractActivation, Array, registry
 
@@ -56,7 +56,7 @@ class Tanh(AbstractActivation):
         np.tanh(z, out=value)
         square = np.multiply(value, value, out=scratch("square", z.shape, z.dtype))
         mask = np.greater(square, 1.0 - CANCELLED, out=scratch("saturated", z.shape, np.bool_))
-        saturated = places(mask.reshape(-1))
+        saturated = indices_of(mask.reshape(-1))
         exact = _sech_squared(z.take(saturated)) if saturated.size else None
         np.subtract(1.0, square, out=derivative)
         if exact is None:
