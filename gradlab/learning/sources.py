@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -53,6 +54,13 @@ class Lane:
     clip: AbstractClip
     views: tuple[AbstractClip, ...]
     earliest: int = 0
+
+    def looks_within(self, start: int, stop: int) -> Sequence[int]:
+        """Return when the loss looks from `start` to before `stop`, as far as the lane goes back."""
+        if self.looks[-1] < start or self.looks[0] >= stop:
+            return ()
+        first = bisect_left(self.looks, max(start, self.earliest))
+        return self.looks[first : bisect_left(self.looks, stop)]
 
 
 class Source(Protocol):
@@ -119,10 +127,10 @@ class Losses:
             for shape in shapes
         ]
         # Lanes that look with the same eyes, such as the loss times of a credit matrix, share what is seen.
-        self._times: dict[Look, set[int]] = {}
+        self._lookers: dict[Look, list[Lane]] = {}
         for lane in lanes:
-            self._times.setdefault(lane.look, set()).update(t for t in lane.looks if t >= lane.earliest)
-        self._seen: dict[Look, dict[int, _Seen]] = {look: {} for look in self._times}
+            self._lookers.setdefault(lane.look, []).append(lane)
+        self._seen: dict[Look, dict[int, _Seen]] = {look: {} for look in self._lookers}
         self._held = range(0)
 
     def hold(self, start: int, stop: int) -> None:
@@ -157,8 +165,9 @@ class Losses:
     def _see(self, look: Look, t: int) -> _Seen:
         """Look at time `t`, and at the others that are looked at together with it."""
         first = t - t % TOGETHER
-        block = range(max(first, self._held.start), min(first + TOGETHER, self._held.stop))
-        times = [u for u in block if u in self._times[look]] if t in block else [t]
+        start, stop = max(first, self._held.start), min(first + TOGETHER, self._held.stop)
+        lookers = self._lookers[look] if start <= t < stop else ()
+        times = sorted({t, *(u for lane in lookers for u in lane.looks_within(start, stop))})
         loss, slope = look(times, self._layers.states(times))
         overflow = ~np.asarray(np.isfinite(slope).all(axis=(-2, -1)))
         finite = not overflow.any()

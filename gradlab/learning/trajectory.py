@@ -109,8 +109,15 @@ class Trajectory:
         self._recurrent = np.ascontiguousarray(blocked[both:first, :, :, :m])
         self._bias = np.ascontiguousarray(blocked[both:first, :, :, -1:])
         self._inward = np.ascontiguousarray(blocked[first:, :, :, m:])
+        nothing = local[0, :0]
         self._local: list[tuple[Array, Array, Array, Array]] = [
-            (part, part[:both], part[both:first], part[first:blocks]) for part in local
+            (
+                part,
+                part[:both],
+                part[both:first] if both < first else nothing,
+                part[first:blocks] if first < blocks else nothing,
+            )
+            for part in local
         ]
         self._states: list[tuple[Array, Array, Array, Array]] = [
             (state, state[:, :m], state[:, m:-1], state[:, m:]) for state in self._fed
