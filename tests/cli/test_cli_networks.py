@@ -118,7 +118,7 @@ FLAGS = {
     "--cell jordan --layers 2": "--layers: expected 1 for the cell 'jordan', which feeds its output back, "
     "got 2",
     "--set network.embedding=0": "network.embedding: expected an integer of at least 1, got 0",
-    "--learner rtrl --hidden 400": "memory: expected at least 32284 MiB for cases of this size, got "
+    "--learner rtrl --hidden 400": "memory: expected at least 32283 MiB for cases of this size, got "
     "1024 MiB. The learner 'rtrl' alone takes 32032 MiB a case for 400 hidden units; the largest size that "
     "fits is 113.",
 }
