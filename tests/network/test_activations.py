@@ -351,6 +351,24 @@ def test_a_gate_and_what_it_leaves_are_right_at_both_ends() -> None:
             np.testing.assert_allclose(got, [float(q), float(rest), float(q * rest)], rtol=1e-15, atol=1e-320)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "slope"),
+    [("logistic", 1.0, 0.0), ("softplus", np.inf, 1.0), ("silu", np.inf, 1.0)],
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_an_infinite_argument_is_where_the_activation_tends(
+    name: str, value: float, slope: float, dtype: type
+) -> None:
+    """Alone, where no exponential overflows, and beside one that does; nothing is warned of."""
+    entry = registry.build(name)
+    near = np.stack(evaluated(entry, np.full((1, 1, 1), 0.5, dtype)))
+    for numbers in ([np.inf, 0.5], [np.inf, 0.5, 1000.0]):
+        with np.errstate(all="raise", under="ignore"):
+            got = np.stack(evaluated(entry, np.array(numbers, dtype).reshape(-1, 1, 1)))
+        assert got[:, 0].ravel().tolist() == [value, slope]
+        assert np.array_equal(got[:, 1], near[:, 0])
+
+
 # --- settings ----------------------------------------------------------------------------------------
 
 

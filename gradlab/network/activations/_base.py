@@ -52,9 +52,4 @@ class AbstractActivation(ABC):
         np.copyto(derivative, slope)
 
 
-def exp_limit(z: Array) -> float:
-    """Return an argument up to which ``exp`` stays finite, with room, in the precision of `z`."""
-    return 700.0 if z.dtype.itemsize >= 8 else 85.0
-
-
 registry: Registry[AbstractActivation] = Registry("activation", "gradlab.network.activations")

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from gradlab.core.scratch import scratch
-from gradlab.network.activations._base import AbstractActivation, Array, exp_limit, registry
+from gradlab.network.activations._base import AbstractActivation, Array, registry
+from gradlab.network.activations._exponential import exponential
 
 
 @registry.register
@@ -44,42 +44,19 @@ class Logistic(AbstractActivation):
         return e / (1.0 + e) ** 2
 
     def evaluate(self, z: Array, value: Array, derivative: Array) -> None:
-        """Write both; see the base class. One exponential for both."""
-        limit = exp_limit(z)
-        if z.max(initial=0.0) <= limit:
-            self._within(z, value, derivative)
-            return
-        far = z > limit
-        complement = np.exp(-z[far])
-        self._within(np.minimum(z, limit), value, derivative)
-        value[far] = 1.0 - complement
-        derivative[far] = complement
-
-    def _within(self, z: Array, value: Array, derivative: Array) -> None:
-        """Evaluate where ``exp(z)`` is finite: with e = exp(z), q = e/(1+e) and q' = q/(1+e)."""
-        e = np.exp(z, out=scratch("exponential", z.shape, z.dtype))
-        np.add(e, 1.0, out=derivative)
-        np.divide(e, derivative, out=value)
-        np.divide(value, derivative, out=derivative)
+        """Write both; see the base class. With e = exp(z): q = e/(1+e) and q' = q/(1+e)."""
+        _, total, far, beyond = exponential(z, value)
+        np.divide(value, total, out=derivative)
+        if far is not None:
+            value[far], derivative[far] = 1.0, np.exp(-beyond)
 
     def gate(self, z: Array, value: Array, complement: Array, derivative: Array) -> None:
         """Write value, ``1 - value`` and derivative, all with full relative precision; see `evaluate`.
 
         ``1 - q = 1/(1+e)`` does not cancel where the gate is open.
         """
-        limit = exp_limit(z)
-        if z.max(initial=0.0) <= limit:
-            self._gate_within(z, value, complement, derivative)
-            return
-        far = z > limit
-        rest = np.exp(-z[far])
-        self._gate_within(np.minimum(z, limit), value, complement, derivative)
-        value[far], complement[far], derivative[far] = 1.0, rest, rest
-
-    def _gate_within(self, z: Array, value: Array, complement: Array, derivative: Array) -> None:
-        """Write all three where ``exp(z)`` is finite."""
-        e = np.exp(z, out=scratch("exponential", z.shape, z.dtype))
-        np.add(e, 1.0, out=derivative)
-        np.divide(e, derivative, out=value)
-        np.divide(1.0, derivative, out=complement)
+        _, total, far, beyond = exponential(z, value)
+        np.divide(1.0, total, out=complement)
+        if far is not None:
+            value[far], complement[far] = 1.0, np.exp(-beyond)
         np.multiply(value, complement, out=derivative)

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from gradlab.network.activations._base import AbstractActivation, Array, exp_limit, registry
+from gradlab.core.scratch import scratch
+from gradlab.network.activations._base import AbstractActivation, Array, registry
+from gradlab.network.activations._exponential import exponential
 
 
 @registry.register
@@ -47,22 +49,12 @@ class Silu(AbstractActivation):
         return s * (1.0 + z * complement)
 
     def evaluate(self, z: Array, value: Array, derivative: Array) -> None:
-        """Write both; see the base class. One exponential for both."""
-        limit = exp_limit(z)
-        if z.max(initial=0.0) <= limit:
-            self._within(z, value, derivative)
-            return
-        far = z > limit
-        linear = z[far]
-        self._within(np.minimum(z, limit), value, derivative)
-        value[far] = linear  # the derivative is 1 from far below the limit on
-
-    def _within(self, z: Array, value: Array, derivative: Array) -> None:
-        """Evaluate where ``exp(z)`` is finite: s = e/(1+e) and s(-z) = 1/(1+e)."""
-        s = np.exp(z)
-        weight = np.add(s, 1.0)
-        np.divide(s, weight, out=s)
+        """Write both; see the base class. One exponential for both: s(-z) = 1/(1+e)."""
+        s = scratch("share", z.shape, z.dtype)
+        _, total, far, beyond = exponential(z, s)
         np.multiply(z, s, out=value)
-        np.divide(z, weight, out=derivative)
+        np.divide(z, total, out=derivative)
         np.add(derivative, 1.0, out=derivative)
         np.multiply(derivative, s, out=derivative)
+        if far is not None:
+            value[far], derivative[far] = beyond, 1.0

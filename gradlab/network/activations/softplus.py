@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from gradlab.network.activations._base import AbstractActivation, Array, exp_limit, registry
+from gradlab.core.scratch import scratch
+from gradlab.network.activations._base import AbstractActivation, Array, registry
+from gradlab.network.activations._exponential import exponential
 
 
 def _log1p(e: Array) -> Array:
@@ -52,18 +54,9 @@ class Softplus(AbstractActivation):
 
     def evaluate(self, z: Array, value: Array, derivative: Array) -> None:
         """Write both; see the base class. One exponential for both."""
-        limit = exp_limit(z)
-        if z.max(initial=0.0) <= limit:
-            self._within(z, value, derivative)
-            return
-        far = z > limit
-        linear = z[far]
-        self._within(np.minimum(z, limit), value, derivative)
-        value[far] = linear  # the derivative is 1 from far below the limit on
-
-    def _within(self, z: Array, value: Array, derivative: Array) -> None:
-        """Evaluate where ``exp(z)`` is finite."""
-        e = np.exp(z)
+        s = scratch("share", z.shape, z.dtype)
+        e, _, far, beyond = exponential(z, s)
         np.log1p(e, out=value)
-        np.add(e, 1.0, out=derivative)
-        np.divide(e, derivative, out=derivative)
+        np.copyto(derivative, s)
+        if far is not None:
+            value[far], derivative[far] = beyond, 1.0
