@@ -189,12 +189,13 @@ class Collect:
         out["growth_rate"], out["growth_rate_standard_error"], out["regime"] = rate, error, regime
 
     def _add_gradients(self, out: dict[str, Array], learned: Learned) -> None:
-        for name in (OF_GRADIENT | OF_LEARNER) & self.wanted:
+        asked = (OF_GRADIENT | OF_LEARNER) & self.wanted
+        for name in asked:
             out[name] = np.empty((self.runs, len(self.views)))
         for v, view in enumerate(self.views):
-            for name, values in learned.compared(v, view).items():
-                if name in out:
-                    out[name][:, v] = values
+            compared = learned.compared(v, view, asked)
+            for name in asked:
+                out[name][:, v] = compared[name]
         if "log10_online_gradient_norm" in self.wanted:
             longest = max(view.task.steps for view in self.views)
             norms = out["log10_online_gradient_norm"] = np.full((self.runs, len(self.views), longest), np.nan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from gradlab.learning.workspace import Workspace
 from gradlab.measure.embedded import embedded
 from gradlab.measure.given import sample_gradients, weights_of
 from gradlab.measure.layout import Layout, View
-from gradlab.measure.records import needs_gradients
+from gradlab.measure.records import OF_LEARNER, needs_gradients
 from gradlab.network.settings import NetworkSettings
 
 if TYPE_CHECKING:
@@ -52,26 +52,44 @@ class Learned:
     given: list[Given]
     _norms: dict[int, Array] = field(default_factory=dict)
 
-    def compared(self, v: int, view: View) -> dict[str, Array]:
-        """Return the records of a view's gradient before and after clipping, and beside full BPTT's."""
+    def compared(self, v: int, view: View, asked: frozenset[str]) -> dict[str, Array]:
+        """Return those records of a view's gradient that are asked for.
+
+        They are of it before and after clipping, and beside that of full back-propagation.
+        """
         made, own, bptt = self.made[v], self.own[v], self.raw[v]
         raw = bptt if made is None else own
-        before, own_norm = self._norm(raw), self._norm(own)
-        clipped = view.clip.clip_gradient(own, self.given[v])
-        after = own_norm if clipped is own else clipped.log2_norm()
-        difference = np.where(np.isfinite(before), after - np.where(np.isfinite(before), before, 0.0), 0.0)
-        parallel = clipped is raw or (view.clip.scope == "parameters" and view.clip.keeps_direction)
-        none = np.zeros(len(before))
-        records = {
-            "log10_gradient_norm": before * LOG10_2,
-            "log10_clipped_gradient_norm": after * LOG10_2,
-            "clip_factor": np.exp2(difference),
-            "clip_angle": none if parallel else angle(raw, clipped),
-            "cosine_to_bptt": np.ones(len(before)),
-            "learner_bias": none,
-            "learner_spread": none,
+        none = np.zeros(len(own.exponents[0]))
+
+        @cache
+        def clipped() -> ScaledGradient:
+            return view.clip.clip_gradient(own, self.given[v])
+
+        @cache
+        def after() -> Array:
+            return self._norm(own) if clipped() is own else clipped().log2_norm()
+
+        def factor() -> Array:
+            before = self._norm(raw)
+            finite = np.isfinite(before)
+            return np.exp2(np.where(finite, after() - np.where(finite, before, 0.0), 0.0))
+
+        def turned() -> Array:
+            kept = view.clip.scope == "parameters" and view.clip.keeps_direction
+            return none if kept or clipped() is raw else angle(raw, clipped())
+
+        ways: dict[str, Callable[[], Array]] = {
+            "log10_gradient_norm": lambda: self._norm(raw) * LOG10_2,
+            "log10_clipped_gradient_norm": lambda: after() * LOG10_2,
+            "clip_factor": factor,
+            "clip_angle": turned,
         }
-        return records if made is None else records | beside_bptt(own, made, bptt)
+        records = {name: way() for name, way in ways.items() if name in asked}
+        if not asked & OF_LEARNER:
+            return records
+        if made is None:
+            return records | {"cosine_to_bptt": none + 1.0, "learner_bias": none, "learner_spread": none}
+        return records | beside_bptt(own, made, bptt)
 
     def change(self, through: Callable[[ScaledGradient], ScaledGradient]) -> None:
         """Change every gradient, each once."""

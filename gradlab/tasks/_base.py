@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,7 +103,7 @@ class AbstractTask(ABC):
         own = type(self)
         return own.values is AbstractTask.values and own.classes is AbstractTask.classes
 
-    @property
+    @cached_property
     def loss_entry(self) -> AbstractLoss:
         """The loss itself."""
         return losses.registry.build(self.loss, "loss")

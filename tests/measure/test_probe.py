@@ -182,6 +182,26 @@ def test_gradients_are_not_formed_unless_asked_for(monkeypatch):
         probe_case(net(), WORK, record=["log10_weight_gradient_norm"])
 
 
+def test_nothing_is_clipped_or_compared_unless_asked_for(monkeypatch):
+    """A norm before clipping needs no clipping, and a norm after it no angle."""
+    import gradlab.measure.learned as learned
+    from gradlab.learning.clipping.value import Value
+
+    monkeypatch.setattr(learned, "angle", refuse)
+    monkeypatch.setattr(learned, "beside_bptt", refuse)
+    given = clip("value", threshold=1e-3), clip("adjoint_norm", threshold=0.1)
+    work = task(length=10, features=2, batch=3)
+    norms = ["log10_gradient_norm", "log10_clipped_gradient_norm", "clip_factor"]
+    for rule in given:
+        probe_case(net(), work, rule, record=norms)
+        with pytest.raises(AssertionError, match="not asked for"):
+            probe_case(net(), work, rule, record=["clip_angle"])
+    monkeypatch.setattr(Value, "clip_gradient", refuse)
+    probe_case(net(), work, given[0], record=["log10_gradient_norm", "cosine_to_bptt"])
+    with pytest.raises(AssertionError, match="not asked for"):
+        probe_case(net(), work, given[0], record=["log10_clipped_gradient_norm"])
+
+
 def test_saturation_is_not_computed_unless_asked_for(monkeypatch):
     from gradlab.network.cells.elman import Elman
 
