@@ -64,6 +64,11 @@ def window(dtype: Any) -> Window:
     return _WINDOWS[np.dtype(dtype)]
 
 
+def largest_of(array: Array) -> float:
+    """Return the largest absolute value of an array, which may be empty; NaN where it has one."""
+    return float(max(array.max(initial=0.0), -array.min(initial=0.0)))
+
+
 def ldexp(array: Array | float, power: Array, out: Array | None = None) -> Array:
     """Return ``array * 2 ** power``, whatever the integer `power`.
 

@@ -70,7 +70,7 @@ class Sums:
             self.exponent[:views] = moved
             self.moved = True
             self._stale[:] = True
-        return np.asarray(np.ldexp(1.0 if factor is None else factor, shift - moved[..., None]))
+        return ldexp(1.0 if factor is None else factor, shift - moved[..., None])
 
     def unmoved_by(self, size: Array, refresh: bool) -> NDArray[np.bool_]:
         """Return which of the first views a term would leave as they are, bit for bit.

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.products import product
-from gradlab.core.scaled import DEAD, add_scaled, ldexp, renormalise, window
+from gradlab.core.scaled import DEAD, add_scaled, largest_of, ldexp, renormalise, window
 from gradlab.learning.gradients import Gradients
 from gradlab.learning.paths import Paths, squares_of
 from gradlab.learning.sources import HandedDown, Lane, Losses, Source
@@ -128,7 +128,7 @@ class Pass:
         self.ones = np.ones((1, n), dtype=dtype)
         self.range = window(dtype).adjoint
         # What comes of the local derivatives meets the weights: large ones leave them less room.
-        largest = max(float(np.abs(part).max(initial=0.0)) for part in (self.transposed, self.upward))
+        largest = max(largest_of(self.transposed), largest_of(self.upward))
         room = np.finfo(dtype).maxexp - 4 * self.range - int(np.frexp(largest)[1])
         self.product = min(window(dtype).product, room)
         self.low, self.high = np.ldexp(1.0, -2 * self.range), np.ldexp(1.0, 2 * self.range)
@@ -297,8 +297,8 @@ class Pass:
     def record_and_sum(self, t: int, dz: Array, exponent: Array | None, active: int) -> None:
         """Show `dz` to the taps and add its share to the gradients."""
         taps, known = self.taps, None
-        spares = self.gradients is not None and self.gradients.spares and self.shifted
-        if taps.wants("preactivation") or taps.wants("weight") or spares:
+        looks = self.shifted and self.gradients is not None and self.gradients.looks(t)
+        if taps.wants("preactivation") or taps.wants("weight") or looks:
             seen, squares, power = self.presentable(dz, exponent, active)
             taps.put("preactivation", t, squares, power, self.views)
             if taps.wants("weight"):

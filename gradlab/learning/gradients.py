@@ -36,11 +36,6 @@ class Gradients:
     samples : bool
         Keep every sample's gradient for itself: the sums then have as many cases as there are samples,
         those of the first case first, and the views no factors.
-
-    Attributes
-    ----------
-    spares : bool
-        Whether terms are so large that it is worth finding those that change no sum.
     """
 
     def __init__(self, trajectory: Trajectory, views: Views, workspace: Workspace, samples: bool = False):
@@ -53,12 +48,20 @@ class Gradients:
         cases, batch = (cases * stack.batch, 1) if samples else (cases, stack.batch)
         shape = (views.count, rows // stack.hidden, cases, stack.hidden, width)
         self._affine = Sums(workspace.take("gradients", shape, dtype))
-        self.spares = self._affine.total.size * batch > SPARING
+        self._large = self._affine.total.size * batch > SPARING
+        self._sparing = False
         self._diagonal: Sums | None = None
         if diagonals := len(stack.cell.diagonals):
             own = (views.count, diagonals, cases, stack.hidden, 1)
             self._diagonal = Sums(workspace.take("diagonal gradients", own, dtype))
             self._ones = np.ones((cases, batch, 1), dtype=dtype)
+
+    def looks(self, t: int) -> bool:
+        """Whether to find terms of time step `t` that change no sum: they are large, and there may be some.
+
+        Between the time steps when sums are looked at, a view that was added to is added to.
+        """
+        return self._large and (self._sparing or t % REFRESH == 0)
 
     def add(self, t: int, dz: Array, exponent: Array | None, squares: tuple[Array, Array] | None) -> None:
         """Add the share of time step `t`, ``dz * 2 ** exponent [h; x; 1]^T``, for every active view.
@@ -71,10 +74,14 @@ class Gradients:
         exponent : integer array of shape (lane, case, batch), or None
             None stands for zeros.
         squares : pair of arrays of shape (lane, case, batch), or None
-            The sums of squares of `dz` with their powers of two, where they are known.
+            The sums of squares of `dz` with their powers of two, where they are known and `looks` is true.
         """
         sums, views, lanes = self._affine, self._views, dz.shape[1]
-        np.copyto(self._right, self._trajectory.affine_input(t).transpose(0, 2, 1))
+        # The tape comes from memory in one sweep; across its rows that would take twice as long.
+        inputs = self._trajectory.affine_input(t)
+        seen = scratch("affine input", inputs.shape, inputs.dtype)
+        np.copyto(seen, inputs)
+        np.copyto(self._right, seen.transpose(0, 2, 1))
         count = views.active(lanes)
         shift = views.shifts(exponent, lanes)
         if self._diagonal is not None:
@@ -84,16 +91,17 @@ class Gradients:
             if self._samples:
                 terms, power = by_sample(terms), samples_as_cases(power, terms)
             scale = self._scale(self._diagonal, power, count)
-            self._add(self._diagonal, terms, self._ones, power, scale, np.zeros(count, dtype=bool))
+            self._add(self._diagonal, terms, self._ones, scale, np.zeros(count, dtype=bool))
         right, shift = self._lowered(self._right, self._trajectory.state_exponent.get(t), shift)
         if self._samples:
             shift, squares = samples_as_cases(shift, dz), None
             dz, right = by_sample(dz), right.reshape(-1, 1, right.shape[-1])
         spared = np.zeros(count, dtype=bool)
         scale = self._scale(sums, shift, count)
-        if squares is not None and self.spares:
+        if squares is not None and self.looks(t):
             spared = sums.unmoved_by(views.log2_norms(*squares) + self._log2_size(), t % REFRESH == 0)
-        self._add(sums, dz, right, shift, scale, spared)
+            self._sparing = bool(spared.any())
+        self._add(sums, dz, right, scale, spared)
 
     def _lowered(self, factor: Array, size: Array | None, shift: Array | None) -> tuple[Array, Array | None]:
         """Scale a factor of the terms down by the powers of two `size`, (case,), and that of the terms up."""
@@ -114,14 +122,14 @@ class Gradients:
         sums: Sums,
         terms: Array,
         right: Array,
-        shift: Array | None,
         scale: Array | None,
         spared: Array,
     ) -> None:
+        # What has not been near the end of the range needs no pass: its scale is one throughout.
+        plain = np.ones(len(spared), dtype=bool) if scale is None else (scale == 1.0).all(axis=(1, 2))
         for v in np.flatnonzero(~spared).tolist():
             left = terms[:, self._views.lane[v]]
-            # A raw view in range needs no pass: its scale is one throughout.
-            if scale is not None and (shift is not None or sums.moved or self._views.rescaled[v]):
+            if scale is not None and not plain[v]:
                 out = scratch("scaled dz", left.shape, left.dtype)
                 left = np.multiply(left, scale[v][:, None, :], out=out)
             sums.add(v, left, right)

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.errors import Problem, UserMistake
+from gradlab.core.scaled import ldexp
 from gradlab.network.settings import NetworkSettings
 
 Array = NDArray[Any]
@@ -83,7 +84,7 @@ def omega_at(
     batch, dtype = adjoint.shape[-1], adjoint.dtype
     peak = np.abs(adjoint).max(axis=1)
     power = np.where(peak > 0, np.frexp(peak)[1], 0).astype(np.int64)
-    unit = np.ldexp(adjoint, -power[:, None, :])  # largest entry in [1/2, 1), whatever the scale
+    unit = ldexp(adjoint, -power[:, None, :])  # largest entry in [1/2, 1), whatever the scale
     size = np.square(unit).sum(axis=1)
     true = power if exponent is None else power + exponent
     with np.errstate(divide="ignore"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core.products import product
-from gradlab.core.scaled import window
+from gradlab.core.scaled import largest_of, window
 from gradlab.learning.stack import Stack
 from gradlab.learning.workspace import Workspace
 
@@ -133,7 +133,7 @@ class Trajectory:
         """Whether no weight is so large that a bounded state could still overflow."""
         stack = self.stack
         every = [stack.affine, stack.diagonal, *([stack.feedback.readout] if stack.feedback else [])]
-        largest = max(float(np.abs(one).max(initial=0.0)) for one in every) * stack.affine.shape[-1]
+        largest = max(largest_of(one) for one in every) * stack.affine.shape[-1]
         return bool(largest < np.sqrt(np.finfo(self.stack.affine.dtype).max))
 
     @property

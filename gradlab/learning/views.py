@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.core.scaled import log2_total
+from gradlab.core.scaled import ldexp, log2_total
 from gradlab.learning.clipping import AbstractClip
 
 Array = NDArray[Any]
 _NEVER = 2**31 - 1
+NEARLY = 1e-6  # far above the rounding of a length, so that what is not near a bound is within it
+SMALL = 1e-280
 
 
 class Views:
@@ -47,6 +49,9 @@ class Views:
         self._ends = np.cumsum([len(own) for own in rules])
         self._bound = np.array([rule.sample_bound() for rule in flat])
         self.rescaled = np.isfinite(self._bound)
+        self._lowered = np.flatnonzero(self.rescaled)
+        # Lengths surely within a bound; where factors could underflow that is not known of any.
+        self._surely = np.where(self._bound > SMALL, self._bound * (1.0 - NEARLY), 0.0)
         self.acted = np.zeros((self.count, cases), dtype=bool)
         self.mantissa: Array | None = None
         self.exponent: Array | None = None
@@ -70,7 +75,7 @@ class Views:
         squares, exponent : arrays of shape (lane, case, batch)
             Each sample's squared adjoint norm, ``squares * 4 ** exponent``, of the active lanes.
         """
-        if self.mantissa is None or self.exponent is None:
+        if self.mantissa is None or self.exponent is None or not self._near(squares, exponent):
             return
         lane = self.lane[: self.active(len(squares))]
         size, size_power = np.frexp(np.sqrt(squares[lane].astype(np.float64)))
@@ -82,8 +87,22 @@ class Views:
         held_power = held_power + self.exponent[: len(lane)]
         lower = (power < held_power) | ((power == held_power) & (wanted < held))
         self.acted[: len(lane)] |= lower.any(axis=-1)
-        self.mantissa[: len(lane)] = np.where(lower, wanted, held)
-        self.exponent[: len(lane)] = np.where(lower, power, held_power)
+        np.copyto(self.mantissa[: len(lane)], wanted, where=lower)
+        np.copyto(self.exponent[: len(lane)], power, where=lower)
+
+    def _near(self, squares: Array, exponent: Array) -> bool:
+        """Whether an adjoint, so scaled, is as long as its rule allows, or nearly: a factor may have to fall.
+
+        Looking takes a quarter of the time that finding new factors does, and few time steps need those.
+        """
+        assert self.mantissa is not None
+        assert self.exponent is not None
+        view = self._lowered[: np.searchsorted(self._lowered, self.active(len(squares)))]
+        lane = self.lane[view]
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            factor = ldexp(self.mantissa[view], self.exponent[view] + exponent[lane])
+            within = factor * np.sqrt(squares[lane]) < self._surely[view, None, None]
+        return not bool(within.all())
 
     def fold(self, lane: int, parts: Sequence[Array], exponent: Array) -> None:
         """Multiply the factor of a lane's only view into its adjoint, in place, and start again from one."""

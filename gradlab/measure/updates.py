@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.core import streams
-from gradlab.core.scaled import window
+from gradlab.core.scaled import ldexp, window
 from gradlab.learning.backward import Backward, Lane, backpropagate
 from gradlab.learning.clipping import Given
 from gradlab.learning.clipping.off import Off
@@ -353,7 +353,7 @@ def settled(mantissa: Array, exponent: Array) -> tuple[Array, Array]:
     power[np.abs(power) < window(mantissa.dtype).square // 4] = 0
     shift = np.where(alive, exponent - power, 0)
     if shift.any():
-        mantissa = np.ldexp(mantissa, shift[:, None, None])
+        mantissa = ldexp(mantissa, shift[:, None, None])
     return mantissa, power
 
 

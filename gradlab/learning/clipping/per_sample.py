@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradlab.core.checks import number
-from gradlab.core.scaled import DEAD
+from gradlab.core.scaled import DEAD, ldexp
 from gradlab.learning.clipping._base import NOTHING, AbstractClip, Array, Given, registry
 from gradlab.learning.scaled_gradient import ScaledGradient
 
@@ -79,7 +79,7 @@ def weighted_mean(samples: ScaledGradient, log2_factor: Array) -> ScaledGradient
         own = np.where(peak > 0, power + np.frexp(peak)[1], DEAD)
         top = np.where((peak > 0).any(axis=1), own.max(axis=1), 0)
         with np.errstate(under="ignore"):
-            scaled = np.ldexp(flat, np.where(peak > 0, power - top[:, None], 0)[..., None])
+            scaled = ldexp(flat, np.where(peak > 0, power - top[:, None], 0)[..., None])
             total = np.matmul(fraction[:, None, :].astype(mantissa.dtype), scaled)
         return total.reshape(cases, *mantissa.shape[1:]), top
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradlab.core.checks import number
 from gradlab.core.gaps import together
-from gradlab.core.scaled import log2_of
+from gradlab.core.scaled import ldexp, log2_of
 from gradlab.learning.clipping._base import NOTHING, AbstractClip, Array, Given, registry
 from gradlab.learning.scaled_gradient import ScaledGradient, scaled_squares
 
@@ -79,7 +79,7 @@ class Unitwise(AbstractClip):
         whole = np.floor(log2_factor)
         fraction = np.exp2(log2_factor - whole).astype(mantissa.dtype)
         shift = whole.astype(np.int64) + (exponent - power)[:, None]
-        return np.ldexp(mantissa * fraction[..., None], shift[..., None]), power
+        return ldexp(mantissa * fraction[..., None], shift[..., None]), power
 
 
 def log2_row_norms(mantissa: Array, exponent: Array) -> Array:

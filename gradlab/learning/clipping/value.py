@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from gradlab.core.checks import number
+from gradlab.core.scaled import ldexp
 from gradlab.learning.clipping._base import NOTHING, AbstractClip, Array, Given, registry
 from gradlab.learning.scaled_gradient import ScaledGradient
 
@@ -51,8 +52,8 @@ class Value(AbstractClip):
                     return mantissa, exponent
                 power = np.where(over, np.frexp(bound)[1], 0)
                 bound = np.where(over, bound, np.inf)[:, None, None]
-                entries = np.ldexp(mantissa.astype(np.float64), np.where(over, large, 0)[:, None, None])
-                entries = np.ldexp(np.clip(entries, -bound, bound), -power[:, None, None])
+                entries = ldexp(mantissa.astype(np.float64), np.where(over, large, 0)[:, None, None])
+                entries = ldexp(np.clip(entries, -bound, bound), -power[:, None, None])
             return entries.astype(mantissa.dtype), exponent - np.where(over, large, 0) + power
 
         return gradient.map(clipped)
