@@ -17,8 +17,13 @@ CANCELLED = 1.0 / 64.0
 
 def _sech_squared(z: Array) -> Array:
     """Return ``1/cosh(z)^2 = 4 e/(1 + e)^2`` with ``e = exp(-2|z|)``, which neither cancels nor overflows."""
-    e = np.exp(-2.0 * np.abs(z))
-    return 4.0 * e / (1.0 + e) ** 2
+    e = np.abs(z)
+    e *= -2.0
+    np.exp(e, out=e)
+    below = np.square(e + 1.0)
+    e *= 4.0
+    e /= below
+    return np.asarray(e)
 
 
 @registry.register
