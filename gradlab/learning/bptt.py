@@ -297,8 +297,8 @@ class Pass:
     def record_and_sum(self, t: int, dz: Array, exponent: Array | None, active: int) -> None:
         """Show `dz` to the taps and add its share to the gradients."""
         taps, known = self.taps, None
-        looks = self.shifted and self.gradients is not None and self.gradients.looks(t)
-        if taps.wants("preactivation") or taps.wants("weight") or looks:
+        seeks = self.shifted and self.gradients is not None and self.gradients.seeks_spared(t)
+        if taps.wants("preactivation") or taps.wants("weight") or seeks:
             seen, squares, power = self.presentable(dz, exponent, active)
             taps.put("preactivation", t, squares, power, self.views)
             if taps.wants("weight"):

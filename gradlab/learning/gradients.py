@@ -56,7 +56,7 @@ class Gradients:
             self._diagonal = Sums(workspace.take("diagonal gradients", own, dtype))
             self._ones = np.ones((cases, batch, 1), dtype=dtype)
 
-    def looks(self, t: int) -> bool:
+    def seeks_spared(self, t: int) -> bool:
         """Whether to find terms of time step `t` that change no sum: they are large, and there may be some.
 
         Between the time steps when sums are looked at, a view that was added to is added to.
@@ -74,7 +74,7 @@ class Gradients:
         exponent : integer array of shape (lane, case, batch), or None
             None stands for zeros.
         squares : pair of arrays of shape (lane, case, batch), or None
-            The sums of squares of `dz` with their powers of two, where they are known and `looks` is true.
+            The sums of squares of `dz` with their powers of two, where they are known and `seeks_spared`.
         """
         sums, views, lanes = self._affine, self._views, dz.shape[1]
         # The tape comes from memory in one sweep; across its rows that would take twice as long.
@@ -98,7 +98,7 @@ class Gradients:
             dz, right = by_sample(dz), right.reshape(-1, 1, right.shape[-1])
         spared = np.zeros(count, dtype=bool)
         scale = self._scale(sums, shift, count)
-        if squares is not None and self.looks(t):
+        if squares is not None and self.seeks_spared(t):
             spared = sums.unmoved_by(views.log2_norms(*squares) + self._log2_size(), t % REFRESH == 0)
             self._sparing = bool(spared.any())
         self._add(sums, dz, right, scale, spared)
